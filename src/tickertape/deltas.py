@@ -1,0 +1,125 @@
+"""The one vocabulary between providers, the log and the server: what can happen in an answer.
+
+Every dialect is translated into these, and every route renders them. A delta is kept in the log as one *entry*: a
+tag byte and a JSON value, without a line end::
+
+    t"Hel"                                   Text         a piece of the answer
+    r"Let me see"                            Reasoning    a piece of the thinking before it
+    d{"tool_calls":[…]}                      Raw          an OpenAI delta object passed through: role, tool calls, refusal
+    f"stop"                                  Finish       the provider's own terminal marker, as OpenAI's finish reason
+    u{"prompt_tokens":3,…}                   Usage        token counts in OpenAI's shape, to be shown in the stream
+    .{"state":"completed",…}                 End          the terminal entry: always there, always last
+
+An entry is a pure function of its delta and is encoded once; JSON has no raw line ends, so entries can be
+kept as lines.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from tickertape.errors import LogUnavailable
+
+
+class State(StrEnum):
+    """The state of a stream. All but ``RUNNING`` are terminal."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    """The provider said that the answer is whole; the finish reason says why it stopped there."""
+    CANCELLED = "cancelled"
+    """Someone pressed stop."""
+    FAILED = "failed"
+    """The provider reported an error, or a limit was reached."""
+    INCOMPLETE = "incomplete"
+    """The upstream ended without saying that it was done."""
+    LOST = "lost"
+    """The process that produced the answer died."""
+
+
+class Text(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the answer's text."""
+
+    text: str
+
+
+class Reasoning(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the model's thinking."""
+
+    text: str
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """An OpenAI ``delta`` object handed through as it is: ``role``, ``tool_calls``, ``refusal``."""
+
+    delta: dict[str, Any]
+
+
+class Finish(msgspec.Struct, frozen=True, gc=False):
+    """The provider's terminal marker was seen: stop, length, tool_calls, content_filter or function_call."""
+
+    reason: str
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts in OpenAI's shape (``prompt_tokens``, ``completion_tokens``, ``total_tokens``, details)."""
+
+    usage: dict[str, Any]
+
+
+class End(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The terminal entry of a stream.
+
+    ``error`` is an OpenAI error object, present for failed, incomplete and lost. ``status`` is the HTTP status
+    that a reader gets who is told before the first byte.
+    """
+
+    state: State
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    status: int = 200
+
+
+Delta = Text | Reasoning | Raw | Finish | Usage
+
+_json = msgspec.json.Encoder().encode
+_TAGS: dict[type, tuple[bytes, str]] = {
+    Text: (b"t", "text"),
+    Reasoning: (b"r", "text"),
+    Raw: (b"d", "delta"),
+    Finish: (b"f", "reason"),
+    Usage: (b"u", "usage"),
+}
+_KINDS = {tag[0]: kind for kind, (tag, _field) in _TAGS.items()}
+_end = msgspec.json.Decoder(End)
+
+
+def encode_delta(delta: Delta | End) -> bytes:
+    """Return the delta's entry. Lone surrogates become U+FFFD: they have no UTF-8 form."""
+    if type(delta) is Text:
+        try:
+            return b"t" + _json(delta.text)
+        except UnicodeEncodeError:
+            return b"t" + _json(delta.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    if isinstance(delta, End):
+        return b"." + _json(delta)
+    tag, field = _TAGS[type(delta)]
+    return tag + _json(getattr(delta, field))
+
+
+def decode_delta(entry: bytes) -> Delta | End:
+    """Return the delta that an entry holds. Raises LogUnavailable for bytes that are no entry."""
+    try:
+        if entry[0] == 46:
+            return _end.decode(entry[1:])
+        kind = _KINDS[entry[0]]
+        delta: Delta = kind(msgspec.json.decode(entry[1:]))
+        return delta
+    except (IndexError, KeyError, msgspec.DecodeError) as error:
+        raise LogUnavailable(
+            f"The log holds an entry that this version cannot read ({entry[:40]!r}): it is damaged or newer."
+        ) from error

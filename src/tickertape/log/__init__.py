@@ -1,0 +1,1 @@
+"""Where streams live: append, commit, then read."""

@@ -1,0 +1,59 @@
+"""What every provider promises, whatever dialect its upstream speaks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from tickertape.deltas import Delta
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that can be asked for, as ``GET /v1/models`` lists it."""
+
+    id: str
+    owned_by: str
+    created: int = 0
+    note: str = ""
+    """One sentence for the person who picks it; shown on the page."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a provider.
+
+    ``messages`` are OpenAI's message objects, checked to have a role and content. ``parameters`` are the other
+    fields of the caller's request (temperature, max_tokens, tools, …), handed to the dialect untouched.
+    """
+
+    model: str
+    messages: list[dict[str, Any]]
+    parameters: dict[str, Any] = {}
+
+
+class Provider(ABC):
+    """Speaks one upstream dialect and tells the truth about how the answer ended."""
+
+    name: str
+
+    @abstractmethod
+    async def models(self) -> list[Model]:
+        """Return the models served, the default first. Raises ProviderError when they cannot be had."""
+
+    @abstractmethod
+    def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+        """Yield the answer's deltas in batches: what is ready together comes together, nothing waits for more.
+
+        A `Finish` is yielded only if the upstream's own terminal marker was seen; a generator that returns without
+        one means *incomplete*. Usage, when the upstream gave it, comes as `Usage`. Raises ProviderError when the
+        upstream refuses or reports an error, before or after the first delta. Closing the generator or
+        cancelling its task closes the upstream call at once, also before the first token. Memory is bounded:
+        when the consumer does not ask for more, the upstream is not read.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - most providers hold nothing
+        """Give back connections, threads and memory. Running streams are ended first by the caller."""

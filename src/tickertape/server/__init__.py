@@ -1,0 +1,1 @@
+"""The HTTP server: routes, the streaming path and the page."""
