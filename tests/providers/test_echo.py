@@ -1,0 +1,159 @@
+"""The echo model: exact, on schedule, fair."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tickertape.deltas import Delta, Finish, Text, Usage
+from tickertape.errors import BadRequest, SettingsError
+from tickertape.providers.base import Request
+from tickertape.providers.echo import BATCH, Echo
+from tickertape.providers.ticker import Ticker
+
+
+def asking(content: object) -> Request:
+    return Request(model="echo", messages=[{"role": "user", "content": content}])
+
+
+async def answer(echo: Echo, request: Request) -> list[list[Delta]]:
+    return [batch async for batch in echo.stream(request)]
+
+
+def text(batches: list[list[Delta]]) -> str:
+    return "".join(delta.text for batch in batches for delta in batch if isinstance(delta, Text))
+
+
+@given(st.text() | st.text(alphabet=" \n\tab\u00a0\u2028é😀"))
+@settings(max_examples=300)
+def test_the_answer_is_exactly_the_message(message: str) -> None:
+    batches = asyncio.run(answer(Echo(), asking(message)))
+    assert text(batches) == message
+    assert [type(delta) for delta in batches[-1][-2:]] == [Finish, Usage]
+    assert all(delta.text for batch in batches for delta in batch if isinstance(delta, Text))
+
+
+@given(st.text(alphabet=" \nab", max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_pacing_changes_nothing_in_the_answer(message: str) -> None:
+    assert text(asyncio.run(answer(Echo(rate=5000), asking(message)))) == message
+
+
+async def test_words_take_the_white_space_before_them() -> None:
+    [[*deltas]] = await answer(Echo(), asking("  Hello,\n big world \n"))
+    assert deltas == [
+        Text("  Hello,"),
+        Text("\n big"),
+        Text(" world"),
+        Text(" \n"),
+        Finish("stop"),
+        Usage({"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8}),
+    ]
+
+
+async def test_the_text_parts_of_a_list_are_joined() -> None:
+    parts = [
+        {"type": "text", "text": "one"},
+        {"type": "image_url", "image_url": {"url": "x"}},
+        {"type": "text", "text": " two"},
+    ]
+    assert text(await answer(Echo(), asking(parts))) == "one two"
+
+
+async def test_the_last_user_message_is_the_one_that_counts() -> None:
+    messages = [
+        {"role": role, "content": role + str(n)} for n, role in enumerate(["user", "assistant", "user", "tool"])
+    ]
+    assert text(await answer(Echo(), Request(model="echo", messages=messages))) == "user2"
+
+
+async def test_without_a_user_message_there_is_one_sentence_of_what_to_do() -> None:
+    with pytest.raises(BadRequest, match="holds none") as caught:
+        await answer(Echo(), Request(model="echo", messages=[{"role": "system", "content": "x"}]))
+    assert (caught.value.status, caught.value.param) == (400, "messages")
+
+
+async def test_empty_and_absent_content_is_an_empty_answer() -> None:
+    for content in ("", None, []):
+        [[finish, usage]] = await answer(Echo(), asking(content))
+        assert finish == Finish("stop")
+        assert isinstance(usage, Usage)
+        assert usage.usage["completion_tokens"] == 0
+
+
+@pytest.mark.parametrize("rate", [-1, float("nan"), float("inf")])
+def test_an_impossible_rate_is_refused(rate: float) -> None:
+    with pytest.raises(SettingsError, match="tokens a second"):
+        Echo(rate)
+
+
+async def test_unpaced_batches_are_small_and_let_others_run() -> None:
+    order: list[str] = []
+
+    async def read(name: str) -> None:
+        async for batch in Echo().stream(asking("w " * BATCH * 3)):
+            assert len(batch) <= BATCH + 2
+            order.append(name)
+
+    await asyncio.gather(read("a"), read("b"))
+    assert order[:6] == ["a", "b"] * 3
+
+
+class Clock:
+    """A loop's clock and timers in our hands."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, object]] = []
+
+    def time(self) -> float:
+        return self.now
+
+
+async def test_pieces_come_on_an_absolute_schedule_and_late_ones_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, clock = asyncio.get_running_loop(), Clock()
+    due: list[float] = []
+
+    def wait(_ticker: Ticker, when: float) -> asyncio.Future[None]:
+        due.append(when)
+        clock.now = max(clock.now, when)
+        future = loop.create_future()
+        future.set_result(None)
+        return future
+
+    monkeypatch.setattr(Ticker, "wait", wait)
+    monkeypatch.setattr(loop, "time", clock.time)
+    sizes = []
+    async for batch in Echo(rate=10).stream(asking("a b c d e f g h")):
+        sizes.append(len(batch))
+        clock.now += 0.001  # every step is a little late: the schedule does not move
+        if len(sizes) == 3:
+            clock.now += 0.3  # the reader was away for three pieces
+    assert sizes == [1, 1, 1, 3, 1, 1 + 2]
+    assert due == pytest.approx([1000.1, 1000.2, 1000.3, 1000.6, 1000.7])
+
+
+async def test_the_ticker_wakes_in_order_never_early_and_forgets_who_left() -> None:
+    loop = asyncio.get_running_loop()
+    ticker, woken = Ticker(loop), []
+
+    async def sleeper(delay: float) -> None:
+        due = loop.time() + delay
+        await ticker.wait(due)
+        assert loop.time() >= due - 2e-6
+        woken.append(delay)
+
+    tasks = [asyncio.create_task(sleeper(delay)) for delay in (0.03, 0.01, 0.02, -1, 0.015)]
+    await asyncio.sleep(0)
+    tasks[4].cancel()
+    await asyncio.wait(tasks)
+    assert woken == [-1, 0.01, 0.02, 0.03]
+    assert not ticker._waiters
+    assert ticker._timer is None
+
+
+def test_one_echo_serves_one_event_loop_after_another() -> None:
+    echo = Echo(rate=5000)
+    for _ in range(2):
+        assert text(asyncio.run(answer(echo, asking("a b c")))) == "a b c"
