@@ -7,6 +7,7 @@
     ├── LogError              the stream log could not do what was asked
     │   ├── UnknownStream     no such stream, or not this owner's                             (the caller's fault)
     │   ├── StreamEnded       an append after the terminal event: the writer was fenced       (ours)
+    │   ├── KeyReused         an Idempotency-Key came again with another body                 (the caller's)
     │   └── LogUnavailable    disk full, I/O error, damaged or newer file                     (the machine's)
     ├── ProviderError         the upstream refused, failed or cannot be reached; carries the HTTP status to show
     │   └── BadRequest        the request asks for something that cannot be done              (the caller's)
@@ -58,6 +59,17 @@ class StreamEnded(LogError):
     def __init__(self, stream_id: str) -> None:
         super().__init__(f"Stream {stream_id!r} has ended; nothing can be appended to it.")
         self.stream_id = stream_id
+
+
+class KeyReused(LogError):
+    """An Idempotency-Key that belongs to one request came with another one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key {key!r} was used before with another request body. "
+            "Send the same body to attach to that answer, or a new key to start another."
+        )
+        self.key = key
 
 
 class LogUnavailable(LogError):

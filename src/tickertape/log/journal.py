@@ -1,0 +1,170 @@
+"""The file of the SQLite log: its format, and what a crash leaves.
+
+Tables::
+
+    stream       one row a stream. `body` is NULL while the answer runs; at the end it holds all entries, a line each
+    journal      one row a *tick*, that is a transaction of one producer, in order of arrival:
+                     #17 204          what follows are entries of stream 17 from number 204 on
+                     t"Hel"
+                     t"lo"
+                     #18 9 end        the last line of this group is the terminal entry of stream 18
+                     .{"state":"completed"}
+    producer     one row a process that writes; an exclusive lock on its lock file proves that it lives
+    idempotency  which stream an owner's Idempotency-Key made
+
+Appending is one INSERT at the end of one table, whatever the number of streams. A table keyed by (stream, number)
+would touch one page a token and costs ten times the CPU and sixty times the bytes. When a stream ends it is *folded*:
+its entries become `stream.body`, and every tick of which all streams are folded is deleted.
+
+A crash leaves ticks of unfolded streams. All ticks are whole, for a tick is a transaction. Whoever opens the file
+next, or a neighbour that notices, takes the dead producer's streams: what was committed is kept, a stream without
+its terminal entry gets the one for *lost*, and all are folded (`reap`). With ``synchronous=NORMAL`` a killed process
+loses nothing that was committed; a power cut may lose the last ticks, never their order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from tickertape.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+APPLICATION_ID = 0x7469636B  # "tick", so that file(1) and we can tell
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE producer (no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, started REAL NOT NULL);
+CREATE TABLE stream (
+    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    model TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    producer INTEGER NOT NULL,
+    stop INTEGER NOT NULL DEFAULT 0,
+    ended REAL,
+    body BLOB
+);
+CREATE INDEX running ON stream (producer) WHERE ended IS NULL;
+CREATE TABLE journal (tick INTEGER PRIMARY KEY AUTOINCREMENT, producer INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE idempotency (
+    owner TEXT NOT NULL,
+    key TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    stream TEXT NOT NULL,
+    PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
+"""
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, the server goes on by itself",
+    sqlite3.SQLITE_IOERR: "the disk reports an I/O error; check its health and free space",
+    sqlite3.SQLITE_READONLY: "the file or its folder cannot be written; check the permissions",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; check that the folder exists and can be written",
+    sqlite3.SQLITE_PERM: "the file cannot be opened; check the permissions",
+    sqlite3.SQLITE_BUSY: "another program keeps the file locked; close it",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away (a new one is made) or restore a copy",
+    sqlite3.SQLITE_NOTADB: "the file is no SQLite database; move it away or choose another --data folder",
+}
+
+
+def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
+    """Return the one sentence that says what is wrong with the file and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
+    return LogUnavailable(f"The stream log {path} cannot be used: {_REASONS.get(code, str(error))}.")
+
+
+def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
+    """Open the file, in autocommit mode; create or check its schema. Raises LogUnavailable with the reason."""
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a checkpoint's fsync is rare
+        connection.execute("BEGIN IMMEDIATE")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+        if not tables:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path) from error
+    if tables and application != APPLICATION_ID:
+        connection.close()
+        raise LogUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
+    if tables and version != VERSION:
+        connection.close()
+        raise LogUnavailable(
+            f"The stream log {path} has format {version}, this tickertape reads format {VERSION}. "
+            "Upgrade tickertape, or move the file away."
+        )
+    return connection
+
+
+def group(no: int, first: int, entries: Iterable[bytes], *, ended: bool) -> bytes:
+    """Return one stream's part of a tick."""
+    return b"#%d %d%b\n%b" % (no, first, b" end" if ended else b"", b"\n".join(entries))
+
+
+def groups(body: bytes) -> Iterator[tuple[int, int, bool, list[bytes]]]:
+    """Take a tick apart: stream number, number of the first entry, whether it ends, entries."""
+    for part in body.split(b"\n#"):
+        head, *entries = part.split(b"\n")
+        no, first, *end = head.removeprefix(b"#").split(b" ")
+        yield int(no), int(first), bool(end), entries
+
+
+def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
+    """Return an unfolded stream's committed entries and whether it has ended."""
+    found: list[bytes] = []
+    ended = False
+    mark = b"#%d " % no
+    for (body,) in connection.execute("SELECT body FROM journal WHERE instr(body, ?) ORDER BY tick", (mark,)):
+        for number, _first, end, entries in groups(body):
+            if number == no:
+                found += entries
+                ended = ended or end
+    return found, ended
+
+
+def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:
+    """Fold all streams of a dead producer, the unfinished ones ended with ``lost``; return how many those were."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        running: dict[int, list[bytes]] = {
+            no: []
+            for (no,) in connection.execute(
+                "SELECT no FROM stream WHERE producer = ? AND ended IS NULL", (producer,)
+            ).fetchall()
+        }
+        done: set[int] = set()
+        for (body,) in connection.execute("SELECT body FROM journal WHERE producer = ? ORDER BY tick", (producer,)):
+            for no, _first, end, entries in groups(body):
+                if no in running:
+                    running[no] += entries
+                    if end:
+                        done.add(no)
+        now = time.time()
+        connection.executemany(
+            "UPDATE stream SET ended = ?, body = ? WHERE no = ?",
+            [(now, b"\n".join(entries if no in done else [*entries, lost]), no) for no, entries in running.items()],
+        )
+        connection.execute("DELETE FROM journal WHERE producer = ?", (producer,))
+        connection.execute("DELETE FROM producer WHERE no = ?", (producer,))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return len(running) - len(done)

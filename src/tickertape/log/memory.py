@@ -1,0 +1,51 @@
+"""The promises in the plainest code: nothing outlives the process. The model in tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tickertape.errors import KeyReused, StreamEnded, UnknownStream
+from tickertape.log.base import Header, Key, Log, Tape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MemoryLog(Log):
+    """Keeps streams in a dict: for tests, and for ``tickertape ask`` without a server."""
+
+    def __init__(self) -> None:
+        self._tapes: dict[str, Tape] = {}
+        self._keys: dict[tuple[str, str], tuple[bytes, str]] = {}
+
+    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
+        if key is not None:
+            digest, stream_id = self._keys.setdefault((header.owner, key.value), (key.digest, header.id))
+            if digest != key.digest:
+                raise KeyReused(key.value)
+            if stream_id != header.id:
+                return self._tapes[stream_id], False
+        tape = self._tapes[header.id] = Tape(header, list(entries))
+        return tape, True
+
+    async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
+        if tape.ended:
+            raise StreamEnded(tape.header.id)
+        tape.extend(entries)
+
+    async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+        if not tape.ended:
+            tape.extend(entries, ended=True)
+
+    async def get(self, stream_id: str, owner: str) -> Tape:
+        tape = self._tapes.get(stream_id)
+        if tape is None or tape.header.owner != owner:
+            raise UnknownStream(stream_id)
+        return tape
+
+    async def cancel(self, tape: Tape) -> None:
+        tape.stop = True
+        tape.wake()
+
+    async def reap(self) -> int:
+        return 0  # the producer is this process: who reads this is alive

@@ -1,0 +1,307 @@
+"""The default log: one SQLite file, nothing to install. `tickertape.log.journal` describes the file.
+
+How a token travels: `append` notes it; once per turn of the event loop what was noted goes to the writer thread as one
+batch; the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
+
+Several processes may use one file on one host. Each is a *producer* and holds a lock on a file of its own, which the
+operating system releases when the process dies, however it dies: that is how the others, and the next
+start, know. They see each other's streams by looking at ``PRAGMA data_version``, which costs microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import secrets
+import sqlite3
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from filelock import FileLock, Timeout
+
+from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
+from tickertape.log import journal
+from tickertape.log.base import Header, Key, Log, Tape
+from tickertape.log.writer import Append, Create, Fold, Line, Stop, Task, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+BACKLOG = 20_000
+"""Entries. A producer that is this far ahead of the disk waits, so that memory stays bounded."""
+
+WATCH = 0.02
+"""Seconds between two looks at what other processes wrote, while somebody here reads a stream of theirs."""
+
+REAP = 2.0
+"""Seconds between two looks for dead producers."""
+
+
+class SqliteTape(Tape):
+    """A tape with what its producer, if that is this process, must know."""
+
+    __slots__ = ("appended", "line", "no")
+
+    def __init__(
+        self, header: Header, entries: list[bytes], no: int, line: Line | None = None, *, ended: bool = False
+    ) -> None:
+        super().__init__(header, entries, ended=ended)
+        self.no = no
+        self.line = line
+        self.appended = len(entries)
+
+
+class SqliteLog(Log):
+    """Streams in one file. ``lost`` is the terminal entry for streams whose producer died.
+
+    ``synchronous`` is SQLite's: ``NORMAL`` survives a killed process, ``FULL`` a power cut as well.
+    """
+
+    def __init__(self, path: Path | str, *, lost: bytes, synchronous: str = "NORMAL") -> None:
+        self._path = Path(path)
+        self._lost = lost
+        self._synchronous = synchronous
+        self._name = secrets.token_hex(8)
+        self._alive = FileLock(self._lock_path(self._name), thread_local=False)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
+        self._tapes: weakref.WeakValueDictionary[str, SqliteTape] = weakref.WeakValueDictionary()
+        self._running: set[SqliteTape] = set()  # this process produces them: a running stream stays in memory
+        self._foreign: weakref.WeakSet[SqliteTape] = weakref.WeakSet()  # running elsewhere, read here
+        self._neighbours = 0
+        self._tasks: list[Task] = []  # for the writer, at the end of this turn of the loop
+        self._noted: dict[SqliteTape, Append] = {}
+        self._backlog = 0
+        self._drained = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+
+    # --- opening and closing
+
+    async def __aenter__(self) -> SqliteLog:
+        self._loop = asyncio.get_running_loop()
+        self._connection = await self._in_reader(self._open)
+        self._writer = Writer(self._writes, self._path, self._producer, self._deliver)
+        self._writer.start()
+        self._background = {asyncio.create_task(self._watch()), asyncio.create_task(self._patrol())}
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self._submit()
+        self._writer.stop()
+        await self._loop.run_in_executor(None, self._writer.join)
+        await self._in_reader(self._close)
+        self._reader.shutdown()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._alive.acquire(timeout=0)
+        except OSError as error:
+            raise LogUnavailable(
+                f"The folder {self._path.parent} cannot be used for the stream log: {error.strerror or error}. "
+                "Choose another --data folder."
+            ) from error
+        connection = journal.connect(self._path, synchronous=self._synchronous)
+        self._writes = journal.connect(self._path, synchronous=self._synchronous)
+        cursor = connection.execute("INSERT INTO producer (name, started) VALUES (?, ?)", (self._name, time.time()))
+        self._producer = int(cursor.lastrowid or 0)
+        self._reap(connection)
+        return connection
+
+    def _close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            journal.reap(self._connection, self._producer, self._lost)  # folds what is left; nothing runs any more
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._connection.close()
+        self._writes.close()
+        self._alive.release()
+        Path(self._alive.lock_file).unlink(missing_ok=True)
+
+    def _lock_path(self, name: str) -> Path:
+        return self._path.with_name(f"{self._path.name}-producer-{name}.lock")
+
+    # --- producing
+
+    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
+        done: asyncio.Future[str | None] = self._loop.create_future()
+        task = Create(header, list(entries), key, done)
+        self._note(task)
+        existing = await done
+        if existing is not None:
+            return await self.get(existing, header.owner), False
+        tape = SqliteTape(header, task.entries, task.line.no, task.line)
+        self._tapes[header.id] = tape
+        self._running.add(tape)
+        return tape, True
+
+    async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
+        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
+        if tape.error is not None:
+            raise tape.error
+        self._append(tape, entries)
+        while self._backlog > BACKLOG:
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
+        if tape.ended or tape.line is None:
+            return
+        if tape.error is not None:
+            tape.appended = len(tape.entries)  # what was not committed is given up; the end follows what was
+            entries = entries[-1:]
+        task = self._append(tape, entries)
+        task.done = self._loop.create_future()
+        del self._noted[tape]
+        try:
+            await task.done
+            self._note(Fold(tape, tape.line))
+        except LogError:
+            tape.extend(entries[-1:], ended=True)
+        finally:
+            self._running.discard(tape)
+
+    async def cancel(self, tape: Tape) -> None:
+        if tape in self._running:
+            tape.stop = True
+            tape.wake()
+        elif not tape.ended:
+            self._note(Stop(tape.header.id))
+
+    def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> Append:
+        if tape.line is None or tape not in self._running:
+            raise StreamEnded(tape.header.id)
+        task = self._noted.get(tape)
+        if task is None:
+            task = self._noted[tape] = Append(tape, tape.line, tape.appended + 1, list(entries))
+            self._note(task)
+        else:
+            task.entries += entries
+        tape.appended += len(entries)
+        self._backlog += len(entries)
+        return task
+
+    def _note(self, task: Task) -> None:
+        if not self._tasks:
+            self._loop.call_soon(self._submit)
+        self._tasks.append(task)
+
+    def _submit(self) -> None:
+        if self._tasks:
+            self._writer.submit(self._tasks)
+            self._tasks = []
+            self._noted.clear()
+
+    def _deliver(self, results: list[Callable[[], None]], entries: int) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._delivered, results, entries)
+
+    def _delivered(self, results: list[Callable[[], None]], entries: int) -> None:
+        for result in results:
+            result()
+        self._backlog -= entries
+        if self._backlog <= BACKLOG:
+            self._drained.set()
+
+    # --- reading
+
+    async def get(self, stream_id: str, owner: str) -> Tape:
+        tape = self._tapes.get(stream_id)
+        if tape is None:
+            loaded = await self._in_reader(functools.partial(self._load, stream_id))
+            tape = self._tapes.setdefault(stream_id, loaded)
+            if not tape.ended and tape.line is None:
+                self._foreign.add(tape)
+        if tape.header.owner != owner:
+            raise UnknownStream(stream_id)
+        return tape
+
+    def _load(self, stream_id: str) -> SqliteTape:
+        try:
+            row = self._connection.execute(
+                "SELECT no, owner, model, created, body FROM stream WHERE id = ?", (stream_id,)
+            ).fetchone()
+            if row is None:
+                raise UnknownStream(stream_id)
+            no, owner, model, created, body = row
+            header = Header(id=stream_id, owner=owner, model=model, created=created)
+            if body is not None:
+                return SqliteTape(header, body.split(b"\n"), no, ended=True)
+            entries, ended = journal.entries_of(self._connection, no)
+            return SqliteTape(header, entries, no, ended=ended)
+        except sqlite3.Error as error:
+            raise journal.explain(error, self._path) from error
+
+    # --- neighbours
+
+    async def reap(self) -> int:
+        return await self._in_reader(lambda: self._reap(self._connection))
+
+    def _reap(self, connection: sqlite3.Connection) -> int:
+        lost = neighbours = 0
+        for no, name in connection.execute("SELECT no, name FROM producer WHERE no != ?", (self._producer,)).fetchall():
+            lock = FileLock(self._lock_path(name), thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                neighbours += 1
+                continue
+            lost += journal.reap(connection, no, self._lost)
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
+        self._neighbours = neighbours
+        return lost
+
+    async def _patrol(self) -> None:
+        while True:
+            await asyncio.sleep(REAP)
+            with contextlib.suppress(sqlite3.Error):  # a busy or full disk: the next round tries again
+                await self.reap()
+
+    async def _watch(self) -> None:
+        version = -1
+        while True:
+            await asyncio.sleep(WATCH)
+            if self._neighbours or self._foreign:
+                with contextlib.suppress(sqlite3.Error):
+                    version = await self._in_reader(functools.partial(self._look, version, tuple(self._foreign)))
+
+    def _look(self, seen: int, tapes: tuple[SqliteTape, ...]) -> int:
+        """Bring foreign tapes up to date and pass on stops, if another connection wrote since version ``seen``."""
+        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        if version == seen:
+            return version
+        for tape in tapes:
+            (body,) = self._connection.execute("SELECT body FROM stream WHERE no = ?", (tape.no,)).fetchone()
+            entries, ended = (
+                journal.entries_of(self._connection, tape.no) if body is None else (body.split(b"\n"), True)
+            )
+            if ended or len(entries) > len(tape.entries):
+                self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended)
+        for (stream_id,) in self._connection.execute(
+            "SELECT id FROM stream WHERE producer = ? AND ended IS NULL AND stop = 1", (self._producer,)
+        ).fetchall():
+            self._loop.call_soon_threadsafe(self._stop, stream_id)
+        return version
+
+    def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool) -> None:
+        tape.extend(entries[len(tape.entries) :], ended=ended)
+        if ended:
+            self._foreign.discard(tape)
+
+    def _stop(self, stream_id: str) -> None:
+        tape = self._tapes.get(stream_id)
+        if tape is not None and not tape.stop:
+            tape.stop = True
+            tape.wake()
+
+    async def _in_reader(self, call: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._reader, call)

@@ -1,0 +1,305 @@
+"""The one thread that writes to the SQLite log, and what it can be asked to do.
+
+Adaptive group commit: the thread takes whatever has been asked for since its last transaction and commits it as one.
+When it is idle, that is one token at once; when it is busy, the work gathers while a commit runs.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from tickertape.errors import KeyReused, LogError, LogUnavailable
+from tickertape.log import journal
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tickertape.log.base import Header, Key, Tape
+
+
+class Line:
+    """The writer's view of one running stream: its row, and the number of the next entry that may be committed."""
+
+    __slots__ = ("next", "no", "ticks")
+
+    def __init__(self) -> None:
+        self.no = 0
+        self.next = 1
+        self.ticks: list[int] = []
+
+
+class Task(Protocol):
+    """Something to be done in the next transaction: `write` in the thread, then one of the others on the loop."""
+
+    def write(self, transaction: Transaction) -> None:
+        """Perform it within the transaction, or raise LogError to be left out of it."""
+
+    def committed(self) -> None:
+        """Run on the event loop once it is committed."""
+
+    def failed(self, error: LogError) -> None:
+        """Run on the event loop when it was not committed."""
+
+
+class Create:
+    """Insert the stream's row and first entries, unless its key exists already."""
+
+    def __init__(self, header: Header, entries: list[bytes], key: Key | None, done: asyncio.Future[str | None]) -> None:
+        self.header, self.entries, self.key, self.done = header, entries, key, done
+        self.line = Line()
+        self.existing: str | None = None
+
+    def write(self, transaction: Transaction) -> None:
+        """Insert; find the existing stream if the key is taken."""
+        header = self.header
+        if self.key is not None:
+            self.existing = transaction.claim(header, self.key)
+            if self.existing is not None:
+                return
+        self.line.no = transaction.insert(header)
+        transaction.append(self.line, 1, self.entries, ended=False)
+
+    def committed(self) -> None:
+        """Give the waiting caller the stream that the key belongs to, or None for a new one."""
+        if not self.done.done():
+            self.done.set_result(self.existing)
+
+    def failed(self, error: LogError) -> None:
+        """Raise in the waiting caller."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Append:
+    """Add entries to a stream's tick; the last of them ends it if ``done`` is given."""
+
+    __slots__ = ("done", "entries", "first", "line", "tape")
+
+    def __init__(self, tape: Tape, line: Line, first: int, entries: list[bytes]) -> None:
+        self.tape, self.line, self.first, self.entries = tape, line, first, entries
+        self.done: asyncio.Future[None] | None = None
+
+    def write(self, transaction: Transaction) -> None:
+        """Put the entries into the tick."""
+        transaction.append(self.line, self.first, self.entries, ended=self.done is not None)
+
+    def committed(self) -> None:
+        """Show the entries to the readers."""
+        self.tape.extend(self.entries, ended=self.done is not None)
+        if self.done is not None and not self.done.done():
+            self.done.set_result(None)
+
+    def failed(self, error: LogError) -> None:
+        """Tell the producer, now if it waits, else with its next append."""
+        if self.done is None:
+            self.tape.error = error
+            self.tape.wake()
+        elif not self.done.done():
+            self.done.set_exception(error)
+
+
+class Fold:
+    """Turn an ended stream's ticks into its body."""
+
+    __slots__ = ("line", "tape")
+
+    def __init__(self, tape: Tape, line: Line) -> None:
+        self.tape, self.line = tape, line
+
+    def write(self, transaction: Transaction) -> None:
+        """Write the body; drop the ticks that nobody needs any more."""
+        transaction.fold(self.line, b"\n".join(self.tape.entries))
+
+    def committed(self) -> None:
+        """Nothing waits for it."""
+
+    def failed(self, error: LogError) -> None:
+        """Leave the ticks: opening the file again folds them."""
+
+
+class Stop:
+    """Ask another process's producer to stop."""
+
+    def __init__(self, stream_id: str) -> None:
+        self.stream_id = stream_id
+
+    def write(self, transaction: Transaction) -> None:
+        """Mark the row; its producer looks for the mark."""
+        transaction.connection.execute(
+            "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0", (self.stream_id,)
+        )
+
+    def committed(self) -> None:
+        """Nothing waits for it."""
+
+    def failed(self, error: LogError) -> None:
+        """Do nothing: the person can press stop again."""
+
+
+class Transaction:
+    """What is gathered for one commit."""
+
+    def __init__(self, connection: sqlite3.Connection, producer: int) -> None:
+        self.connection = connection
+        self.begun = False
+        self._producer = producer
+        self._tick: list[bytes] = []
+        self._lines: dict[Line, int] = {}
+
+    def insert(self, header: Header) -> int:
+        """Insert a stream's row; return its number."""
+        self._begin()
+        cursor = self.connection.execute(
+            "INSERT INTO stream (id, owner, model, created, producer) VALUES (?, ?, ?, ?, ?)",
+            (header.id, header.owner, header.model, header.created, self._producer),
+        )
+        assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
+        return cursor.lastrowid
+
+    def claim(self, header: Header, key: Key) -> str | None:
+        """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
+        self._begin()
+        connection = self.connection
+        claimed = connection.execute(
+            "INSERT INTO idempotency VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (header.owner, key.value, key.digest, header.id),
+        ).rowcount
+        if claimed:
+            return None
+        digest, stream_id = connection.execute(
+            "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?", (header.owner, key.value)
+        ).fetchone()
+        if digest != key.digest:
+            raise KeyReused(key.value)
+        return str(stream_id)
+
+    def append(self, line: Line, first: int, entries: list[bytes], *, ended: bool) -> None:
+        """Add to the tick. Entries whose predecessors were not committed are refused: a stream has no gaps."""
+        if first != self._lines.get(line, line.next):
+            raise LogUnavailable("An earlier part of this answer could not be written to the stream log.")
+        self._tick.append(journal.group(line.no, first, entries, ended=ended))
+        self._lines[line] = first + len(entries)
+
+    def fold(self, line: Line, body: bytes) -> None:
+        """Write a stream's body."""
+        self._begin()
+        self.connection.execute("UPDATE stream SET ended = ?, body = ? WHERE no = ?", (time.time(), body, line.no))
+
+    def delete(self, ticks: Iterable[int]) -> None:
+        """Delete ticks that nobody needs any more."""
+        rows = [(tick,) for tick in ticks]
+        if rows:
+            self.connection.executemany("DELETE FROM journal WHERE tick = ?", rows)
+
+    def commit(self) -> int | None:
+        """Write the tick and commit; return the tick's number, None if there was nothing to append."""
+        tick = None
+        if self._tick:
+            # One statement, also a fence: a producer that was declared dead has no row and writes nothing.
+            cursor = self.connection.execute(
+                "INSERT INTO journal (producer, body) SELECT no, ?2 FROM producer WHERE no = ?1",
+                (self._producer, b"\n".join(self._tick)),
+            )
+            if not cursor.rowcount:
+                raise LogUnavailable("This process was taken for dead, and its streams were ended as lost.")
+            tick = cursor.lastrowid
+        if self.begun:
+            self.connection.execute("COMMIT")
+        for line, number in self._lines.items():
+            line.next = number
+        return tick
+
+    @property
+    def lines(self) -> list[Line]:
+        """The streams that have entries in this tick."""
+        return list(self._lines)
+
+    def _begin(self) -> None:
+        # A tick alone is one INSERT in autocommit mode: one call into SQLite, one release of the GIL.
+        if not self.begun:
+            self.begun = True
+            self.connection.execute("BEGIN IMMEDIATE")
+
+
+class Writer(threading.Thread):
+    """Commits tasks in order. ``deliver`` is called in the thread with what to run on the loop and the entries done."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        producer: int,
+        deliver: Callable[[list[Callable[[], None]], int], object],
+    ) -> None:
+        super().__init__(name="tickertape-log", daemon=True)
+        self._connection = connection
+        self._path = path
+        self._producer = producer
+        self._deliver = deliver
+        self._queue: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
+        self._pins: dict[int, int] = {}  # tick -> unfolded streams with entries in it
+
+    def submit(self, tasks: list[Task]) -> None:
+        """Commit these with the next transaction, after all that were submitted before."""
+        self._queue.put(tasks)
+
+    def stop(self) -> None:
+        """Commit what was submitted, then end the thread; join it afterwards."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """Take, commit, deliver."""
+        stopped = False
+        while not stopped:
+            taken = [self._queue.get()]
+            while not self._queue.empty():
+                taken.append(self._queue.get())
+            stopped = None in taken
+            tasks = [task for batch in taken if batch is not None for task in batch]
+            if tasks:
+                self._deliver(self._commit(tasks), sum(len(task.entries) for task in tasks if type(task) is Append))
+
+    def _commit(self, tasks: list[Task]) -> list[Callable[[], None]]:
+        """Commit the tasks as one transaction; return what is to be run on the event loop."""
+        transaction = Transaction(self._connection, self._producer)
+        results: list[Callable[[], None]] = []
+        try:
+            for task in tasks:
+                try:
+                    task.write(transaction)
+                    results.append(task.committed)
+                except LogError as error:
+                    results.append(_failure(task, error))
+            folded = [task.line for task in tasks if type(task) is Fold]
+            released = Counter(tick for line in folded for tick in line.ticks)
+            transaction.delete(tick for tick, count in released.items() if count == self._pins[tick])
+            tick = transaction.commit()
+        except (sqlite3.Error, LogError) as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            reason = error if isinstance(error, LogError) else journal.explain(error, self._path)
+            return [_failure(task, reason) for task in tasks]
+        self._pin(tick, transaction.lines, released)
+        return results
+
+    def _pin(self, tick: int | None, lines: list[Line], released: Counter[int]) -> None:
+        """Note which ticks are still needed, now that the transaction is committed."""
+        if tick is not None:
+            self._pins[tick] = len(lines)
+            for line in lines:
+                line.ticks.append(tick)
+        for number, count in released.items():
+            self._pins[number] -= count
+            if not self._pins[number]:
+                del self._pins[number]
+
+
+def _failure(task: Task, error: LogError) -> Callable[[], None]:
+    return lambda: task.failed(error)
