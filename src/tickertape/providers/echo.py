@@ -46,18 +46,20 @@ class Echo(Provider):
     async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
         """Yield the last user message in pieces; a `BadRequest` when there is none."""
         text = last_user_text(request.messages)
-        pieces = (match.group() for match in _PIECE.finditer(text))
+        if not text:
+            yield [Finish("stop"), _usage(request, 0)]
+            return
+        found, size = _PIECE.finditer(text), len(text)
         loop = asyncio.get_running_loop()
-        ticker, rate, start = self._ticker_of(loop), self.rate, loop.time()
-        left, sent = len(text), 0
+        ticker, rate, start, sent = self._ticker_of(loop), self.rate, loop.time(), 0
         while True:
             # The schedule is absolute, so that nothing drifts. Whoever is woken has at least one piece due.
             due = int((loop.time() - start) * rate) + 1 - sent if rate else BATCH
-            words = list(islice(pieces, max(1, min(due, BATCH))))
-            left -= sum(map(len, words))
-            sent += len(words)
-            batch: list[Delta] = [Text(word) for word in words]
-            if not left:
+            batch: list[Delta] = []
+            for match in islice(found, min(due, BATCH) if due > 1 else 1):
+                batch.append(Text(match[0]))
+            sent += len(batch)
+            if match.end() == size:
                 yield [*batch, Finish("stop"), _usage(request, sent)]
                 return
             yield batch
