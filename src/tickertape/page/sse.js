@@ -1,0 +1,218 @@
+// @ts-check
+/**
+ * Bytes, however they were cut, to events: WHATWG HTML 9.2.5 and 9.2.6, rule by rule, as in sse/decoder.py.
+ * No socket, no clock, no DOM. The standard is quoted beside the code. How it stays fast and bounded:
+ *
+ * - A read that holds a CR has its CRLF and CR turned into LF, and from there on there is one path.
+ * - Only the unfinished line is kept, in pieces: one line in ten thousand reads stays linear.
+ * - The unfinished line and the data lines gathered so far never exceed `maxEventSize`, counted in UTF-8 (an invalid
+ *   byte counts as the three of its U+FFFD). It is checked line by line only where a read could break it.
+ */
+import { Utf8Stream, utf8Size } from './utf8.js';
+
+/** Bytes. Whole images arrive as base64 in one event; 16 MiB holds a 12 MB one. */
+export const MAX_EVENT_SIZE = 16 * 1024 * 1024;
+
+const PIECES = 1024; // so many short reads of one line are joined at a time: an array takes less memory than a rope
+
+/**
+ * One event of an event stream. `data` is the text, its lines joined by LF. `id` is the last event ID at the moment
+ * of dispatch: without an `id` field of its own, that of an earlier event stands. `retry` is the reconnection time in
+ * milliseconds if the event's block carried one.
+ * @typedef {{data: string, type: string, id: string, retry: number | null}} StreamEvent
+ */
+
+/** One event was larger than the decoder's `maxEventSize`, the `limit` in bytes; the decoder is finished. */
+export class EventTooLarge extends Error {
+  /** @param {number} limit */
+  constructor(limit) {
+    super(
+      `An event of more than ${limit} bytes was read; the decoder's maxEventSize is ${limit}. ` +
+        'Raise maxEventSize if the sender is trusted.',
+    );
+    this.name = 'EventTooLarge';
+    this.limit = limit;
+  }
+}
+
+/**
+ * Turns the bytes of one response body into events.
+ *
+ * Call `feed` with each piece as it arrives and take the events it returns; call `close` when the body has ended. Use
+ * a new decoder for each response and seed it with the `lastEventId` of the one before.
+ */
+export class Decoder {
+  #utf8 = new Utf8Stream();
+  // "When a stream is parsed, a data buffer, an event type buffer, and a last event ID buffer must be associated
+  // with it." The ID buffer outlives a dispatch, the two others do not.
+  /** @type {string[]} */ #data = [];
+  #type = '';
+  #idBuffer = '';
+  /** @type {number | null} the retry field of the block being read */ #blockRetry = null;
+  #size = 0; // bytes of the data lines measured so far
+  #measured = 0; // how many these are
+  /** @type {string[]} the newest pieces of the unfinished line */ #pieces = [];
+  #line = ''; // the unfinished line before them
+  #lineSize = 0;
+  #swallowLf = false;
+  #failed = false;
+  #limit;
+  #onComment;
+
+  /**
+   * `maxEventSize` is the limit in bytes for one event; `onComment` is called with the text of each comment, all that
+   * follows its colon; `lastEventId` is the ID of the response before.
+   * @param {{maxEventSize?: number, onComment?: (text: string) => unknown, lastEventId?: string}} [options]
+   */
+  constructor({ maxEventSize = MAX_EVENT_SIZE, onComment, lastEventId = '' } = {}) {
+    if (!(maxEventSize >= 1)) throw new RangeError(`maxEventSize must be at least 1 byte; it was ${maxEventSize}.`);
+    this.#limit = maxEventSize;
+    this.#onComment = onComment;
+    this.#idBuffer = lastEventId;
+    /** The last event ID string: what goes into `Last-Event-ID` on reconnecting. */
+    this.lastEventId = lastEventId;
+    /** @type {number | null} The newest reconnection time in milliseconds, or null if none came. */
+    this.retry = null;
+  }
+
+  /**
+   * Return the events that these bytes complete, in order. Throws EventTooLarge, now and for ever, when one event grows
+   * beyond `maxEventSize`; the events before it are returned first, so the error may come with the next call.
+   * @param {Uint8Array} chunk
+   * @returns {StreamEvent[]}
+   */
+  feed(chunk) {
+    if (this.#failed) throw new EventTooLarge(this.#limit);
+    let text = this.#normalized(this.#utf8.decode(chunk));
+    // A UTF-16 unit is at most three bytes of UTF-8.
+    const checked = this.#size + this.#lineSize + 3 * text.length > this.#limit;
+    let end = text.indexOf('\n');
+    if (end !== -1 && this.#lineSize) {
+      const pending = this.#line + this.#pieces.join('');
+      text = pending + text;
+      end += pending.length;
+      this.#dropLine();
+    }
+    /** @type {StreamEvent[]} */ const events = [];
+    let start = 0;
+    for (; end !== -1; start = end + 1, end = text.indexOf('\n', start)) {
+      if (end === start) {
+        this.#dispatch(events);
+      } else if (checked && this.#exceeds(text, start, end)) {
+        return this.#fail(events);
+      } else if (text.startsWith('data: ', start)) {
+        this.#data.push(text.slice(start + 6, end)); // what LLM servers send comes first
+      } else {
+        this.#field(text.slice(start, end));
+      }
+    }
+    if (start < text.length) this.#keep(text.slice(start));
+    this.#measure();
+    return this.#size + this.#lineSize > this.#limit ? this.#fail(events) : events;
+  }
+
+  /**
+   * Say that the body has ended. "Once the end of the file is reached, any pending data must be discarded": an
+   * unfinished block is dropped, its id too. Throws EventTooLarge if that is still owed.
+   */
+  close() {
+    if (this.#failed) throw new EventTooLarge(this.#limit);
+    this.#dropLine();
+    this.#dropBlock();
+    this.#idBuffer = this.lastEventId;
+  }
+
+  /**
+   * "Lines must be separated by either a CRLF character pair, a single LF character, or a single CR." A CR that ends
+   * a read ends its line at once; the LF that may open the next read is swallowed.
+   * @param {string} text
+   */
+  #normalized(text) {
+    if (this.#swallowLf && text) {
+      this.#swallowLf = false;
+      if (text.startsWith('\n')) text = text.slice(1);
+    }
+    if (!text.includes('\r')) return text;
+    this.#swallowLf = text.endsWith('\r');
+    return text.replace(/\r\n?/g, '\n');
+  }
+
+  /** "If the line is empty (a blank line): Dispatch the event, as defined below." @param {StreamEvent[]} events */
+  #dispatch(events) {
+    // 1. "Set the last event ID string of the event source to the value of the last event ID buffer."
+    this.lastEventId = this.#idBuffer;
+    // 2. "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string
+    //    and return." An empty `data` line counts: the buffer then holds its LF.
+    if (this.#data.length) {
+      // 3. "If the data buffer's last character is a LF, remove the last character." Joining adds none.
+      const data = this.#data.length === 1 ? this.#data[0] : this.#data.join('\n');
+      // 4-6. "… type … to message …; if the event type buffer is not empty, …"
+      events.push({ data, type: this.#type || 'message', id: this.#idBuffer, retry: this.#blockRetry });
+    }
+    this.#dropBlock(); // 7. "Set the data buffer and the event type buffer to the empty string."
+  }
+
+  /** Take one line that is neither empty nor in the commonest form. @param {string} line */
+  #field(line) {
+    const colon = line.indexOf(':');
+    // "If the line starts with a U+003A COLON character (:): Ignore the line."
+    if (colon === 0) return void this.#onComment?.(line.slice(1));
+    // "If value starts with a U+0020 SPACE character, remove it from value."
+    const value = colon === -1 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
+    // "Field names must be compared literally, with no case folding performed."
+    switch (colon === -1 ? line : line.slice(0, colon)) {
+      case 'event':
+        this.#type = value;
+        break;
+      case 'data':
+        this.#data.push(value);
+        break;
+      case 'id': // "If the field value does not contain U+0000 NULL, then set the last event ID buffer."
+        if (!value.includes('\0')) this.#idBuffer = value;
+        break;
+      case 'retry': // "If the field value consists of only ASCII digits, then interpret [it] as an integer in base ten"
+        // Beyond 2**53 - 1 ms, 285 000 years, the exact number does not matter.
+        if (/^[0-9]+$/.test(value)) this.#blockRetry = this.retry = Math.min(Number(value), Number.MAX_SAFE_INTEGER);
+    } // "Otherwise: The field is ignored."
+  }
+
+  /** @param {string} piece */
+  #keep(piece) {
+    this.#lineSize += utf8Size(piece);
+    if (this.#pieces.push(piece) < PIECES) return;
+    this.#line += this.#pieces.join('');
+    this.#pieces = [];
+  }
+
+  #measure() {
+    for (; this.#measured < this.#data.length; this.#measured++) this.#size += utf8Size(this.#data[this.#measured]) + 1;
+  }
+
+  /** @param {string} text @param {number} start @param {number} end */
+  #exceeds(text, start, end) {
+    this.#measure();
+    return this.#size + utf8Size(text, start, end) > this.#limit;
+  }
+
+  #dropLine() {
+    this.#pieces = [];
+    this.#line = '';
+    this.#lineSize = 0;
+  }
+
+  #dropBlock() {
+    if (this.#data.length) this.#data = [];
+    this.#type = '';
+    this.#blockRetry = null;
+    this.#size = this.#measured = 0;
+  }
+
+  /** Free the memory; throw, or return the events before the giant one. @param {StreamEvent[]} events */
+  #fail(events) {
+    this.#failed = true;
+    this.#dropLine();
+    this.#data = [];
+    if (!events.length) throw new EventTooLarge(this.#limit);
+    return events;
+  }
+}
