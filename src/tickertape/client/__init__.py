@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tickertape.client.aio import AsyncEventSource
-    from tickertape.client.ask import Answer, AsyncAnswer, aask, ask
+    from tickertape.client.aio_answer import AsyncAnswer, aask
+    from tickertape.client.answer import Answer, ask
     from tickertape.client.sync import EventSource
 
 __all__ = ["Answer", "AsyncAnswer", "AsyncEventSource", "EventSource", "aask", "ask"]
@@ -19,10 +20,10 @@ __all__ = ["Answer", "AsyncAnswer", "AsyncEventSource", "EventSource", "aask", "
 _HOMES = {
     "AsyncEventSource": "tickertape.client.aio",
     "EventSource": "tickertape.client.sync",
-    "Answer": "tickertape.client.ask",
-    "AsyncAnswer": "tickertape.client.ask",
-    "aask": "tickertape.client.ask",
-    "ask": "tickertape.client.ask",
+    "Answer": "tickertape.client.answer",
+    "AsyncAnswer": "tickertape.client.aio_answer",
+    "aask": "tickertape.client.aio_answer",
+    "ask": "tickertape.client.answer",
 }
 
 

@@ -146,6 +146,7 @@ class AsyncEventSource:
 
     async def _connect(self, connect: Connect) -> Connect | Read | Wait | Stop:
         self._drop()
+        self.last_event_id = self._machine.last_event_id  # an ID without an event counts, once all before is out
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         headers = self._request.headers_for(connect, await self._authorization(connect))

@@ -159,6 +159,7 @@ class EventSource:
 
     def _connect(self, connect: Connect) -> Connect | Read | Wait | Stop:
         self._drop()
+        self.last_event_id = self._machine.last_event_id  # an ID without an event counts, once all before is out
         headers = self._request.headers_for(connect, self._authorization(connect))
         if connect.last_event_id:
             headers["last-event-id"] = connect.last_event_id.decode("latin-1")  # what http.client makes bytes of

@@ -23,7 +23,7 @@ class Loss(Enum):
     BROKEN = "broke"
     SILENT = "fell silent"
     UNREACHABLE = "could not be made"
-    FUTILE = "was refused"
+    FUTILE = "cannot be made"
 
 
 class Verdict(Enum):

@@ -98,6 +98,12 @@ def backoff(base: float, retries: int, ceiling: float, random: float) -> float:
     return base + random * max(0.0, longest - base)
 
 
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return the scheme, host and port of a URL: what credentials are for."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 class Reconnector:
     """Decides for one source of events; see the module's two tables.
 
@@ -130,7 +136,7 @@ class Reconnector:
         self._on_comment = on_comment
         self._max_event_size = max_event_size
         self._decoder = Decoder(max_event_size)
-        self._origin = _origin(url)
+        self._origin = origin(url)
         self._url, self._method, self._with_body = url, method.upper(), True  # what a reconnect asks for
         self._now_url, self._now_method, self._now_body = url, self._method, True  # what is being asked, redirected
         self._permanent = True  # every redirect so far was
@@ -210,7 +216,7 @@ class Reconnector:
             self._now_url,
             self.last_event_id.encode("utf-8", "replace"),
             self._now_body,
-            _origin(self._now_url) == self._origin,
+            origin(self._now_url) == self._origin,
         )
 
     def _open(self, headers: Mapping[str, str], now: float) -> Read:
@@ -270,11 +276,6 @@ class Reconnector:
     def _stop(self, error: str | None = None, status: int | None = None) -> Stop:
         self.state = State.CLOSED
         return Stop(error, status)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _timestamp(http_date: str) -> float | None:

@@ -1,0 +1,122 @@
+"""What is sent to ask for an answer, and where. Pure: no I/O here.
+
+The URL may be a base or an endpoint; one rule tells them apart (`endpoint`)::
+
+    http://host:8000                  no path: a server            + /v1/chat/completions
+    https://host/openai/v1            ends in a version or a "/":  + /chat/completions
+    https://host/v1beta/openai/       a base
+    http://host/api/openai/stream     anything else: an endpoint   as it is
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import msgspec
+
+from tickertape.client.request import Request
+from tickertape.sse.actions import Connect, Policy
+from tickertape.sse.reconnect import origin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TICKERTAPE_ROUTE = "/api/openai/stream"
+"""A route that only tickertape has: there, sending a POST again under its key is known to be safe."""
+
+KEY = "Idempotency-Key"
+"""One POST, one answer: the server attaches a second POST under the same key to the first one's answer."""
+
+_VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for an answer: where, what, and how hard to try."""
+
+    url: str
+    json: dict[str, Any] | None
+    headers: dict[str, str]
+    auth: str | None
+    policy: Policy
+
+
+def endpoint(url: str) -> str:
+    """Return the URL that takes the POST; the rule above. A query stays where it is."""
+    parts = urlsplit(url)
+    path = parts.path
+    if path in ("", "/"):
+        path = "/v1/chat/completions"
+    elif path.endswith("/"):
+        path += "chat/completions"
+    elif _VERSION.fullmatch(path.rpartition("/")[2]):
+        path += "/chat/completions"
+    return urlunsplit(parts._replace(path=path))
+
+
+def stream_url(url: str, attach: str) -> str:
+    """Return the URL of an existing stream: ``attach`` is its id on the tickertape server at ``url``, or its URL."""
+    if "/" in attach:
+        return urljoin(url, attach)
+    parts = urlsplit(endpoint(url))
+    for route in (TICKERTAPE_ROUTE, "/v1/chat/completions"):
+        if parts.path.endswith(route):
+            return urlunsplit(parts._replace(path=f"{parts.path.removesuffix(route)}/v1/streams/{attach}", query=""))
+    raise ValueError(
+        f"Stream {attach!r} cannot be found from {url!r}: give the server's base URL, or the stream's own."
+    )
+
+
+def cancellation(question: Question, location: str) -> tuple[str, dict[str, str]]:
+    """Return the URL and the headers of the POST that says stop to the stream at this location."""
+    parts = urlsplit(location)
+    url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/cancel", query=""))
+    headers = {name: value for name, value in question.headers.items() if name != KEY}
+    connect = Connect("POST", url, b"", with_body=False, same_origin=origin(url) == origin(question.url))
+    return url, Request(headers=headers).headers_for(connect, question.auth)
+
+
+def stream_id(location: str | None) -> str | None:
+    """Return the id of the stream at this location."""
+    return urlsplit(location).path.rstrip("/").rpartition("/")[2] if location else None
+
+
+def prepare(
+    url: str,
+    messages: str | Sequence[Mapping[str, Any]] | None,
+    *,
+    model: str | None,
+    api_key: str | None,
+    attach: str | None,
+    headers: Mapping[str, str] | None,
+    idempotency_key: str | None,
+    read_timeout: float | None,
+    max_retries: int,
+    parameters: Mapping[str, Any],
+) -> Question:
+    """Return the question to send. Raises ValueError for one that is none."""
+    if (messages is None) == (attach is None):
+        raise ValueError("Give either messages, to ask something, or attach, to follow an answer that exists.")
+    sent = dict(headers or {})
+    body = None
+    if attach is not None:
+        target = stream_url(url, attach)
+    else:
+        target = endpoint(url)
+        asked = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages or ())
+        body = {"messages": asked, "stream": True, **({"model": model} if model else {}), **parameters}
+        sent[KEY] = idempotency_key or secrets.token_hex(16)
+    ours = attach is not None or urlsplit(target).path.endswith(TICKERTAPE_ROUTE)
+    policy = Policy(
+        # OpenAI's reasoning models may think in silence for minutes, and its own client waits 600 s. tickertape sends
+        # a heartbeat every 15 s.
+        read_timeout=read_timeout or (60.0 if ours else 600.0),
+        max_retries=max_retries,
+        max_delay=10.0,
+        recover=True,
+        repost=ours or idempotency_key is not None,
+        await_server=False,
+    )
+    return Question(url=target, json=body, headers=sent, auth=f"Bearer {api_key}" if api_key else None, policy=policy)

@@ -1,0 +1,215 @@
+"""What an answer has said so far, from the events of any OpenAI-compatible stream. Pure: no I/O here.
+
+When is an answer whole? It is, once its stream said a finish reason or ``[DONE]``: some servers leave out the one,
+some the other. It is cancelled if the stream carries tickertape's mark for that: a state on the result, not an
+error, as somebody wanted it so. It has failed if an event holds an error, even if ``[DONE]`` follows. Everything
+else is incomplete, however cleanly the connection ended.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from tickertape.deltas import Delta, Finish, Raw, Reasoning, State, Text, Usage
+from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tickertape.sse.event import Event
+
+_POSITION = re.compile(r"(.+)\.([0-9]{1,18})")
+
+
+class Transcript:
+    """The answer so far: `take` its events, then say `end`; the attributes hold at any moment in between.
+
+    ``tool_calls`` are merged to OpenAI's whole tool calls. ``usage`` is what the server counted, if it was asked to.
+    ``finish_reason`` is the provider's: stop, length, tool_calls, content_filter, … ``state`` is running, or one of
+    the five ends. ``events`` are the events as they came.
+    """
+
+    def __init__(self) -> None:
+        self.state = State.RUNNING
+        self.finish_reason: str | None = None
+        self.model: str | None = None
+        self.refusal = ""
+        self.tool_calls: list[dict[str, Any]] = []
+        self.usage: dict[str, Any] | None = None
+        self.events: list[Event] = []
+        self.done = False
+        """The stream said ``[DONE]``: nothing follows."""
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._cancelled = False
+        self._skip = 0  # events that a replay repeats
+        self._replayed: tuple[str, int] | None = None  # the position up to which a replay may repeat
+
+    @property
+    def text(self) -> str:
+        """The answer's text so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The model's thinking so far, if it shows it."""
+        return "".join(self._reasoning)
+
+    def take(self, event: Event) -> list[Delta]:
+        """Return what this event adds. Raises StreamError if it carries an error or cannot be understood."""
+        if self._seen_before(event):
+            return []
+        self.events.append(event)
+        if event.data == "[DONE]":
+            self.done = True
+            self.state = State.CANCELLED if self._cancelled else State.COMPLETED
+            return []
+        chunk = self._parse(event)
+        if chunk.get("error") or chunk.get("object") == "error":
+            self._fail(chunk)
+        self._cancelled = self._cancelled or _mark(chunk) == State.CANCELLED
+        self.model = self.model or chunk.get("model")
+        deltas: list[Delta] = []
+        for choice in chunk.get("choices") or ():  # Azure's first chunk has none, some servers send null
+            if isinstance(choice, dict) and not choice.get("index"):
+                deltas += self._choice(choice)
+        if isinstance(chunk.get("usage"), dict):
+            self.usage = chunk["usage"]
+            deltas.append(Usage(chunk["usage"]))
+        return deltas
+
+    def reconnected(self, last_event_id: str) -> None:
+        """Say that the events go on over a new connection, whose request named this last event.
+
+        What was named but is unknown to the server, or was not named, is sent from the start: what was taken
+        already is then passed over.
+        """
+        match = _POSITION.fullmatch(last_event_id)
+        self._replayed = (match[1], int(match[2])) if match else None
+        self._skip = 0 if last_event_id else len(self.events)
+
+    def end(self, error: ConnectionFailed | None = None) -> None:
+        """Say that no event follows, and why if that is known. Raises IncompleteStream unless the answer is whole."""
+        if self.done or self.state is not State.RUNNING:
+            return
+        if self._cancelled:
+            self.state = State.CANCELLED
+        elif self.finish_reason is not None:
+            self.state = State.COMPLETED
+        else:
+            self.state = State.INCOMPLETE
+            text = self.text
+            why = str(error) if error else "The connection ended cleanly all the same."
+            raise IncompleteStream(
+                f"The answer broke off after {len(text):,} characters, without a finish reason or [DONE]. {why}",
+                text=text,
+            ) from error
+
+    def cancelled(self) -> None:
+        """Say that the caller has stopped the answer: its end is not then a broken one."""
+        self._cancelled = True
+
+    def _seen_before(self, event: Event) -> bool:
+        if self._skip:
+            self._skip -= 1
+            return True
+        if self._replayed is None:
+            return False
+        match = _POSITION.fullmatch(event.id)
+        if match and match[1] == self._replayed[0] and int(match[2]) <= self._replayed[1]:
+            return True
+        self._replayed = None
+        return False
+
+    def _parse(self, event: Event) -> dict[str, Any]:
+        try:
+            value = msgspec.json.decode(event.data)
+        except msgspec.DecodeError:
+            value = None
+        if isinstance(value, dict):
+            if event.type == "error" and not value.get("error"):
+                return {"error": value}
+            return value
+        if event.type == "error":
+            return {"error": event.data or "an error event without data"}
+        if event.type != "message" or not event.data.strip():
+            return {}  # a ping of somebody's making
+        self.state = State.FAILED
+        raise StreamError(f"An event is not a JSON object, as OpenAI's are: {event.data[:200]!r}.", text=self.text)
+
+    def _fail(self, chunk: Mapping[str, Any]) -> NoReturn:
+        error = chunk.get("error") or chunk
+        mark = _mark(chunk)
+        self.state = State(mark) if mark in (State.INCOMPLETE, State.LOST) else State.FAILED
+        if not isinstance(error, dict):
+            raise StreamError(f"The answer ended with an error: {error}", text=self.text)
+        code, kind = error.get("code"), error.get("type")
+        raise StreamError(
+            f"The answer ended with an error: {error.get('message') or msgspec.json.encode(error).decode()}",
+            text=self.text,
+            code=None if code is None else str(code),
+            type=None if kind is None else str(kind),
+        )
+
+    def _choice(self, choice: dict[str, Any]) -> list[Delta]:
+        delta = choice.get("delta") or {}
+        deltas: list[Delta] = []
+        thought, text = _content(delta.get("content") or choice.get("text"))
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or thought
+        if isinstance(thought, str) and thought:
+            self._reasoning.append(thought)
+            deltas.append(Reasoning(thought))
+        if text:
+            self._text.append(text)
+            deltas.append(Text(text))
+        if isinstance(delta.get("refusal"), str):
+            self.refusal += delta["refusal"]
+        for call in delta.get("tool_calls") or ():
+            self._tool_call(call)
+        if delta.get("tool_calls") or delta.get("refusal"):
+            deltas.append(Raw(delta))
+        reason = choice.get("finish_reason")
+        if reason == "error":
+            self._fail({"error": choice.get("error") or "the provider's finish reason is 'error'"})
+        if reason:
+            self.finish_reason = reason
+            deltas.append(Finish(reason))
+        return deltas
+
+    def _tool_call(self, part: dict[str, Any]) -> None:
+        """Merge one piece: id, type and name come once, the arguments in pieces (OpenAI: "merge by index")."""
+        index = part.get("index")
+        if index is None:  # Gemini's OpenAI route leaves it out and sends calls whole
+            index = len(self.tool_calls) if part.get("id") or not self.tool_calls else len(self.tool_calls) - 1
+        place = next((call for call in self.tool_calls if call["index"] == index), None)
+        if place is None:
+            place = {"index": index, "id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+            self.tool_calls.append(place)
+        place["id"] = part.get("id") or place["id"]
+        place["type"] = part.get("type") or place["type"]
+        function = part.get("function") or {}
+        place["function"]["name"] = function.get("name") or place["function"]["name"]
+        place["function"]["arguments"] += function.get("arguments") or ""
+
+
+def _mark(chunk: Mapping[str, Any]) -> str | None:
+    """Return the state that tickertape's own field names, if the chunk has one."""
+    mark = chunk.get("tickertape")
+    state = mark.get("state") if isinstance(mark, dict) else None
+    return state if isinstance(state, str) else None
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Return the thinking and the text in a delta's content: a string, or Mistral's list of typed parts."""
+    if isinstance(content, str):
+        return "", content
+    thought = text = ""
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            text += part["text"]
+        elif isinstance(part, dict) and part.get("type") == "thinking":
+            thought += "".join(_content(part.get("thinking")))
+    return thought, text
