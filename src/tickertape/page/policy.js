@@ -36,6 +36,29 @@ export const POLICY = Object.freeze({
 export const STRICT = Object.freeze({ ...POLICY, maxDelay: 0, maxWait: Infinity, recover: false });
 
 /**
+ * @typedef {object} OwnOptions
+ * @property {boolean} [withCredentials] send cookies to other origins too
+ * @property {string} [method] GET by default; a POST is sent once (see `repost` and reconnect.js)
+ * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers] a function is asked for each request
+ * @property {BodyInit} [body]
+ * @property {unknown} [json] the body as JSON, instead of `body`
+ * @property {string} [lastEventId] where to go on: the first request names it too
+ * @property {boolean} [strict] behave exactly as the browser's EventSource
+ * @property {number} [maxEventSize] bytes, 16 MiB by default
+ * @property {AbortSignal} [signal] closes the source
+ * @property {typeof globalThis.fetch} [fetch] another fetch
+ * @property {() => number} [random] another Math.random
+ */
+/** @typedef {OwnOptions & Partial<Policy>} Options what ResumableEventSource takes */
+
+/** The policy that a caller's options make. @param {Options} options @returns {Policy} */
+export function policyOf(options) {
+  const base = /** @type {any} */ (options.strict ? STRICT : POLICY);
+  const given = /** @type {any} */ (options);
+  return /** @type {any} */ (Object.fromEntries(Object.keys(base).map((name) => [name, given[name] ?? base[name]])));
+}
+
+/**
  * Wait so many milliseconds, then connect; `least` of them because the server asked. Or stop; `message` says why, and
  * is null if the stream ended as it may. `attempt` counts connections in a row without an event.
  * @typedef {{do: 'read'}} Read

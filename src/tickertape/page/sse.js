@@ -3,12 +3,12 @@
  * Bytes, however they were cut, to events: WHATWG HTML 9.2.5 and 9.2.6, rule by rule, as in sse/decoder.py.
  * No socket, no clock, no DOM. The standard is quoted beside the code. How it stays fast and bounded:
  *
- * - A read that holds a CR has its CRLF and CR turned into LF, and from there on there is one path.
+ * - text.js turns CRLF and CR into LF, and from there on there is one path.
  * - Only the unfinished line is kept, in pieces: one line in ten thousand reads stays linear.
  * - The unfinished line and the data lines gathered so far never exceed `maxEventSize`, counted in UTF-8 (an invalid
  *   byte counts as the three of its U+FFFD). It is checked line by line only where a read could break it.
  */
-import { Utf8Stream, utf8Size } from './utf8.js';
+import { LineText, utf8Size } from './text.js';
 
 /** Bytes. Whole images arrive as base64 in one event; 16 MiB holds a 12 MB one. */
 export const MAX_EVENT_SIZE = 16 * 1024 * 1024;
@@ -26,10 +26,8 @@ const PIECES = 1024; // so many short reads of one line are joined at a time: an
 export class EventTooLarge extends Error {
   /** @param {number} limit */
   constructor(limit) {
-    super(
-      `An event of more than ${limit} bytes was read; the decoder's maxEventSize is ${limit}. ` +
-        'Raise maxEventSize if the sender is trusted.',
-    );
+    const next = 'Raise maxEventSize if the sender is trusted.';
+    super(`An event of more than ${limit} bytes was read; the decoder's maxEventSize is ${limit}. ${next}`);
     this.name = 'EventTooLarge';
     this.limit = limit;
   }
@@ -42,19 +40,18 @@ export class EventTooLarge extends Error {
  * a new decoder for each response and seed it with the `lastEventId` of the one before.
  */
 export class Decoder {
-  #utf8 = new Utf8Stream();
+  #text = new LineText();
   // "When a stream is parsed, a data buffer, an event type buffer, and a last event ID buffer must be associated
   // with it." The ID buffer outlives a dispatch, the two others do not.
   /** @type {string[]} */ #data = [];
   #type = '';
   #idBuffer = '';
   /** @type {number | null} the retry field of the block being read */ #blockRetry = null;
-  #size = 0; // bytes of the data lines measured so far
-  #measured = 0; // how many these are
+  #size = 0; // bytes of the data lines measured so far,
+  #measured = 0; // and how many these are
   /** @type {string[]} the newest pieces of the unfinished line */ #pieces = [];
   #line = ''; // the unfinished line before them
   #lineSize = 0;
-  #swallowLf = false;
   #failed = false;
   #limit;
   #onComment;
@@ -83,7 +80,7 @@ export class Decoder {
    */
   feed(chunk) {
     if (this.#failed) throw new EventTooLarge(this.#limit);
-    let text = this.#normalized(this.#utf8.decode(chunk));
+    let text = this.#text.decode(chunk);
     // A UTF-16 unit is at most three bytes of UTF-8.
     const checked = this.#size + this.#lineSize + 3 * text.length > this.#limit;
     let end = text.indexOf('\n');
@@ -120,21 +117,6 @@ export class Decoder {
     this.#dropLine();
     this.#dropBlock();
     this.#idBuffer = this.lastEventId;
-  }
-
-  /**
-   * "Lines must be separated by either a CRLF character pair, a single LF character, or a single CR." A CR that ends
-   * a read ends its line at once; the LF that may open the next read is swallowed.
-   * @param {string} text
-   */
-  #normalized(text) {
-    if (this.#swallowLf && text) {
-      this.#swallowLf = false;
-      if (text.startsWith('\n')) text = text.slice(1);
-    }
-    if (!text.includes('\r')) return text;
-    this.#swallowLf = text.endsWith('\r');
-    return text.replace(/\r\n?/g, '\n');
   }
 
   /** "If the line is empty (a blank line): Dispatch the event, as defined below." @param {StreamEvent[]} events */

@@ -1,6 +1,6 @@
 // @ts-check
 /** What a ResumableEventSource dispatches: DOM events with what a caller wants to know on them. */
-import { utf8Size } from './utf8.js';
+import { utf8Size } from './text.js';
 
 /** @import { StreamEvent } from './sse.js' */
 /** @import { Stop, Wait } from './policy.js' */

@@ -1,5 +1,5 @@
 // @ts-check
-/** Small parts of stream.js: a pause that can be ended, a watchdog, handler attributes, what goes into headers. */
+/** Small parts of stream.js: a pause that can be ended, a watchdog, what goes into a request, what a refusal says. */
 
 const LONGEST_TIMEOUT = 2 ** 31 - 1; // milliseconds; setTimeout fires at once for more
 const BODY_LIMIT = 65_536; // bytes of a refusal's body that are read to tell its reason
@@ -55,25 +55,6 @@ export class Watchdog {
   }
 }
 
-/** @type {WeakMap<EventTarget, Map<string, any>>} */
-const handlers = new WeakMap();
-
-/** Return what was assigned to an `on…` attribute. @param {EventTarget} target @param {string} type */
-export function handler(target, type) {
-  return handlers.get(target)?.get(type) ?? null;
-}
-
-/**
- * Assign an `on…` attribute: one listener, in the place where the first was set; anything but a function unsets it.
- * @param {EventTarget} target @param {string} type @param {unknown} value
- */
-export function setHandler(target, type, value) {
-  const own = handlers.get(target) ?? new Map();
-  handlers.set(target, own);
-  if (!own.has(type)) target.addEventListener(type, (event) => own.get(type)?.call(target, event));
-  own.set(type, typeof value === 'function' ? value : null);
-}
-
 /** "The resulting value, encoded as UTF-8": fetch takes a header's bytes as Latin-1 characters. @param {string} id */
 export function headerBytes(id) {
   return Array.from(new TextEncoder().encode(id), (byte) => String.fromCharCode(byte)).join('');
@@ -107,4 +88,10 @@ export async function errorBody(response) {
     clearTimeout(timer);
   }
   return text;
+}
+
+/** The sentence of an error, its cause's included: fetch hides there what happened. @param {unknown} error */
+export function reasonOf(error) {
+  const { message, cause } = /** @type {any} */ (error ?? {});
+  return [message ?? String(error), cause?.message].filter(Boolean).join(': ');
 }

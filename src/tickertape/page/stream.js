@@ -11,35 +11,22 @@
  * Besides `open`, `message`, `error` and the stream's own types it dispatches CustomEvents that no stream's type is
  * likely to meet: `tickertape:request` before each request, `tickertape:retry` before each wait, `tickertape:comment`.
  */
-import { Loss, POLICY, STRICT } from './policy.js';
+import { Loss, policyOf } from './policy.js';
 import { Reconnector } from './reconnect.js';
 import { Decoder, EventTooLarge, MAX_EVENT_SIZE } from './sse.js';
 import { OpenEvent, StreamErrorEvent, StreamMessageEvent } from './stream-events.js';
-import { errorBody, handler, headerBytes, Pause, resolve, setHandler, Watchdog } from './stream-parts.js';
+import { errorBody, headerBytes, Pause, reasonOf, resolve, Watchdog } from './stream-parts.js';
+import { CLOSED, CONNECTING, OPEN, SourceTarget } from './stream-target.js';
 
-/** @import { Policy, Stop, Wait } from './policy.js' */
+/** @import { Options, Policy, Stop, Wait } from './policy.js' */
 
-/**
- * @typedef {object} OwnOptions
- * @property {boolean} [withCredentials] send cookies to other origins too
- * @property {string} [method] GET by default; a POST is sent once (see `repost` and reconnect.js)
- * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers] a function is asked for each request
- * @property {BodyInit} [body]
- * @property {unknown} [json] the body as JSON, instead of `body`
- * @property {string} [lastEventId] where to go on: the first request names it too
- * @property {boolean} [strict] behave exactly as the browser's EventSource
- * @property {number} [maxEventSize] bytes, 16 MiB by default
- * @property {AbortSignal} [signal] closes the source
- * @property {typeof globalThis.fetch} [fetch] another fetch
- * @property {() => number} [random] another Math.random
- */
-/** @typedef {OwnOptions & Partial<Policy>} Options */
-/** @typedef {((this: ResumableEventSource, event: any) => unknown) | null} Handler */
-
-const [CONNECTING, OPEN, CLOSED] = [0, 1, 2];
 const SILENCE = new Error('silence');
 
-export class ResumableEventSource extends EventTarget {
+/**
+ * A stream of server-sent events. `url` is relative to the document; see `Options` in policy.js for what can be given.
+ * Its listeners get `OpenEvent`, `StreamMessageEvent` and `StreamErrorEvent` of stream-events.js.
+ */
+export class ResumableEventSource extends SourceTarget {
   #readyState = CONNECTING;
   #bytesReceived = 0;
   #controller = new AbortController();
@@ -55,29 +42,21 @@ export class ResumableEventSource extends EventTarget {
   constructor(url, options) {
     super();
     if (!arguments.length) throw new TypeError('ResumableEventSource needs a URL.');
-    const { strict = false, ...given } = options ?? {};
-    this.#url = resolve(url);
-    this.#options = given;
-    this.#lastEventId = given.lastEventId ?? '';
-    if (given.json !== undefined) this.#options.body = JSON.stringify(given.json);
-    const policy = { ...(strict ? STRICT : POLICY), ...chosen(given) };
+    const given = options ?? {};
+    const body = given.json === undefined ? given.body : JSON.stringify(given.json);
     const method = (given.method ?? 'GET').toUpperCase();
-    if (given.body !== undefined && (method === 'GET' || method === 'HEAD')) {
+    if (body !== undefined && (method === 'GET' || method === 'HEAD')) {
       throw new TypeError(`A ${method} request has no body; give the method that it is for, as in method: 'POST'.`);
     }
-    this.#machine = new Reconnector(this.#url, method, policy, given.random ?? Math.random);
-    if (!strict) this.#listen('addEventListener');
-    given.signal?.addEventListener('abort', () => this.close(), { once: true });
+    if (typeof given.headers !== 'function') new Headers(given.headers); // throws here rather than with each request
+    this.#url = resolve(url);
+    this.#options = { ...given, body };
+    this.#lastEventId = given.lastEventId ?? '';
+    this.#machine = new Reconnector(this.#url, method, policyOf(given), given.random ?? Math.random);
+    this.#listen('addEventListener');
     if (given.signal?.aborted) this.close();
     queueMicrotask(() => this.#live());
   }
-
-  static get CONNECTING() { return CONNECTING; }
-  static get OPEN() { return OPEN; }
-  static get CLOSED() { return CLOSED; }
-  get CONNECTING() { return CONNECTING; }
-  get OPEN() { return OPEN; }
-  get CLOSED() { return CLOSED; }
 
   get url() { return this.#url; }
   get readyState() { return this.#readyState; }
@@ -88,19 +67,6 @@ export class ResumableEventSource extends EventTarget {
   get location() { return this.#machine.location; }
   /** Bytes of all bodies so far, comments and what was cut off included. */
   get bytesReceived() { return this.#bytesReceived; }
-
-  /** @type {Handler} */ get onopen() { return handler(this, 'open'); }
-  set onopen(value) { setHandler(this, 'open', value); }
-  /** @type {Handler} */ get onmessage() { return handler(this, 'message'); }
-  set onmessage(value) { setHandler(this, 'message', value); }
-  /** @type {Handler} */ get onerror() { return handler(this, 'error'); }
-  set onerror(value) { setHandler(this, 'error', value); }
-  /** @type {Handler} */ get onrequest() { return handler(this, 'tickertape:request'); }
-  set onrequest(value) { setHandler(this, 'tickertape:request', value); }
-  /** @type {Handler} */ get onretry() { return handler(this, 'tickertape:retry'); }
-  set onretry(value) { setHandler(this, 'tickertape:retry', value); }
-  /** @type {Handler} */ get oncomment() { return handler(this, 'tickertape:comment'); }
-  set oncomment(value) { setHandler(this, 'tickertape:comment', value); }
 
   /** Close the socket now; nothing is dispatched any more. */
   close() {
@@ -203,6 +169,8 @@ export class ResumableEventSource extends EventTarget {
     if (this.#readyState !== CLOSED) this.dispatchEvent(new CustomEvent(`tickertape:${what}`, { detail }));
   }
 
+  #abort = () => this.close();
+
   #wake = () => {
     if (globalThis.document?.visibilityState === 'hidden') return;
     this.#watchdog.check();
@@ -211,19 +179,9 @@ export class ResumableEventSource extends EventTarget {
 
   /** @param {'addEventListener' | 'removeEventListener'} how */
   #listen(how) {
+    this.#options.signal?.[how]('abort', this.#abort);
+    if (this.#options.strict) return;
     globalThis[how]?.('online', this.#wake);
     globalThis.document?.[how]('visibilitychange', this.#wake);
   }
-}
-
-/** The parts of a policy that the caller gave. @param {Partial<Policy>} given @returns {Partial<Policy>} */
-function chosen(given) {
-  const names = /** @type {(keyof Policy)[]} */ (Object.keys(POLICY));
-  return Object.fromEntries(names.filter((name) => given[name] !== undefined).map((name) => [name, given[name]]));
-}
-
-/** @param {unknown} error */
-function reasonOf(error) {
-  const { message, cause } = /** @type {any} */ (error ?? {});
-  return [message ?? String(error), cause?.message].filter(Boolean).join(': ');
 }
