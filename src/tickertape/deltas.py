@@ -3,12 +3,13 @@
 Every dialect is translated into these, and every route renders them. A delta is kept in the log as one *entry*: a
 tag byte and a JSON value, without a line end::
 
-    t"Hel"                                   Text         a piece of the answer
-    r"Let me see"                            Reasoning    a piece of the thinking before it
-    d{"tool_calls":[…]}                      Raw          an OpenAI delta object passed through: role, tool calls, refusal
-    f"stop"                                  Finish       the provider's own terminal marker, as OpenAI's finish reason
-    u{"prompt_tokens":3,…}                   Usage        token counts in OpenAI's shape, to be shown in the stream
-    .{"state":"completed",…}                 End          the terminal entry: always there, always last
+    t"Hel"                     Text     a piece of the answer
+    r"Let me see"              Reasoning  a piece of the thinking before it
+    d{"tool_calls":[…]}        Raw      an OpenAI delta object, passed through: role, tool calls, refusal
+    f"stop"                    Finish   the provider's own terminal marker, as OpenAI's finish reason
+    u{"prompt_tokens":3,…}     Usage    token counts in OpenAI's shape, to be shown in the stream
+    snull                      Stopped  someone pressed stop; the terminal entry follows
+    .{"state":"completed",…}   End      the terminal entry: always there, always last
 
 An entry is a pure function of its delta and is encoded once; JSON has no raw line ends, so entries can be
 kept as lines.
@@ -64,6 +65,12 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Stopped(msgspec.Struct, frozen=True, gc=False):
+    """Someone pressed stop: what follows is the end, not the finish."""
+
+    reason: None = None
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Token counts in OpenAI's shape (``prompt_tokens``, ``completion_tokens``, ``total_tokens``, details)."""
 
@@ -74,7 +81,7 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     """The terminal entry of a stream.
 
     ``error`` is an OpenAI error object, present for failed, incomplete and lost. ``status`` is the HTTP status
-    that a reader gets who is told before the first byte.
+    that a reader gets who is told before the first byte, ``retry_after`` the seconds it is asked to wait.
     """
 
     state: State
@@ -82,9 +89,10 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     status: int = 200
+    retry_after: float | None = None
 
 
-Delta = Text | Reasoning | Raw | Finish | Usage
+Delta = Text | Reasoning | Raw | Finish | Stopped | Usage
 
 _json = msgspec.json.Encoder().encode
 _TAGS: dict[type, tuple[bytes, str]] = {
@@ -92,6 +100,7 @@ _TAGS: dict[type, tuple[bytes, str]] = {
     Reasoning: (b"r", "text"),
     Raw: (b"d", "delta"),
     Finish: (b"f", "reason"),
+    Stopped: (b"s", "reason"),
     Usage: (b"u", "usage"),
 }
 _KINDS = {tag[0]: kind for kind, (tag, _field) in _TAGS.items()}

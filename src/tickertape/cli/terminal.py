@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 
 # C0 and DEL but LF and TAB; C1, where 8-bit terminals find ESC [ in one character; the line and paragraph
-# separators; the bidirectional controls, with which text can pretend to be other text.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# separators; the bidirectional overrides, with which text can pretend to be other text (the plain marks of
+# right-to-left writing stay); lone surrogates, which have no UTF-8 to print.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escape(text: str) -> str:

@@ -43,6 +43,20 @@ REAP = 2.0
 """Seconds between two looks for dead producers."""
 
 
+def check(path: Path) -> None:
+    """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}-check").touch()
+        path.with_name(f"{path.name}-check").unlink()
+    except OSError as error:
+        raise LogUnavailable(
+            f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
+            "Choose another --data folder."
+        ) from error
+    journal.connect(path).close()
+
+
 class SqliteTape(Tape):
     """A tape with what its producer, if that is this process, must know."""
 
@@ -101,14 +115,8 @@ class SqliteLog(Log):
         self._reader.shutdown()
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._alive.acquire(timeout=0)
-        except OSError as error:
-            raise LogUnavailable(
-                f"The folder {self._path.parent} cannot be used for the stream log: {error.strerror or error}. "
-                "Choose another --data folder."
-            ) from error
+        check(self._path)
+        self._alive.acquire(timeout=0)
         connection = journal.connect(self._path, synchronous=self._synchronous)
         self._writes = journal.connect(self._path, synchronous=self._synchronous)
         cursor = connection.execute("INSERT INTO producer (name, started) VALUES (?, ?)", (self._name, time.time()))

@@ -1,0 +1,5 @@
+"""``python -m tickertape``."""
+
+from tickertape.cli import main
+
+main()

@@ -1,0 +1,186 @@
+"""``tickertape ask``: an answer typed into the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from tickertape.cli.terminal import escape
+from tickertape.client.aio_answer import aask
+from tickertape.deltas import End, Reasoning, State, Text, decode_delta
+from tickertape.errors import IncompleteStream, SettingsError, StreamError
+from tickertape.generation import Generations
+from tickertape.log.base import follow
+from tickertape.log.memory import MemoryLog
+from tickertape.providers.base import Request
+from tickertape.server.selection import PROVIDERS, fetch_model, select
+from tickertape.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tickertape.deltas import Delta
+    from tickertape.log.base import Tape
+    from tickertape.providers.catalog import Catalog
+
+STOPPED = 130
+"""The exit code of a stopped answer: what shells give a program that Ctrl-C ended."""
+
+
+@click.command()
+@click.argument("question", required=False)
+@click.option(
+    "--url", help="A running server: tickertape or any OpenAI-compatible one. Without it the answer is made here."
+)
+@click.option(
+    "--attach", metavar="STREAM_ID", help="Follow an answer that exists on the server at --url, from its start."
+)
+@click.option("--api-key", envvar="TICKERTAPE_API_KEY", help="Key for the server at --url.")
+@click.option("--model", help="Model to ask.")
+@click.option("--system", help="System prompt.")
+@click.option("--provider", type=click.Choice(PROVIDERS), help="What answers when there is no --url.")
+@click.option(
+    "--upstream", metavar="URL", help="Base URL of an OpenAI-compatible server to ask without a server of ours."
+)
+@click.option("--model-path", type=click.Path(path_type=Path), help="A GGUF file in place of the built-in model.")
+@click.option("--echo-rate", default=20.0, show_default=True, help="Tokens a second of the echo model.")
+@click.option("--raw", is_flag=True, help="Print control characters as they are; they can command a terminal.")
+def ask(
+    question: str | None,
+    url: str | None,
+    attach: str | None,
+    api_key: str | None,
+    model: str | None,
+    system: str | None,
+    provider: str | None,
+    upstream: str | None,
+    model_path: Path | None,
+    echo_rate: float,
+    raw: bool,
+) -> None:
+    """Ask QUESTION (or standard input) and type the answer as it comes.
+
+    Ctrl-C stops the answer. Exit code: 0 when it is complete, 130 when it was stopped, 1 when it failed, was cut off
+    or could not be had.
+    """
+    if attach and not url:
+        raise SettingsError("--attach needs --url: the server that has the answer.")
+    if not question and not attach:
+        question = sys.stdin.read().strip()
+    if not question and not attach:
+        raise SettingsError('There is no question: say tickertape ask "…" or pipe one in.')
+    messages = ([{"role": "system", "content": system}] if system else []) + [
+        {"role": "user", "content": question or ""}
+    ]
+    if url:
+        answer: _Answering = aask(url, None if attach else messages, model=model, api_key=api_key, attach=attach)
+    else:
+        settings = Settings(
+            provider=provider, upstream=upstream, model=model, model_path=model_path, echo_rate=echo_rate
+        )
+        answer = AnswerHere(settings, messages)
+    sys.exit(asyncio.run(_type(answer, str if raw else escape)))
+
+
+class _Answering(Protocol):
+    """What typing needs of an answer, wherever it is made."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    def deltas(self) -> AsyncIterator[Delta]: ...
+    async def cancel(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
+    """Type an answer; return the exit code. Raises what the answer raises, once the partial text stands on its line."""
+    stopping: set[asyncio.Task[None]] = set()
+    out = sys.stdout
+    newline = True
+    with suppress(NotImplementedError):  # Windows: Ctrl-C interrupts the loop, and the answer ends with the process
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGINT, lambda: stopping.add(asyncio.create_task(answer.cancel()))
+        )
+    try:
+        async for delta in answer.deltas():
+            if isinstance(delta, Reasoning):
+                click.secho(shown(delta.text), dim=True, nl=False, err=True)
+            elif isinstance(delta, Text):
+                out.write(shown(delta.text))
+                out.flush()
+                newline = delta.text.endswith("\n")
+    finally:
+        if not newline:
+            out.write("\n")
+            out.flush()
+        await asyncio.gather(*stopping, return_exceptions=True)
+        await answer.close()
+    if answer.state is State.CANCELLED:
+        click.echo("Stopped.", err=True)
+        return STOPPED
+    if answer.finish_reason == "length":
+        click.echo("The answer reached its length limit.", err=True)
+    return 0
+
+
+class AnswerHere:
+    """An answer made in this process: provider, generation and log as in the server, without HTTP."""
+
+    def __init__(self, settings: Settings, messages: list[dict[str, str]]) -> None:
+        self._settings = settings
+        self._messages = messages
+        self._log = MemoryLog()
+        self._tape: Tape | None = None
+        self._stopped = False
+        self._catalog: Catalog | None = None
+        self._end = End(State.RUNNING)
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return self._end.state
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, once it has."""
+        return self._end.finish_reason
+
+    async def deltas(self) -> AsyncIterator[Delta]:
+        """Iterate what comes. Raises IncompleteStream and StreamError, as for a remote answer."""
+        settings = self._settings
+        self._catalog = select(settings, await asyncio.to_thread(fetch_model, settings))
+        provider, model = await self._catalog.find(settings.model)
+        request = Request(model=model, messages=self._messages)
+        self._tape = tape = await Generations(self._log).begin(provider, request, owner="terminal")
+        if self._stopped:
+            await self._log.cancel(tape)
+        text = ""
+        async for entries in follow(tape):
+            for delta in map(decode_delta, entries):
+                if isinstance(delta, End):
+                    self._end = delta
+                else:
+                    text += delta.text if isinstance(delta, Text) else ""
+                    yield delta
+        if self._end.error is not None:
+            kind = IncompleteStream if self.state is State.INCOMPLETE else StreamError
+            raise kind(self._end.error["message"], text=text)
+
+    async def cancel(self) -> None:
+        """Stop it; what was written stays."""
+        self._stopped = True
+        if self._tape is not None:
+            await self._log.cancel(self._tape)
+
+    async def close(self) -> None:
+        """Give back the provider's connections and memory."""
+        if self._catalog is not None:
+            await self._catalog.close()

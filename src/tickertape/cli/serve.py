@@ -1,0 +1,106 @@
+"""``tickertape serve``: the page and the API on one port."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tickertape.errors import SettingsError
+from tickertape.server.selection import PROVIDERS, select_or_echo
+from tickertape.server.settings import Settings, default_data
+
+if TYPE_CHECKING:
+    import socket
+
+_DEFAULTS = Settings()
+
+
+@click.command()
+@click.option("--host", default=_DEFAULTS.host, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=_DEFAULTS.port, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=default_data,
+    help="Folder of the stream log. [default: the user's data folder]",
+)
+@click.option(
+    "--provider", type=click.Choice(PROVIDERS), help="What answers. [default: openai with an upstream, else local]"
+)
+@click.option(
+    "--upstream", metavar="URL", help="Base URL of an OpenAI-compatible server, like http://localhost:8080/v1."
+)
+@click.option("--model", help="Default model, if not the first one served.")
+@click.option("--model-path", type=click.Path(path_type=Path), help="A GGUF file in place of the built-in model.")
+@click.option(
+    "--echo-rate",
+    default=_DEFAULTS.echo_rate,
+    show_default=True,
+    help="Tokens a second of the echo model; 0 is unpaced.",
+)
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    envvar="TICKERTAPE_API_KEY",
+    help="Key that callers must send; may be repeated.",
+)
+@click.option("--insecure", is_flag=True, help="Allow an address that others can reach without a key.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
+@click.option(
+    "--log-level",
+    default=_DEFAULTS.log_level,
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+)
+def serve(*, workers: int, insecure: bool, **options: Any) -> None:
+    """Serve the page and the API.
+
+    Without options a small built-in model answers, on this machine, without a key. With OPENAI_API_KEY in the
+    environment, or --upstream, that service does.
+    """
+    from tickertape.server.run import bind, prepare
+    from tickertape.server.run import serve as run
+
+    settings = Settings(**options)
+    _check_reach(settings, insecure=insecure)
+    if options["upstream"] and settings.provider not in (None, "openai"):
+        raise SettingsError(f"--upstream needs --provider openai or none; it was {settings.provider}.")
+    prepare(settings)
+    listener = bind(settings.host, settings.port)
+    catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
+
+    def started() -> None:
+        click.echo(f"tickertape is listening on {_address(listener)} (Ctrl-C to stop)")
+        sys.stdout.flush()
+
+    if workers == 1:
+        run(settings, catalog, listener, started)
+    else:
+        from tickertape.server.workers import supervise
+
+        sys.exit(supervise(settings, model_file, listener, workers, started))
+
+
+def _check_reach(settings: Settings, *, insecure: bool) -> None:
+    """Refuse to be open to the network by accident."""
+    try:
+        loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = settings.host == "localhost"
+    if not (loopback or settings.api_keys or insecure):
+        raise SettingsError(
+            f"Others can reach {settings.host}, and anybody could use this server. "
+            "Give it a key with --api-key, or say --insecure if that is meant."
+        )
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

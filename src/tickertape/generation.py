@@ -1,0 +1,177 @@
+"""Provider to log: the running production of one stream, and the only writer of it.
+
+A generation belongs to the process, not to a connection: readers come and go. It ends in one of the five terminal
+states, and the terminal entry is committed together with whatever text came last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import aclosing
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from tickertape.deltas import Delta, End, Finish, Raw, State, Stopped, Text, Usage, encode_delta
+from tickertape.errors import LogError, ProviderError
+from tickertape.log.base import Header, Key, Log, Tape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tickertape.providers.base import Provider, Request
+
+logger = logging.getLogger("tickertape")
+
+OPENING = encode_delta(Raw({"role": "assistant", "content": ""}))
+"""The first entry of every stream: sent before the first token, so that a cut at any moment can be resumed."""
+
+
+def _error(
+    state: State,
+    status: int,
+    message: str,
+    type_: str = "server_error",
+    code: str | None = None,
+    param: str | None = None,
+) -> End:
+    """Return the end that carries an OpenAI error object."""
+    error = {"message": message, "type": type_, "code": code or str(state), "param": param}
+    return End(state, error=error, status=status)
+
+
+LOST = _error(State.LOST, 503, "The server that was writing this answer stopped; this is what was written.")
+
+
+class Generation:
+    """One answer on its way from a provider into the log."""
+
+    def __init__(self, log: Log, tape: Tape, provider: Provider, request: Request, *, show_usage: bool) -> None:
+        self.tape = tape
+        self._log = log
+        self._provider = provider
+        self._request = request
+        self._show_usage = show_usage
+        self._finish: Finish | None = None
+        self._usage: Usage | None = None
+        self._abandoned = False
+        self._pumping = False
+        self.task = asyncio.create_task(self._run())
+
+    def abandon(self) -> None:
+        """End the answer as lost: this process is about to exit."""
+        self._abandoned = True
+        self._interrupt()
+
+    async def _run(self) -> None:
+        self.tape.listen(self._look)
+        try:
+            end = await self._outcome()
+        finally:
+            self.tape.unlisten(self._look)
+        last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
+        entries = [encode_delta(last)] if last else []
+        if self._usage and self._show_usage:
+            entries.append(encode_delta(self._usage))
+        await self._log.finish(self.tape, [*entries, encode_delta(end)])
+
+    def _look(self) -> None:
+        """Notice that someone pressed stop, or that the log cannot be written."""
+        if self.tape.stop or self.tape.error is not None:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Cancel the pumping, never the terminal entry; a task that has not begun looks by itself."""
+        if self._pumping:
+            self._pumping = False
+            self.task.cancel()
+
+    async def _outcome(self) -> End:
+        """Pump until the answer has ended, and return how it ended."""
+        try:
+            self._pumping = True
+            if self.tape.stop or self._abandoned:
+                raise asyncio.CancelledError
+            await self._pump()
+            if self._finish is None:
+                return _error(State.INCOMPLETE, 502, "The model's server ended the answer without saying it was done.")
+            return End(State.COMPLETED, finish_reason=self._finish.reason, usage=self._counts)
+        except asyncio.CancelledError:
+            self.task.uncancel()
+            if self.tape.stop:
+                return End(State.CANCELLED, usage=self._counts)
+            return LOST if self.tape.error is None else _error(State.FAILED, 503, str(self.tape.error))
+        except ProviderError as error:
+            end = _error(State.FAILED, error.status, error.message, error.type, error.code, error.param)
+            return msgspec.structs.replace(end, retry_after=error.retry_after)
+        except LogError as error:
+            return _error(State.FAILED, 503, str(error))
+        except Exception:
+            logger.exception("A generation failed")
+            return _error(State.FAILED, 500, "The server failed while it produced this answer; its own log says why.")
+        finally:
+            self._pumping = False
+
+    @property
+    def _counts(self) -> dict[str, Any] | None:
+        return self._usage.usage if self._usage else None
+
+    async def _pump(self) -> None:
+        log, tape = self._log, self.tape
+        async with aclosing(self._provider.stream(self._request)) as batches:
+            async for batch in batches:
+                entries = self._entries(batch)
+                if entries:
+                    await log.append(tape, entries)
+
+    def _entries(self, batch: list[Delta]) -> list[bytes]:
+        """Encode what came together. Neighbouring pieces of text share an entry; the end's deltas wait for the end."""
+        if len(batch) == 1 and type(batch[0]) is Text:
+            return [encode_delta(batch[0])]
+        entries: list[bytes] = []
+        for kind, run in groupby(batch, type):
+            if kind is Finish:
+                *_, self._finish = cast("Iterable[Finish]", run)
+            elif kind is Usage:
+                *_, self._usage = cast("Iterable[Usage]", run)
+            elif kind is Raw:
+                entries += map(encode_delta, run)
+            else:
+                entries.append(encode_delta(kind("".join(delta.text for delta in cast("Iterable[Text]", run)))))
+        return entries
+
+
+class Generations:
+    """All generations of this process."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._running: set[Generation] = set()
+
+    async def begin(
+        self, provider: Provider, request: Request, *, owner: str, show_usage: bool = False, key: Key | None = None
+    ) -> Tape:
+        """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
+
+        Raises KeyReused and LogUnavailable. Errors of the provider end the stream.
+        """
+        header = Header(id=secrets.token_hex(16), owner=owner, model=request.model, created=int(time.time()))
+        tape, fresh = await self._log.create(header, [OPENING], key)
+        if fresh:
+            generation = Generation(self._log, tape, provider, request, show_usage=show_usage)
+            self._running.add(generation)
+            generation.task.add_done_callback(lambda _task: self._running.discard(generation))
+        return tape
+
+    async def close(self, grace: float = 0) -> None:
+        """Let the running answers finish for ``grace`` seconds, then end what is left as lost."""
+        tasks = {generation.task for generation in self._running}
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        for generation in tuple(self._running):
+            generation.abandon()
+        await asyncio.gather(*(generation.task for generation in self._running), return_exceptions=True)

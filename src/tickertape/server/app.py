@@ -1,0 +1,68 @@
+"""Assembles the ASGI app: guard → routes → services."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Route, Router
+
+from tickertape.deltas import encode_delta
+from tickertape.generation import LOST, Generations
+from tickertape.log.sqlite import SqliteLog
+from tickertape.server.assets import Assets
+from tickertape.server.fanout import Fanout
+from tickertape.server.guard import Guard
+from tickertape.server.routes import PATHS, Endpoint, Services, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tickertape.providers.catalog import Catalog
+    from tickertape.server.fanout import Message, Receive, Send
+    from tickertape.server.settings import Settings
+
+
+LOG_FILE = "tape.db"
+"""The stream log's file in the data folder."""
+
+
+class App:
+    """The server as an ASGI app. `drain` before the ASGI server closes its connections, else SIGTERM hangs."""
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._services: Services | None = None
+        router = Router(
+            [Route(path, Endpoint(methods)) for path, methods in PATHS.items()],
+            default=not_found,  # type: ignore[arg-type]  # Starlette's types are wider than a dict
+            redirect_slashes=False,
+            lifespan=self._lifespan,
+        )
+        self._app = Guard(router, settings)  # type: ignore[arg-type]  # Starlette's types are wider
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        await self._app(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Cut the readers, so that they reconnect elsewhere, and let the answers end within the grace period."""
+        if self._services is not None:
+            self._services.fanout.close()
+            await self._services.generations.close(self._settings.grace)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: object) -> AsyncIterator[dict[str, Any]]:
+        settings = self._settings
+        log = SqliteLog(settings.data / LOG_FILE, lost=encode_delta(LOST), synchronous=settings.synchronous)
+        async with log:
+            fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
+            generations = Generations(log)
+            services = self._services = Services(settings, log, self._catalog, generations, fanout, Assets())
+            gc.collect()
+            gc.freeze()  # what lives as long as the process is not looked at again by every collection
+            yield {"services": services}
+            await self.drain()
+            await self._catalog.close()

@@ -1,0 +1,109 @@
+"""The page's files, read once, served from memory.
+
+All assets live under ``/assets/<hash of the folder>/`` and never change there; only ``/`` is asked for again. The page
+may load nothing but its own scripts and styles, talk to nobody else, and make no HTML out of strings.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+from tickertape.server.requests import header
+from tickertape.server.responses import Headers, reply
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from tickertape.server.fanout import Message, Send
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+_TYPES = {
+    "html": b"text/html; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "svg": b"image/svg+xml",
+    "webmanifest": b"application/manifest+json",
+    "json": b"application/json",
+    "txt": b"text/plain; charset=utf-8",
+}
+
+
+class Asset(NamedTuple):
+    """A file's bytes, as they are and compressed, and its headers."""
+
+    body: bytes
+    compressed: bytes
+    headers: Headers
+
+
+class Assets:
+    """The folder ``page`` of this package."""
+
+    def __init__(self) -> None:
+        contents = {path: file.read_bytes() for path, file in _walk(files("tickertape") / "page", "")}
+        digest = hashlib.sha256()
+        for path in sorted(contents):
+            digest.update(f"{path}\0{len(contents[path])}\0".encode() + contents[path])
+        self.hash = digest.hexdigest()[:12]
+        index = contents.pop("index.html").replace(b"HASH", self.hash.encode())
+        self._index = _asset("index.html", index, b"no-cache", POLICY)
+        self._files = {
+            path: _asset(path, body, b"public, max-age=31536000, immutable", "default-src 'none'; sandbox")
+            for path, body in contents.items()
+        }
+
+    async def serve_page(self, scope: Message, send: Send) -> None:
+        """Answer ``GET /``."""
+        etag = f'"{self.hash}"'
+        if header(scope, b"if-none-match") == etag:
+            await reply(send, 304, b"", [(b"etag", etag.encode())])
+        else:
+            await _reply(scope, send, self._index, [(b"etag", etag.encode())])
+
+    async def serve_file(self, scope: Message, send: Send, path: str) -> bool:
+        """Answer ``GET /assets/<hash>/<path>``; say whether there is such a file."""
+        folder, _slash, name = path.partition("/")
+        asset = self._files.get(name)
+        if asset is None or folder != self.hash:
+            return False
+        await _reply(scope, send, asset, [])
+        return True
+
+
+async def _reply(scope: Message, send: Send, asset: Asset, headers: Headers) -> None:
+    if "gzip" in (header(scope, b"accept-encoding") or ""):
+        await reply(send, 200, asset.compressed, [*asset.headers, (b"content-encoding", b"gzip"), *headers])
+    else:
+        await reply(send, 200, asset.body, [*asset.headers, *headers])
+
+
+def _asset(path: str, body: bytes, cache: bytes, policy: str) -> Asset:
+    headers = [
+        (b"content-type", _TYPES.get(path.rpartition(".")[2], b"application/octet-stream")),
+        (b"cache-control", cache),
+        (b"content-security-policy", policy.encode()),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"vary", b"accept-encoding"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    return Asset(body, gzip.compress(body, 9, mtime=0), headers)
+
+
+def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
+    found: list[tuple[str, Traversable]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += _walk(entry, f"{prefix}{entry.name}/")
+        elif not entry.name.startswith("."):
+            found.append((prefix + entry.name, entry))
+    return found

@@ -1,0 +1,182 @@
+"""The tape in OpenAI's words: chat.completion.chunk events, the non-streaming answer, and the snapshot.
+
+One entry is one event, and its bytes are a pure function of the stream's header, its number and the entry: every
+reader gets the same, on every route, now and after a restart. What stays the same within a stream is encoded
+once (`ChunkRenderer`), so that a token costs one join.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tickertape.deltas import End, Finish, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tickertape.log.base import Header, Tape
+
+RETRY = 1000
+"""Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""
+
+_json = msgspec.json.Encoder().encode
+_TEXT, _REASONING, _RAW, _FINISH, _STOPPED, _USAGE, _END = b"trdfsu."
+
+
+def event_id(stream_id: str, number: int) -> str:
+    """Return the id of an event; it names the stream and the position."""
+    return f"{stream_id}.{number}"
+
+
+def position(cursor: str, stream_id: str) -> int | None:
+    """Return the event number that a Last-Event-ID names, None if it is not one of this stream's."""
+    name, _dot, number = cursor.rpartition(".")
+    return int(number) if name == stream_id and number.isascii() and number.isdigit() and len(number) < 16 else None
+
+
+class ChunkRenderer:
+    """Renders one stream's entries as events of OpenAI's chat completion stream."""
+
+    __slots__ = ("_after", "_before", "_id")
+
+    def __init__(self, header: Header) -> None:
+        self._id = f"id: {header.id}.".encode()
+        base = b'\ndata: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
+            header.id.encode(),
+            header.created,
+            _json(header.model),
+        )
+        delta = base + b'{"index":0,"delta":'
+        after = b',"logprobs":null,"finish_reason":null}]}\n\n'
+        self._before = {
+            _TEXT: delta + b'{"content":',
+            _REASONING: delta + b'{"reasoning_content":',
+            _RAW: delta,
+            _FINISH: delta + b'{},"logprobs":null,"finish_reason":',
+            _STOPPED: delta + b'{},"logprobs":null,"finish_reason":',
+            _USAGE: base + b'],"usage":',
+        }
+        self._after = {
+            _TEXT: b"}" + after,
+            _REASONING: b"}" + after,
+            _RAW: after,
+            _FINISH: b"}]}\n\n",
+            _STOPPED: b'}],"tickertape":{"state":"cancelled"}}\n\n',
+            _USAGE: b"}\n\n",
+        }
+
+    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+        """Return the events for entries that begin with event number ``first``."""
+        before, after, head = self._before, self._after, self._id
+        frames: list[bytes] = []
+        for number, entry in enumerate(entries, first):
+            tag = entry[0]
+            if tag == _END:
+                frames.append(self._end(number, entry))
+            else:
+                frames.append(b"%b%d%b%b%b" % (head, number, before[tag], entry[1:], after[tag]))
+        if first == 1 and frames:
+            # `retry:` rides in an event that has data: a block of its own crashes openai-python.
+            frames[0] = b"retry: %d\n%b" % (RETRY, frames[0])
+        return b"".join(frames)
+
+    def _end(self, number: int, entry: bytes) -> bytes:
+        """Return the terminal event. Only completed and cancelled answers say [DONE]."""
+        end = decode_delta(entry)
+        assert isinstance(end, End)  # noqa: S101 - its tag said so
+        data = b"[DONE]" if end.error is None else _json({"error": end.error, "tickertape": {"state": end.state}})
+        return b"%b%d\ndata: %b\n\n" % (self._id, number, data)
+
+
+class Answer:
+    """What a tape says so far, gathered: for the snapshot and for answers that are not streamed."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.header = tape.header
+        self.count = len(tape.entries)
+        self.end: End | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._raw: list[dict[str, Any]] = []
+        for entry in tape.entries:
+            self._add(decode_delta(entry))
+
+    def _add(self, delta: object) -> None:
+        match delta:
+            case Text(text):
+                self._text.append(text)
+            case Reasoning(text):
+                self._reasoning.append(text)
+            case Raw(raw):
+                self._raw.append(raw)
+            case End():
+                self.end = delta
+            case Finish() | Stopped() | Usage():
+                pass  # the terminal entry has them too
+
+    @property
+    def text(self) -> str:
+        """The answer's text so far."""
+        return "".join(self._text)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what ``GET /v1/streams/{id}`` shows to those who ask for JSON."""
+        end = self.end or End(State.RUNNING)
+        return {
+            "id": self.header.id,
+            "object": "stream",
+            "state": end.state,
+            "finish_reason": end.finish_reason,
+            "model": self.header.model,
+            "created": self.header.created,
+            "text": self.text,
+            "reasoning": "".join(self._reasoning),
+            "last_event_id": event_id(self.header.id, self.count),
+            "usage": end.usage,
+            "error": end.error,
+        }
+
+    def completion(self) -> dict[str, Any]:
+        """Return OpenAI's ``chat.completion`` object for an answer that has ended well."""
+        end = self.end or End(State.RUNNING)
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
+        for raw in self._raw:
+            _merge(message, raw)
+        if not message["content"] and "tool_calls" in message:
+            message["content"] = None
+        body = {
+            "id": f"chatcmpl-{self.header.id}",
+            "object": "chat.completion",
+            "created": self.header.created,
+            "model": self.header.model,
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": end.finish_reason}],
+        }
+        return body | ({"usage": end.usage} if end.usage else {})
+
+
+def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Merge a raw delta: strings are joined, tool calls are merged by their index, the role is known."""
+    for name, value in delta.items():
+        if name == "tool_calls" and isinstance(value, list):
+            for call in value:
+                _merge_call(message.setdefault("tool_calls", []), call)
+        elif name not in ("role", "content") and isinstance(value, str):
+            message[name] = message.get(name, "") + value
+        elif name not in message:
+            message[name] = value
+
+
+def _merge_call(calls: list[dict[str, Any]], piece: dict[str, Any]) -> None:
+    """Merge one piece of a tool call: id and name come once, the arguments in pieces."""
+    index = piece.get("index", len(calls))
+    while len(calls) <= index < 1000:
+        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
+    call = calls[min(index, len(calls) - 1)]
+    function = piece.get("function") or {}
+    call["id"] = piece.get("id") or call["id"]
+    call["function"]["name"] += function.get("name") or ""
+    call["function"]["arguments"] += function.get("arguments") or ""

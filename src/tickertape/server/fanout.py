@@ -1,0 +1,245 @@
+"""From tapes to sockets: push, don't wake.
+
+What an event costs on its way to a reader is a small TCP send, 5 to 6 CPU-µs in the kernel, and everything
+around it. So there is no task, queue, lock or timer per reader or event:
+
+* A commit marks its stream dirty. One *flush* walks the dirty streams, renders what is new once for all readers that
+  stand at the same place, and hands every reader the same bytes.
+* ``send`` of an ASGI server that is not paused finishes without suspending, so the flush itself drives it. A
+  reader whose ``send`` suspends is parked: its task finishes that one send, and then it catches up from its
+  index. A slow reader is an index, not a queue.
+* A flush comes at once when the last one is long enough ago. When flushes take long, they come less often, so that
+  what has gathered shares a write, up to 20 ms.
+* One sweep a second looks after silence (heartbeats) and after readers that have stopped reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+
+    from tickertape.log.base import Header, Tape
+
+    Message = dict[str, Any]
+    Sending = Coroutine[object, object, None]
+    Send = Callable[[Message], Sending]
+    Receive = Callable[[], Awaitable[Message]]
+
+logger = logging.getLogger("tickertape")
+
+HEARTBEAT = b": ping\n"
+"""One line without a blank line after it: with one, it would dispatch an empty block, and openai-python crashes."""
+
+SLICE = 512
+"""Entries. A reader that is far behind gets this many a write, about 100 kB, so that others get their turn."""
+
+REST = 2.0
+"""The pause between flushes, in durations of the last flush: under load a third of the time goes to flushing."""
+
+LONGEST_REST = 0.020
+"""Seconds. What a token may wait under load; 20 ms is below what a person notices."""
+
+
+class Renderer(Protocol):
+    """Turns one stream's entries into the bytes of one dialect."""
+
+    def __init__(self, header: Header) -> None:
+        """Encode once what all events of the stream share."""
+
+    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+        """Return the events for entries that begin with event number ``first``."""
+
+
+class Reader:
+    """One response: a cursor on a tape, and the ``send`` that takes its bytes."""
+
+    __slots__ = ("handler", "index", "parked", "renderer", "send", "since")
+
+    def __init__(self, index: int, renderer: Renderer, send: Send, now: float) -> None:
+        self.index = index
+        self.renderer = renderer
+        self.send = send
+        self.since = now  # when it was last written to
+        self.parked: asyncio.Task[None] | None = None  # finishes the send that has suspended
+        self.handler = asyncio.current_task()
+
+    def cut(self) -> None:
+        """Make its request return at once, with the response unfinished."""
+        if self.handler is not None:
+            self.handler.cancel()
+
+
+class Channel:
+    """The readers of one tape."""
+
+    __slots__ = ("_fanout", "_renderers", "dirty", "readers", "tape")
+
+    def __init__(self, fanout: Fanout, tape: Tape) -> None:
+        self._fanout = fanout
+        self._renderers: dict[type[Renderer], Renderer] = {}
+        self.tape = tape
+        self.readers: set[Reader] = set()
+        self.dirty = False
+
+    def renderer(self, dialect: type[Renderer]) -> Renderer:
+        """Return the renderer that all readers of this dialect share."""
+        found = self._renderers.get(dialect)
+        if found is None:
+            found = self._renderers[dialect] = dialect(self.tape.header)
+        return found
+
+    def mark(self) -> None:
+        """Have the next flush look at this tape."""
+        if not self.dirty:
+            self.dirty = True
+            self._fanout.schedule(self)
+
+
+class Fanout:
+    """Pushes committed entries to all readers of this process.
+
+    ``heartbeat`` is the longest silence in seconds; ``send_timeout`` ends a reader that takes nothing for so long.
+    """
+
+    def __init__(self, *, heartbeat: float = 15.0, send_timeout: float = 60.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._heartbeat = heartbeat
+        self._send_timeout = send_timeout
+        self._channels: dict[Tape, Channel] = {}
+        self._dirty: list[Channel] = []
+        self._scheduled = False
+        self._earliest = 0.0  # loop time before which no flush begins
+        self._closed = False
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def serve(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
+        """Push everything after event number ``after`` until the end, or until the reader leaves.
+
+        The response must have been started. If this process ends, or the reader does not read, it returns with the
+        response unfinished, and the server cuts the connection: a proper end would look like a whole answer.
+        """
+        channel = self._channels.get(tape)
+        if channel is None:
+            channel = self._channels[tape] = Channel(self, tape)
+            tape.listen(channel.mark)
+        reader = Reader(after, channel.renderer(dialect), send, self._loop.time())
+        channel.readers.add(reader)
+        try:
+            self._push(channel, reader, {})
+            while not self._closed and (await receive())["type"] != "http.disconnect":
+                pass  # a request's body may have come in several messages
+        except asyncio.CancelledError:
+            if reader.parked is not None:
+                reader.parked.cancel()
+                _abort(send)
+        finally:
+            channel.readers.discard(reader)
+            if not channel.readers and self._channels.get(tape) is channel:
+                del self._channels[tape]
+                tape.unlisten(channel.mark)
+
+    def close(self) -> None:
+        """Cut every reader: they reconnect to the next process and go on from where they are."""
+        self._closed = True
+        self._sweeper.cancel()
+        for channel in tuple(self._channels.values()):
+            for reader in tuple(channel.readers):
+                reader.cut()
+
+    def schedule(self, channel: Channel) -> None:
+        """For channels: flush this one soon."""
+        self._dirty.append(channel)
+        if not self._scheduled:
+            self._scheduled = True
+            if self._loop.time() >= self._earliest:
+                self._loop.call_soon(self._flush)
+            else:
+                self._loop.call_at(self._earliest, self._flush)
+
+    def _flush(self) -> None:
+        start = self._loop.time()
+        dirty, self._dirty, self._scheduled = self._dirty, [], False
+        for channel in dirty:
+            channel.dirty = False
+            shared: dict[tuple[int, Renderer], bytes] = {}
+            for reader in tuple(channel.readers):
+                self._push(channel, reader, shared)
+        # Who was marked meanwhile is far behind and goes on at once; the others wait for the rest.
+        end = self._loop.time()
+        self._earliest = end + min(REST * (end - start), LONGEST_REST)
+
+    def _push(self, channel: Channel, reader: Reader, shared: dict[tuple[int, Renderer], bytes]) -> None:
+        """Write what is new to a reader that can take it; ``shared`` holds what was rendered for others."""
+        tape, index = channel.tape, reader.index
+        if reader.parked is not None or index >= len(tape.entries):
+            return
+        key = (index, reader.renderer)
+        body = shared.get(key)
+        if body is None:
+            body = shared[key] = reader.renderer.render(tape.entries[index : index + SLICE], index + 1)
+        reader.index = min(index + SLICE, len(tape.entries))
+        behind = reader.index < len(tape.entries)
+        last = tape.ended and not behind
+        self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": not last})
+        if reader.parked is None and last:
+            channel.readers.discard(reader)
+        elif reader.parked is None and behind:
+            channel.mark()
+
+    def _write(self, channel: Channel, reader: Reader, message: Message) -> None:
+        """Drive ``send``. Usually it finishes at once; if it suspends, park the reader until it has finished."""
+        sending = reader.send(message)
+        reader.since = self._loop.time()
+        try:
+            waiting = sending.send(None)
+        except StopIteration:
+            return
+        except Exception:  # whatever is wrong with this reader must not stop the flush for the others
+            logger.debug("A reader's connection failed", exc_info=True)
+            reader.cut()
+            return
+
+        def resume(_task: asyncio.Task[None]) -> None:
+            reader.parked = None
+            reader.since = self._loop.time()
+            channel.mark()
+
+        reader.parked = self._loop.create_task(_rest(sending, waiting))
+        reader.parked.add_done_callback(resume)
+
+    async def _sweep(self) -> None:
+        """Once in a while, bridge silence and end readers that have stopped reading."""
+        while True:
+            await asyncio.sleep(min(1.0, self._heartbeat / 4))
+            now = self._loop.time()
+            for channel in tuple(self._channels.values()):
+                for reader in tuple(channel.readers):
+                    silence = now - reader.since
+                    if reader.parked is not None and silence >= self._send_timeout:
+                        reader.cut()
+                    elif reader.parked is None and silence >= self._heartbeat:
+                        message = {"type": "http.response.body", "body": HEARTBEAT, "more_body": True}
+                        self._write(channel, reader, message)
+
+
+async def _rest(sending: Sending, waiting: object) -> None:
+    """Finish a coroutine that was driven by hand up to its first suspension, on ``waiting``."""
+    await _resume(sending, waiting)
+
+
+@types.coroutine
+def _resume(sending: Sending, waiting: object) -> Generator[object, object, None]:
+    yield waiting
+    yield from sending
+
+
+def _abort(send: Send) -> None:
+    """Drop the connection with what it has buffered: nobody reads it. ASGI has no word for this, uvicorn has."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()

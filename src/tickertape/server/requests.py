@@ -1,0 +1,129 @@
+"""What callers ask for: the body of a request, read within limits and checked, with a sentence for what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tickertape.errors import BadRequest
+from tickertape.log.base import Key
+from tickertape.providers.base import Request
+
+if TYPE_CHECKING:
+    from tickertape.server.fanout import Message, Receive
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_OURS = frozenset({"messages", "model", "stream", "stream_options"})
+_MAX_KEY = 255
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One question: what goes to the provider, and what concerns only us."""
+
+    model: str | None
+    messages: list[dict[str, Any]]
+    parameters: dict[str, Any]
+    stream: bool
+    show_usage: bool
+    key: Key | None
+
+    def request(self, model: str) -> Request:
+        """Return the question for a provider's model."""
+        return Request(model=model, messages=self.messages, parameters=self.parameters)
+
+
+def header(scope: Message, name: bytes) -> str | None:
+    """Return a request header's value, None if it is absent. Bytes that are not UTF-8 are replaced."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "utf-8", "replace")
+    return None
+
+
+async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
+    """Return the request's body. Raises BadRequest for one that is too large, cut, or not declared as JSON."""
+    declared = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+    if declared != "application/json" and not declared.endswith("+json"):
+        # Also a wall: a foreign web page can post plain text or forms here without asking, JSON it cannot.
+        raise BadRequest(
+            f"The body must be JSON with Content-Type: application/json; it was {declared or 'not declared'!r}.",
+            status=415,
+            code="unsupported_media_type",
+        )
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The connection was closed before the whole request had arrived.", code="incomplete_body")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise BadRequest(
+                f"The body is larger than {limit:,} bytes, the limit of this server. Send fewer or smaller messages.",
+                status=413,
+                code="body_too_large",
+            )
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def parse_ask(scope: Message, body: bytes, *, max_messages: int) -> Ask:
+    """Return the checked question. Raises BadRequest that names the field, what was read and what is allowed."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
+    if not isinstance(fields, dict):
+        raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
+    model, stream = fields.get("model"), fields.get("stream", False)
+    if model is not None and not isinstance(model, str):
+        raise BadRequest(f"model must be a string; it was {model!r}.", param="model")
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest(f"stream must be true or false; it was {stream!r}.", param="stream")
+    options = fields.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise BadRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
+    return Ask(
+        model=model,
+        messages=_messages(fields.get("messages"), max_messages),
+        parameters={name: value for name, value in fields.items() if name not in _OURS},
+        stream=bool(stream),
+        show_usage=bool(options.get("include_usage")),
+        key=_key(scope, body),
+    )
+
+
+def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest(
+            'messages must be a list with at least one message like {"role": "user", "content": "hi"}.',
+            param="messages",
+        )
+    if len(messages) > most:
+        raise BadRequest(f"messages holds {len(messages):,} messages; at most {most:,} are allowed.", param="messages")
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise BadRequest(f"{where} must be an object with role and content.", param=where)
+        role, content = message.get("role"), message.get("content")
+        if role not in _ROLES:
+            raise BadRequest(
+                f"{where}.role must be one of {', '.join(_ROLES)}; it was {role!r}.", param=f"{where}.role"
+            )
+        if not (isinstance(content, (str, list)) or (content is None and role == "assistant")):
+            raise BadRequest(f"{where}.content must be a string or a list of parts.", param=f"{where}.content")
+    return messages
+
+
+def _key(scope: Message, body: bytes) -> Key | None:
+    """Return the Idempotency-Key with the digest of what came with it, route included."""
+    value = header(scope, b"idempotency-key")
+    if value is None:
+        return None
+    if not 0 < len(value) <= _MAX_KEY:
+        raise BadRequest(f"An Idempotency-Key has 1 to {_MAX_KEY} characters; this one has {len(value)}.")
+    return Key(value, hashlib.sha256(body).digest())

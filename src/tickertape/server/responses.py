@@ -1,0 +1,75 @@
+"""What is answered without a stream: JSON and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tickertape.errors import KeyReused, LogUnavailable, ProviderError, TickertapeError, UnknownStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tickertape.server.fanout import Send
+
+Headers = list[tuple[bytes, bytes]]
+
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    # no-transform keeps proxies and service workers from compressing or rewriting what must be flushed per event
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx buffers without it: 0 bytes in 3 s
+    (b"x-content-type-options", b"nosniff"),
+]
+
+_json = msgspec.json.Encoder().encode
+
+
+async def start(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Send the status line and the headers."""
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+
+async def reply(send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a whole response. 204 has no body."""
+    length = [(b"content-length", b"%d" % len(body))] if status != 204 else []
+    await start(send, status, [*length, *headers])
+    await send({"type": "http.response.body", "body": body})
+
+
+async def reply_json(send: Send, body: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a JSON response that nobody keeps."""
+    fixed = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await reply(send, status, _json(body), [*fixed, *headers])
+
+
+async def reply_error(send: Send, error: TickertapeError) -> None:
+    """Send an error as OpenAI's clients expect it: a status and ``{"error": {message, type, code, param}}``."""
+    match error:
+        case ProviderError():
+            pass
+        case UnknownStream():
+            error = ProviderError(str(error), status=404, type="invalid_request_error", code="unknown_stream")
+        case KeyReused():
+            error = ProviderError(str(error), status=422, type="invalid_request_error", code="idempotency_key_reused")
+        case LogUnavailable():
+            error = ProviderError(str(error), status=503, type="server_error", code="log_unavailable")
+        case _:
+            error = ProviderError(str(error), status=500, type="server_error")
+    assert isinstance(error, ProviderError)  # noqa: S101 - by the cases above
+    await reply_failure(
+        send,
+        {"message": error.message, "type": error.type, "code": error.code, "param": error.param},
+        error.status,
+        error.retry_after,
+    )
+
+
+async def reply_failure(send: Send, error: dict[str, Any], status: int, retry_after: float | None = None) -> None:
+    """Send an error object that exists already, as a stream's terminal entry holds it."""
+    headers = [] if retry_after is None else [(b"retry-after", b"%d" % math.ceil(retry_after))]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await reply_json(send, {"error": error}, status, headers)

@@ -1,0 +1,232 @@
+"""What every route does, on top of the log, the generations and the fan-out.
+
+Handlers are plain ASGI: Starlette finds the route, nothing of it stands between a stream and its reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from tickertape.deltas import End, State, decode_delta
+from tickertape.errors import BadRequest, TickertapeError
+from tickertape.log.base import follow
+from tickertape.server.chunks import Answer, ChunkRenderer, position
+from tickertape.server.requests import Ask, header, parse_ask, read_body
+from tickertape.server.responses import STREAM_HEADERS, reply, reply_error, reply_failure, reply_json, start
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tickertape.generation import Generations
+    from tickertape.log.base import Log, Tape
+    from tickertape.providers.catalog import Catalog
+    from tickertape.server.assets import Assets
+    from tickertape.server.fanout import Fanout, Message, Receive, Send
+    from tickertape.server.settings import Settings
+
+    Method = Callable[["Services", Message, Receive, Send], Awaitable[None]]
+
+
+class Services:
+    """What the routes work with; made when the server starts."""
+
+    def __init__(
+        self, settings: Settings, log: Log, catalog: Catalog, generations: Generations, fanout: Fanout, assets: Assets
+    ) -> None:
+        self.settings = settings
+        self.log = log
+        self.catalog = catalog
+        self.generations = generations
+        self.fanout = fanout
+        self.assets = assets
+
+    async def begin(self, ask: Ask, owner: str) -> Tape:
+        """Begin an answer, or find the one that the Idempotency-Key began."""
+        provider, model = await self.catalog.find(ask.model)
+        return await self.generations.begin(
+            provider, ask.request(model), owner=owner, show_usage=ask.show_usage, key=ask.key
+        )
+
+    async def ask(self, scope: Message, receive: Receive) -> Ask:
+        """Read and check a question."""
+        body = await read_body(scope, receive, self.settings.max_body)
+        return parse_ask(scope, body, max_messages=self.settings.max_messages)
+
+
+async def post_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /api/openai/stream``: ask, and read the answer as a stream."""
+    if not await _resumed(services, scope, receive, send):
+        await _answer(services, await services.ask(scope, receive), scope, receive, send)
+
+
+async def post_completions(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /v1/chat/completions``: the same as OpenAI's, streamed or whole."""
+    if await _resumed(services, scope, receive, send):
+        return
+    ask = await services.ask(scope, receive)
+    if ask.stream:
+        await _answer(services, ask, scope, receive, send)
+        return
+    tape = await services.begin(ask, scope["owner"])
+    async for _entries in follow(tape):
+        pass
+    answer = Answer(tape)
+    end = answer.end or End(State.RUNNING)
+    if end.error is not None:
+        await reply_failure(send, end.error | {"text": answer.text}, end.status, end.retry_after)
+    else:
+        await reply_json(send, answer.completion(), headers=[_location(tape)])
+
+
+async def post_streams(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /v1/streams``: ask now, read later, by EventSource for example."""
+    tape = await services.begin(await services.ask(scope, receive), scope["owner"])
+    stream_id = tape.header.id
+    await reply_json(send, {"id": stream_id, "url": f"/v1/streams/{stream_id}"}, 202, [_location(tape)])
+
+
+async def get_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+    """``GET /v1/streams/{id}``: the stream from a cursor on, or its snapshot as JSON."""
+    tape = await _tape(services, scope)
+    accept = header(scope, b"accept") or ""
+    if "application/json" in accept and "text/event-stream" not in accept:
+        await reply_json(send, Answer(tape).snapshot())
+    else:
+        await _replay(services, tape, _cursor(scope), scope, receive, send)
+
+
+async def cancel_stream(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+    """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
+    tape = await _tape(services, scope)
+    await services.log.cancel(tape)
+    try:
+        async with asyncio.timeout(services.settings.patience):
+            while not tape.ended:
+                await tape.wait(len(tape.entries))
+    except TimeoutError:
+        pass  # its producer is slow to stop, or elsewhere: the snapshot says that it is still running
+    await reply_json(send, Answer(tape).snapshot())
+
+
+async def get_models(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /v1/models``: what can be asked for, the default first."""
+    models = [
+        {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by, "note": model.note}
+        for model in await services.catalog.models()
+    ]
+    await reply_json(send, {"object": "list", "data": models})
+
+
+async def get_health(_services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /healthz``: the process is alive."""
+    await reply_json(send, {"status": "ok"})
+
+
+async def get_page(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /``: the page."""
+    await services.assets.serve_page(scope, send)
+
+
+async def get_asset(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /assets/<hash>/…``: the page's files."""
+    path = scope["path_params"]["path"]
+    if not await services.assets.serve_file(scope, send, path):
+        raise BadRequest(f"There is no file {path!r}.", status=404, code="not_found")
+
+
+async def _answer(services: Services, ask: Ask, scope: Message, receive: Receive, send: Send) -> None:
+    """Begin an answer and stream it; an error that the upstream reports at once becomes the status."""
+    tape = await services.begin(ask, scope["owner"])
+    try:
+        async with asyncio.timeout(services.settings.patience):
+            await tape.wait(1)
+    except TimeoutError:
+        pass  # slow, not failed: the stream begins, and the first event goes out before the first token
+    if tape.ended and len(tape.entries) == 2:  # the opening and the end, no token between
+        end = decode_delta(tape.entries[1])
+        if isinstance(end, End) and end.error is not None:
+            await reply_failure(send, end.error, end.status, end.retry_after)
+            return
+    await start(send, 200, [*STREAM_HEADERS, _location(tape)])
+    await services.fanout.serve(tape, 0, ChunkRenderer, send, receive)
+
+
+async def _resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
+    """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
+    cursor = header(scope, b"last-event-id")
+    if not cursor:
+        return False
+    tape = await services.log.get(cursor.rpartition(".")[0], scope["owner"])
+    await _replay(services, tape, cursor, scope, receive, send)
+    return True
+
+
+async def _replay(
+    services: Services, tape: Tape, cursor: str | None, _scope: Message, receive: Receive, send: Send
+) -> None:
+    """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
+    after = position(cursor, tape.header.id) if cursor else 0
+    headers = [*STREAM_HEADERS, (b"location", _location(tape)[1])]
+    if after is None or after > len(tape.entries):
+        headers.append((b"tickertape-cursor", b"reset"))
+        after = 0
+    if tape.ended and after == len(tape.entries):
+        await reply(send, 204)  # to EventSource: do not reconnect
+        return
+    await start(send, 200, headers)
+    await services.fanout.serve(tape, after, ChunkRenderer, send, receive)
+
+
+async def _tape(services: Services, scope: Message) -> Tape:
+    return await services.log.get(scope["path_params"]["id"], scope["owner"])
+
+
+def _cursor(scope: Message) -> str | None:
+    """Return the cursor: the header that clients send when they reconnect, or the query for those that cannot."""
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    return header(scope, b"last-event-id") or query.get("last_event_id")
+
+
+def _location(tape: Tape) -> tuple[bytes, bytes]:
+    return b"location", f"/v1/streams/{tape.header.id}".encode()
+
+
+class Endpoint:
+    """A path's ASGI app: finds the method's handler, runs it with the services, answers its errors."""
+
+    def __init__(self, methods: dict[str, Method]) -> None:
+        self._methods = methods
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Run the handler. Its errors come before the first byte: the stream itself carries those after it."""
+        method = self._methods.get(scope["method"])
+        try:
+            if method is None:
+                raise BadRequest(
+                    f"{scope['path']} answers {', '.join(self._methods)}, not {scope['method']}.",
+                    status=405,
+                    code="method_not_allowed",
+                )
+            await method(scope["state"]["services"], scope, receive, send)
+        except TickertapeError as error:
+            await reply_error(send, error)
+
+
+async def not_found(scope: Message, _receive: Receive, send: Send) -> None:
+    """Answer a path that nothing lives at."""
+    await reply_error(send, BadRequest(f"There is nothing at {scope['path']!r}.", status=404, code="not_found"))
+
+
+PATHS: dict[str, dict[str, Method]] = {
+    "/": {"GET": get_page, "HEAD": get_page},
+    "/assets/{path:path}": {"GET": get_asset, "HEAD": get_asset},
+    "/healthz": {"GET": get_health, "HEAD": get_health},
+    "/api/openai/stream": {"POST": post_stream},
+    "/v1/chat/completions": {"POST": post_completions},
+    "/v1/models": {"GET": get_models},
+    "/v1/streams": {"POST": post_streams},
+    "/v1/streams/{id}": {"GET": get_stream, "DELETE": cancel_stream},
+    "/v1/streams/{id}/cancel": {"POST": cancel_stream},
+}

@@ -1,0 +1,91 @@
+"""From settings to a listening server: providers, socket, uvicorn, an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from tickertape.errors import SettingsError
+from tickertape.log.sqlite import check
+from tickertape.server.app import LOG_FILE, App
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tickertape.providers.catalog import Catalog
+    from tickertape.server.settings import Settings
+
+
+def prepare(settings: Settings) -> None:
+    """Set up logging, and see that the log can be opened. Raises LogUnavailable with the reason."""
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(level if level == "DEBUG" else "WARNING")
+    logging.getLogger("asyncio").setLevel("WARNING")
+    check(settings.data / LOG_FILE)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. Raises SettingsError with what to do instead."""
+    try:
+        family, kind, proto, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, proto)
+        try:
+            if os.name != "nt":
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(2048)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Stop the program that uses the port, or choose another with --port (0 takes a free one)."
+        ) from error
+    return bound
+
+
+def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started: Callable[[], object]) -> None:
+    """Serve on a listening socket until SIGINT or SIGTERM. ``started`` is called once requests are answered."""
+    app = App(settings, catalog)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        server_header=False,
+        timeout_graceful_shutdown=2,  # after the drain nothing is left but connections that do not read
+    )
+    logging.getLogger("uvicorn.error").addFilter(_expected)
+    _Server(config, app, started).run([listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn waits for open streams before it ends the app; here the app ends the streams first."""
+
+    def __init__(self, config: uvicorn.Config, app: App, started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._on_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._app.drain()
+        await super().shutdown(sockets)
+
+
+def _expected(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's complaint about unfinished responses: a reader that is cut on purpose is one."""
+    return "without completing response" not in record.getMessage()

@@ -1,0 +1,69 @@
+"""Which providers are served: what the settings and the environment say, and what is left when they say nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tickertape.errors import SettingsError
+from tickertape.providers.catalog import Catalog
+from tickertape.providers.echo import Echo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tickertape.providers.base import Provider
+    from tickertape.server.settings import Settings
+
+OPENAI_URL = "https://api.openai.com/v1"
+PROVIDERS = ("local", "openai", "echo")
+
+
+def fetch_model(settings: Settings) -> Path | None:
+    """Return the model file that the settings lead to, fetched if need be; None where no file is needed.
+
+    Raises SettingsError when the built-in model cannot be had, with the reason.
+    """
+    if _name(settings) != "local":
+        return None
+    if settings.model_path is not None:
+        return settings.model_path
+    from tickertape.providers.builtin import ensure_model
+
+    return ensure_model()
+
+
+def select(settings: Settings, model_file: Path | None) -> Catalog:
+    """Return what is served. Raises SettingsError for a setting that cannot be used."""
+    name = _name(settings)
+    if name == "openai":
+        from tickertape.providers.openai import OpenAI
+
+        url = settings.upstream or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+        return Catalog([OpenAI(url, api_key=os.environ.get("OPENAI_API_KEY"))], default=settings.model)
+    providers: list[Provider] = [Echo(settings.echo_rate)]
+    if name == "local" and model_file is not None:
+        from tickertape.providers.local import Local
+
+        providers.insert(0, Local(model_file))
+    return Catalog(providers, default=settings.model)
+
+
+def select_or_echo(settings: Settings, warn: Callable[[str], object]) -> tuple[Catalog, Path | None]:
+    """Return what is served; when nobody asked for the local model and it cannot be had, that is echo alone."""
+    try:
+        model_file = fetch_model(settings)
+        return select(settings, model_file), model_file
+    except SettingsError as error:
+        if settings.provider is not None or settings.model_path is not None or _name(settings) != "local":
+            raise
+        warn(f"{error} Until then the page runs with the echo model, which repeats what you say.")
+        return select(settings, None), None
+
+
+def _name(settings: Settings) -> str:
+    if settings.provider is not None:
+        return settings.provider
+    upstream = settings.upstream or os.environ.get("OPENAI_API_KEY")
+    return "openai" if upstream and settings.model_path is None else "local"

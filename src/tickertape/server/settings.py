@@ -1,0 +1,50 @@
+"""Every setting of the server: name, default, reason, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
+
+import msgspec
+from platformdirs import user_data_path
+
+
+def default_data() -> Path:
+    """Return the folder for the stream log: the user's own data folder."""
+    return user_data_path("tickertape", appauthor=False)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``tickertape serve`` was asked to do; a worker process gets it as JSON."""
+
+    host: str = "127.0.0.1"
+    """Loopback: nobody else on the network reaches it."""
+    port: int = 8000
+    data: Path = msgspec.field(default_factory=default_data)
+    """The folder of the stream log."""
+    provider: str | None = None
+    """echo, local or openai; by default openai if an upstream or OPENAI_API_KEY is given, else local."""
+    upstream: str | None = None
+    """Base URL of an OpenAI-compatible server."""
+    model: str | None = None
+    """The default model, if not the first that is served."""
+    model_path: Path | None = None
+    """Any GGUF file in place of the built-in model."""
+    echo_rate: float = 20.0
+    """Tokens a second: about what a large model writes. 0 is unpaced."""
+    api_keys: tuple[str, ...] = ()
+    """Who may use the server. None: everybody who can reach it."""
+    log_level: str = "info"
+    heartbeat: float = 15.0
+    """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
+    send_timeout: float = 60.0
+    """Seconds after which a reader that takes nothing is dropped."""
+    patience: float = 1.0
+    """Seconds that the status line waits for a fast error of the upstream."""
+    grace: float = 10.0
+    """Seconds that running answers get on SIGTERM before they end as lost."""
+    max_body: int = 32 * 1024 * 1024
+    """Bytes of a request: images come as base64."""
+    max_messages: int = 2000
+    """Messages in a request."""
+    synchronous: str = "NORMAL"
+    """SQLite's: NORMAL survives a killed process, FULL a power cut as well."""

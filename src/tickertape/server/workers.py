@@ -1,0 +1,90 @@
+"""Several processes behind one port: a parent that holds the socket and watches over its workers.
+
+All workers accept from the same socket and share one log file. A worker that dies is replaced; the streams it was
+producing end as lost, told to their readers by its neighbours.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path  # noqa: TC003 - the same
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tickertape.server.run import prepare, serve
+from tickertape.server.selection import select
+from tickertape.server.settings import Settings  # noqa: TC001 - msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("tickertape")
+
+RESPAWN = 1.0
+"""Seconds between two starts of a worker that keeps dying."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is told on its standard input."""
+
+    settings: Settings
+    model_file: Path | None
+    fd: int
+
+
+def supervise(
+    settings: Settings, model_file: Path | None, listener: socket.socket, count: int, started: Callable[[], object]
+) -> int:
+    """Run ``count`` workers until SIGINT or SIGTERM, then end them; return the exit code."""
+    order = msgspec.json.encode(Order(settings, model_file, listener.fileno()), enc_hook=str)
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ending.set())
+    workers = [_spawn(order, listener) for _ in range(count)]
+    started()
+    while not ending.wait(RESPAWN):
+        for index, worker in enumerate(workers):
+            if worker.poll() is not None:
+                logger.error("Worker %d ended with exit code %d; starting another", worker.pid, worker.returncode)
+                workers[index] = _spawn(order, listener)
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + settings.grace + 5
+    for worker in workers:
+        try:
+            worker.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.kill()
+    return 0
+
+
+def _spawn(order: bytes, listener: socket.socket) -> subprocess.Popen[bytes]:
+    worker = subprocess.Popen(  # our own module, in a session of its own: Ctrl-C reaches the parent only
+        [sys.executable, "-m", "tickertape.server.workers"],
+        stdin=subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        start_new_session=True,
+    )
+    assert worker.stdin is not None  # noqa: S101 - it is a pipe
+    worker.stdin.write(order)
+    worker.stdin.close()
+    return worker
+
+
+def main() -> None:
+    """Be a worker: take the order from standard input, serve on the inherited socket."""
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order, dec_hook=lambda kind, value: kind(value))
+    prepare(order.settings)
+    listener = socket.socket(fileno=order.fd)
+    serve(order.settings, select(order.settings, order.model_file), listener, lambda: None)
+
+
+if __name__ == "__main__":
+    main()
