@@ -148,7 +148,7 @@ class AsyncEventSource:
         self._drop()
         self.last_event_id = self._machine.last_event_id  # an ID without an event counts, once all before is out
         if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_once,))
         headers = self._request.headers_for(connect, await self._authorization(connect))
         if connect.last_event_id:
             headers["last-event-id"] = connect.last_event_id.decode()  # aiohttp writes headers in UTF-8
@@ -212,6 +212,16 @@ class AsyncEventSource:
         response, self._response = self._response, None
         if response is not None:
             response.close()
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself: when to do that is the machine's to decide."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientPayloadError(str(error)) from error
 
 
 def _loss(error: Exception) -> tuple[Loss, str]:

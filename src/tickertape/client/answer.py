@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
 
+from tickertape.client.pool import strict_pool
 from tickertape.client.question import cancellation, prepare, stream_id
 from tickertape.client.request import failed
 from tickertape.client.sync import EventSource
@@ -88,7 +89,7 @@ class Answer(Transcript):
         super().__init__()
         self._question = question
         self._own_pool = pool is None
-        self._pool = pool or urllib3.PoolManager()
+        self._pool = pool or strict_pool()
         self._opened = threading.Event()
         self._started = False
         self._source = EventSource(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
 
+from tickertape.client.pool import strict_pool
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, Request, chosen, failed, tell
 from tickertape.sse.actions import Connect, Loss, Read, State, Stop, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
@@ -90,7 +91,7 @@ class EventSource:
         """The ID of the last event handed out: where to go on in another program, another day."""
         self._auth = auth
         self._own_pool = pool is None
-        self._pool = pool or urllib3.PoolManager()
+        self._pool = pool or strict_pool()
         self._on_open = on_open
         self._on_reconnect = on_reconnect
         self._action: Connect | Read | Wait | Stop = self._machine.connect()

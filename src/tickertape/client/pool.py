@@ -1,0 +1,66 @@
+"""A urllib3 pool that does not take half a head for a whole one.
+
+When a connection ends in the middle of the head, `http.client` treats what came as complete: a ``Location`` cut in
+two sends the reader to a wrong place, a ``Content-Type`` cut off turns a passing fault into a final refusal.
+Here it is the broken connection that it is. (The parser of aiohttp is strict by itself.)
+"""
+
+from __future__ import annotations
+
+import http.client
+from typing import IO, Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class _Head:
+    """The lines of a head; an end before its empty line is an error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lines = 0
+
+    def readline(self, limit: int) -> bytes:
+        line = self._file.readline(limit)
+        self._lines += 1
+        # No line at all is the remote's disconnecting, for which http.client has a name; a long one too.
+        if (line or self._lines > 1) and not line.endswith(b"\n") and len(line) < limit:
+            raise http.client.IncompleteRead(line)
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class _Response(http.client.HTTPResponse):
+    fp: Any
+
+    def begin(self) -> None:
+        file = self.fp
+        self.fp = _Head(file)
+        super().begin()
+        self.fp = file
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def strict_pool() -> urllib3.PoolManager:
+    """Return a pool manager whose connections tell a truncated head from a whole one."""
+    pool = urllib3.PoolManager()
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return pool
