@@ -1,0 +1,72 @@
+"""Where an upstream is: its base URL checked, its endpoints, and the proxy on the way there."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import msgspec
+
+from tickertape.errors import SettingsError
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A checked base URL. ``roots`` are the URLs to try as its root, ``host`` is what people call it."""
+
+    roots: tuple[str, ...]
+    host: str
+    proxy: str | None
+    query: str = ""
+
+    def endpoint(self, root: str, path: str) -> str:
+        """Return the URL of an endpoint below one of the roots."""
+        return f"{root}{path}?{self.query}" if self.query else f"{root}{path}"
+
+
+def read_address(base_url: str) -> Address:
+    """Return the address that a base URL names. Raises SettingsError, in one sentence, for what is none.
+
+    A URL without a path is tried with ``/v1`` first: OpenAI-compatible servers have their routes there, and people
+    give the address that the server printed. A query (Azure's ``api-version``) is kept for every endpoint.
+    """
+    try:
+        url = urlsplit(base_url.strip())
+        host, port = url.hostname or "", url.port
+        if not host.isprintable() or " " in url.netloc:
+            raise ValueError
+        host.encode("idna")
+    except ValueError:
+        raise SettingsError(f"The upstream URL {_shown(base_url)!r} is not a valid URL.") from None
+    if url.username is not None:
+        raise SettingsError("The upstream URL must not hold a user name or password. Give the key as the API key.")
+    if url.scheme not in ("http", "https") or not host:
+        raise SettingsError(
+            f"The upstream URL must be like https://host/v1, with http or https and a host; it was {base_url!r}."
+        )
+    path = url.path.rstrip("/")
+    if path.endswith("/chat/completions"):
+        raise SettingsError(f"The upstream URL must end before /chat/completions; it was {base_url!r}.")
+    root = urlunsplit((url.scheme, url.netloc, path, "", ""))
+    return Address(
+        roots=(root,) if path else (root + "/v1", root),
+        host=url.netloc if port else host,
+        proxy=_proxy(url.scheme, host, url.netloc),
+        query=url.query,
+    )
+
+
+def _proxy(scheme: str, host: str, netloc: str) -> str | None:
+    """Return the proxy that the environment names for this host; this machine is never behind one."""
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost" or host.endswith(".localhost")
+    if loopback or proxy_bypass(netloc):
+        return None
+    return getproxies().get(scheme)
+
+
+def _shown(base_url: str) -> str:
+    """Return the URL without what stands before an @: it may be a password."""
+    return base_url.rpartition("@")[2]

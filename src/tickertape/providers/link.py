@@ -1,0 +1,171 @@
+"""The HTTP connections to one upstream, over aiohttp's client: every way they fail becomes a `ProviderError`.
+
+* Closing a response closes its socket at once: upstreams take that as the order to stop. Only after a proper end is
+  the connection kept, once its last bytes have come; nobody waits for them.
+* What was received before a reset is read before the reset is noticed.
+* Redirects are not followed: the question and the key go to the host that was named, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from tickertape.providers.stall import Stalled
+
+if TYPE_CHECKING:
+    from tickertape.errors import ProviderError
+    from tickertape.providers.address import Address
+    from tickertape.providers.upstream import Upstream
+
+_READ_BUFFER = 64 * 1024
+"""Bytes. With twice this unread, the socket is not read either."""
+
+_LAST_BYTES = 1.0
+"""Seconds that a finished answer's connection may take to end, so that it can be used again."""
+
+_BROKEN = (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError)
+
+
+class Link:
+    """Sends requests to one upstream and reads what comes back."""
+
+    def __init__(self, address: Address, upstream: Upstream, connect_timeout: float) -> None:
+        self._address, self._upstream, self._connect = address, upstream, connect_timeout
+        self._headers = {"Accept": "text/event-stream, application/json", "User-Agent": "tickertape"}
+        self._headers["Accept-Encoding"] = "identity"  # a compressor holds tokens back
+        if upstream.key:
+            self._headers["Authorization"] = f"Bearer {upstream.key}"
+        self._root = address.roots[0] if len(address.roots) == 1 else None
+        self._session: aiohttp.ClientSession | None = None
+        self._draining: set[asyncio.Task[None]] = set()
+
+    async def send(self, method: str, path: str, body: bytes | None, limit: float) -> aiohttp.ClientResponse:
+        """Return the response, its body unread, whatever its status. ``limit`` is in seconds, to the last header.
+
+        While it is not known which of the address's roots is right, a 404 means to try the next.
+        """
+        roots = self._address.roots if self._root is None else (self._root,)
+        for root in roots:
+            response = await self._request(method, self._address.endpoint(root, path), body, limit)
+            if response.status != 404:
+                self._root = root
+                break
+            if root is not roots[-1]:
+                response.close()
+        return response
+
+    async def _request(self, method: str, url: str, body: bytes | None, limit: float) -> aiohttp.ClientResponse:
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        try:
+            async with asyncio.timeout(limit):
+                return await self._session_here().request(
+                    method, url, data=body, headers=headers, allow_redirects=False, proxy=self._address.proxy
+                )
+        except aiohttp.ConnectionTimeoutError:
+            raise self._upstream.too_slow(
+                f"did not accept a connection within {self._connect:g} s. Check that it runs and the base URL is right."
+            ) from None
+        except TimeoutError:
+            raise self._upstream.too_slow(
+                f"did not answer within {limit:g} s. Try again; if that is its pace, raise the timeout."
+            ) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._failure(error) from None  # the cause may hold the request with its key
+
+    async def read(self, response: aiohttp.ClientResponse) -> bytes:
+        """Return what has arrived, at least a byte; nothing at the end, or when the connection broke.
+
+        Raises ProviderError when a `StallTimer` interrupted the wait.
+        """
+        try:
+            return await response.content.readany()
+        except Stalled as stalled:
+            raise self._upstream.too_slow(str(stalled)) from None
+        except _BROKEN:
+            # aiohttp raises before it hands out what came in earlier, and has no public way to get at that.
+            return response.content._read_nowait(-1)
+
+    async def body(self, response: aiohttp.ClientResponse, size: int, limit: float) -> bytes:
+        """Return a body of up to ``size`` bytes; what is beyond, or comes after ``limit`` seconds, is left out."""
+        pieces: list[bytes] = []
+        try:
+            async with asyncio.timeout(limit):
+                while (piece := await self.read(response)) and size > 0:
+                    pieces.append(piece[:size])
+                    size -= len(piece)
+        except TimeoutError:
+            pass
+        return b"".join(pieces)
+
+    def release(self, response: aiohttp.ClientResponse, *, ended: bool) -> None:
+        """Give the connection back if the answer has ``ended`` properly; else close its socket now."""
+        if not ended:
+            response.close()
+        elif response.content.is_eof():
+            response.release()
+        else:
+            task = asyncio.get_running_loop().create_task(_drain(response))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for task in tuple(self._draining):
+            task.cancel()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _session_here(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session.closed or self._session._loop is not loop:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # 100 by default: the 101st answer would wait for the first
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
+                read_bufsize=_READ_BUFFER,
+            )
+        return self._session
+
+    def _failure(self, error: Exception) -> ProviderError:
+        match error:
+            case aiohttp.ClientConnectorDNSError():
+                what = "cannot be found: its name does not resolve. Check the base URL and the network."
+            case aiohttp.ClientConnectorCertificateError():
+                what = (
+                    f"showed a TLS certificate that is not trusted ({error.certificate_error}). "
+                    "Check the base URL, or name the right authorities in SSL_CERT_FILE."
+                )
+            case aiohttp.ClientConnectorSSLError():
+                what = f"does not speak TLS ({error.os_error}). Check whether the base URL should begin with http://."
+            case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+                what = "cannot be reached through the proxy that the environment names. Check HTTPS_PROXY and NO_PROXY."
+            case aiohttp.ClientConnectorError():
+                what = f"cannot be reached ({_short(error.os_error)}). Check that it runs and the base URL is right."
+            case aiohttp.ServerDisconnectedError() | OSError():
+                what = "closed the connection before it answered. Try again; if it goes on, look at its log."
+            case _:
+                what = f"answered with what is no HTTP ({type(error).__name__}). Check the base URL."
+        return self._upstream.unreachable(what)
+
+
+def _short(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):  # asyncio words it "Connect call failed ('127.0.0.1', 1)"
+        return "connection refused"
+    if isinstance(error, ConnectionResetError):  # in a TLS handshake; asyncio says nothing at all
+        return "it closed the connection"
+    return error.strerror or str(error) or type(error).__name__
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    try:
+        async with asyncio.timeout(_LAST_BYTES):
+            while await response.content.readany():
+                pass
+    except (TimeoutError, *_BROKEN):
+        pass
+    finally:
+        response.release()  # closes the connection unless its end was read

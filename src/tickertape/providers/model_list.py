@@ -1,0 +1,60 @@
+"""What an OpenAI-compatible ``GET /models`` lists, and which of it to answer with when nobody chose."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from tickertape.providers.base import Model
+
+if TYPE_CHECKING:
+    from tickertape.providers.upstream import Upstream
+
+# OpenAI lists 80 models in no useful order, half of which cannot chat. Small, quick and long-lived ones come first.
+_FAVOURITES = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini")
+_NO_CHAT = re.compile(
+    r"embed|whisper|tts|dall-e|moderation|image|audio|realtime|transcribe|rerank|davinci|babbage|sora",
+    re.IGNORECASE,
+)
+
+
+def read_models(body: bytes, upstream: Upstream) -> list[Model]:
+    """Return the models of a listing, in its order. Raises ProviderError if it is none.
+
+    Besides OpenAI's ``{"data": [{"id": …}]}`` a bare list is taken, which Together sends.
+    """
+    try:
+        listing = json.loads(body)
+    except ValueError:
+        listing = None
+    entries = listing.get("data") if isinstance(listing, dict) else listing
+    if not isinstance(entries, list):
+        raise upstream.unusable("answered GET /models with what is no list of models. Check the base URL.")
+    models = {model.id: model for entry in entries if (model := _model(entry, upstream.name)) is not None}
+    return list(models.values())
+
+
+def in_order(models: list[Model], default: str | None, owner: str) -> list[Model]:
+    """Return the models with the default first: the one given, else the likeliest to answer a question.
+
+    A default that is not listed is served all the same: not every upstream lists its aliases.
+    """
+
+    def place(model: Model) -> tuple[bool, bool, bool]:
+        return (model.id != default, model.id not in _FAVOURITES, _NO_CHAT.search(model.id) is not None)
+
+    if default and all(model.id != default for model in models):
+        models = [Model(id=default, owned_by=owner), *models]
+    return sorted(models, key=place)
+
+
+def _model(entry: Any, owner: str) -> Model | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or not entry["id"]:
+        return None
+    created, owned_by = entry.get("created"), entry.get("owned_by")
+    return Model(
+        id=entry["id"],
+        owned_by=owned_by if isinstance(owned_by, str) and owned_by else owner,
+        created=int(created) if isinstance(created, int | float) and not isinstance(created, bool) else 0,
+    )

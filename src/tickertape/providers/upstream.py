@@ -1,0 +1,178 @@
+"""What to say about an upstream that refused, failed or cannot be reached: one sentence, the right status, no secret.
+
+Whatever shape the complaint has, it is brought into OpenAI's four fields. The status is the one to show to *our*
+caller: an upstream's own failure (500) is a bad gateway (502) to them, its refusals (4xx) are passed on.
+"""
+
+from __future__ import annotations
+
+import json
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tickertape.errors import ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WORDS = 500
+"""Characters of the upstream's own words that are kept; some answer with a whole page."""
+
+_STATUS = {408: 504, 500: 502, 503: 503, 504: 504, 529: 503}  # 529: Anthropic's "overloaded"; other 5xx are 502
+
+
+class Complaint(msgspec.Struct, frozen=True):
+    """An upstream's error, in OpenAI's fields."""
+
+    words: str = ""
+    type: str = ""
+    code: str | None = None
+    param: str | None = None
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """An upstream by the name that people know, and the key that must not be shown."""
+
+    name: str
+    key: str | None = None
+
+    def refused(self, status: int, body: bytes, headers: Mapping[str, str], model: str) -> ProviderError:
+        """Return the error for an HTTP status that came in place of an answer."""
+        complaint = self._without_key(read_complaint(_json_or_text(body)))
+        retry_after = read_retry_after(headers)
+        if status == 401 and self.key is None:
+            what, do = "wants an API key, and none is set", "Set OPENAI_API_KEY to a key of this upstream."
+        elif status in (401, 403):
+            what, do = "refused the API key", "Check the key (OPENAI_API_KEY) and what it may use."
+        elif status == 404:
+            what, do = f"does not know the model {model!r} or this address", "Check the model's name and the base URL."
+        elif status == 429:
+            wait = f"in {retry_after:g} s" if retry_after else "later"
+            what, do = "is limiting requests", f"Try again {wait}, or check the account's quota."
+        elif status >= 500:
+            what, do = "failed", "Try again; if it goes on, look at the upstream's log or status page."
+        elif 300 <= status < 400:
+            place = self._hidden(headers.get("Location", "nowhere"))
+            what, do = "redirects to another address", f"Make that the base URL: {place}"
+        else:
+            what, do = "refused the request", "Change the request."
+        return ProviderError(
+            f"{self.name} {what} (HTTP {status}){_quoted(complaint.words)} {do}",
+            status=shown_status(status),
+            type=complaint.type or _type_of(status),
+            code=complaint.code or ("model_not_found" if status == 404 else f"upstream_{status}"),
+            param=complaint.param or ("model" if status == 404 else None),
+            retry_after=retry_after,
+        )
+
+    def reported(self, value: Any) -> ProviderError:
+        """Return the error for a complaint in the middle of an answer, or in place of one inside a 200."""
+        complaint = self._without_key(read_complaint(value))
+        code = complaint.code or ""
+        number = int(code[:4]) if code.isascii() and code.isdigit() else 0  # OpenRouter's code is an HTTP status
+        status = shown_status(number) if 400 <= number < 600 else 502
+        return ProviderError(
+            f"{self.name} broke off with an error{_quoted(complaint.words)}",
+            status=status,
+            type=complaint.type or "upstream_error",
+            code=complaint.code or "upstream_error",
+            param=complaint.param,
+        )
+
+    def unusable(self, what: str) -> ProviderError:
+        """Return the error for an answer that is none of this dialect."""
+        return ProviderError(f"{self.name} {what}", code="upstream_invalid_response")
+
+    def unreachable(self, what: str) -> ProviderError:
+        """Return the error for an upstream that cannot be connected to."""
+        return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_unreachable")
+
+    def too_slow(self, what: str) -> ProviderError:
+        """Return the error for a timeout."""
+        return ProviderError(f"{self.name} {what}", status=504, type="timeout", code="upstream_timeout")
+
+    def _without_key(self, complaint: Complaint) -> Complaint:
+        return Complaint(
+            self._hidden(complaint.words),
+            self._hidden(complaint.type),
+            complaint.code and self._hidden(complaint.code),
+            complaint.param and self._hidden(complaint.param),
+        )
+
+    def _hidden(self, words: str) -> str:
+        return words.replace(self.key, "[the API key]") if self.key else words
+
+
+def shown_status(status: int) -> int:
+    """Return what our caller gets to see for an upstream's status."""
+    if 400 <= status < 500 and status not in _STATUS:
+        return status
+    return _STATUS.get(status, 502)
+
+
+def read_complaint(value: Any) -> Complaint:
+    """Return the complaint in a decoded body or event.
+
+    Understood are ``{"error": {…}}``, ``{"error": "…"}``, ``{"object": "error", "message": …}``,
+    ``{"detail": …}``, a list of those, and plain words.
+    """
+    while isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, dict):
+        inner = value.get("error")
+        if isinstance(inner, dict):
+            value = inner
+        words = next((value[key] for key in ("message", "detail", "error", "msg") if value.get(key)), "")
+        return Complaint(
+            _clean(words if isinstance(words, str) else json.dumps(words)),
+            _clean(value.get("type")),
+            _clean(value.get("code")) or None,
+            _clean(value.get("param")) or None,
+        )
+    return Complaint(_clean(value))
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
+    value = headers.get("Retry-After", "").strip()
+    try:
+        return min(max(float(value), 0.0), 86_400.0)
+    except ValueError:
+        pass
+    try:
+        return min(max(parsedate_to_datetime(value).timestamp() - time(), 0.0), 86_400.0)
+    except ValueError:
+        return None
+
+
+def _type_of(status: int) -> str:
+    if status in (401, 403):
+        return "authentication_error"
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if 400 <= status < 500 else "upstream_error"
+
+
+def _json_or_text(body: bytes) -> Any:
+    text = body.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return "" if text.lstrip()[:1] == "<" else text  # a web server's error page says nothing of use
+
+
+def _clean(words: Any) -> str:
+    """Return words on one line, without control characters and of a length that fits a sentence."""
+    if words is None:
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
+    return line if len(line) <= _WORDS else line[:_WORDS] + "…"
+
+
+def _quoted(words: str) -> str:
+    if not words:
+        return "."
+    return f": {words}" if words[-1] in ".!?…" else f": {words}."
