@@ -1,0 +1,394 @@
+// @ts-check
+/** page/stream.js: what is sent, what is told, when it comes back, and that closing closes. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, mock, test } from 'node:test';
+
+import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
+import { STREAM, head, listen } from './support/server.js';
+import { next, played, settle } from './support/sources.js';
+
+/** @param {import('./support/server.js').Answer} answer @param {(origin: string, server: any) => Promise<void>} run */
+async function serving(answer, run) {
+  const server = await listen(answer);
+  try {
+    await run(server.origin, server);
+  } finally {
+    await server.close();
+  }
+}
+
+describe('a request', () => {
+  test('carries what the caller gave, and says what it wants', () =>
+    serving((_, socket) => socket.end(head(204)), async (origin, server) => {
+      const source = new ResumableEventSource(`${origin}/p?q=1`, {
+        method: 'post', json: { a: 'é' }, headers: { Authorization: 'Bearer k' }, lastEventId: '…1',
+      });
+      await next(source, 'error');
+      const [{ method, path, headers, body }] = server.requests;
+      assert.deepEqual([method, path, headers.authorization, headers['content-type']], ['POST', '/p?q=1', 'Bearer k', 'application/json']);
+      assert.equal(headers.accept, 'text/event-stream');
+      assert.equal(Buffer.from(headers['last-event-id'], 'latin1').toString(), '…1');
+      assert.equal(Buffer.from(body, 'latin1').toString(), '{"a":"é"}');
+    }));
+
+  test('has no Last-Event-ID while there is none', async () => {
+    const { calls, source } = played();
+    await settle();
+    assert.equal(calls[0].init.headers.has('last-event-id'), false);
+    source.close();
+  });
+
+  test('asks a headers function anew each time, which may be asynchronous', async () => {
+    let token = 0;
+    const { calls, play, source } = played({ headers: async () => ({ Authorization: `Bearer ${++token}` }), reconnectionTime: 0 });
+    await settle();
+    play.answer(200, {}, 'data: x\n\n');
+    await next(source, 'tickertape:request');
+    await settle();
+    assert.deepEqual(calls.map((call) => call.init.headers.get('authorization')), ['Bearer 1', 'Bearer 2']);
+    source.close();
+  });
+
+  test('after a POST has neither its body nor the headers that belong to it', async () => {
+    const headers = { Authorization: 'k', 'Idempotency-Key': '1' };
+    const { calls, play, source } = played({ method: 'POST', json: [], headers, reconnectionTime: 0 });
+    await settle();
+    play.answer(200, { Location: '/v1/streams/7' }, 'id: 7.1\ndata: x\n\n');
+    await next(source, 'tickertape:request');
+    await settle();
+    const { url, init } = calls[1];
+    assert.deepEqual([url, init.method, init.body], ['http://example.test/v1/streams/7', 'GET', undefined]);
+    assert.deepEqual([...init.headers.keys()], ['accept', 'authorization', 'last-event-id']);
+    assert.equal(source.location, url);
+    source.close();
+  });
+
+  test('sends cookies to other origins only if told', async () => {
+    for (const [withCredentials, credentials] of [[true, 'include'], [false, 'same-origin']]) {
+      const { calls, source } = played({ withCredentials });
+      await settle();
+      assert.equal(calls[0].init.credentials, credentials);
+      assert.equal(source.withCredentials, withCredentials);
+      source.close();
+    }
+  });
+
+  test('that no fetch would send is refused at once', () => {
+    assert.throws(() => new ResumableEventSource('http://a.test', { body: 'x' }), { name: 'TypeError', message: /no body/ });
+    assert.throws(() => new ResumableEventSource('http://a.test', { headers: { 'a b': 'c' } }), { name: 'TypeError' });
+  });
+});
+
+describe('what is told', () => {
+  test('on open: status, headers, where it came from', async () => {
+    const { play, source } = played();
+    await settle();
+    play.answer(200, { 'X-A': '1' });
+    const open = await next(source, 'open');
+    assert.deepEqual([open.status, open.headers.get('x-a'), open.url], [200, '1', 'http://example.test/a']);
+    source.close();
+  });
+
+  test('with a message: its ID, its retry, its bytes, its origin', async () => {
+    const { play, source } = played();
+    await settle();
+    const frame = 'id: 1\nevent: é\nretry: 10\ndata: ü\ndata: 日本👍\n\n';
+    play.answer(200, {}, frame);
+    const event = await next(source, 'é');
+    assert.deepEqual([event.lastEventId, event.retry, event.bytes, event.origin], ['1', 10, Buffer.byteLength(frame), 'http://example.test']);
+    source.close();
+  });
+
+  test('bytesReceived counts everything, comments and the unfinished included', async () => {
+    const { play, source } = played();
+    await settle();
+    play.answer(200, {}, ': ping\ndata: x\n\ndata: y');
+    await next(source, 'error');
+    assert.equal(source.bytesReceived, 23);
+    source.close();
+  });
+
+  test('before a request, a wait and of each comment', async () => {
+    const { play, source } = played();
+    /** @type {unknown[]} */ const told = [];
+    source.onrequest = ({ detail }) => told.push(detail);
+    source.onretry = ({ detail }) => told.push([detail.delay, detail.reason, detail.attempt]);
+    source.oncomment = ({ detail }) => told.push(detail.text);
+    await settle();
+    play.answer(200, {}, ': ping\nretry: 5000\nid: 1\n\n');
+    await next(source, 'tickertape:retry');
+    assert.deepEqual(told, [{ method: 'GET', url: 'http://example.test/a', lastEventId: '' }, ' ping', [5000, 'ended', 1]]);
+    source.close();
+  });
+
+  test('of a refusal: the status, the sentence and what its JSON says', async () => {
+    const { play, source, seen } = played();
+    await settle();
+    play.answer(401, { 'Content-Type': 'application/json' }, '{"error":{"message":"No key.","code":"auth"}}');
+    const event = await next(source, 'error');
+    assert.deepEqual([event.status, event.reason, event.error.message, event.error.code], [401, 'status', 'No key.', 'auth']);
+    assert.match(event.message, /answered 401/);
+    assert.deepEqual(seen, ['error status 2 null']);
+  });
+
+  test('of a refusal without JSON: its text', async () => {
+    const { play, source } = played();
+    await settle();
+    play.answer(200, { 'Content-Type': 'text/html' }, '<title>Log in</title>');
+    const event = await next(source, 'error');
+    assert.deepEqual([event.reason, event.error, event.body], ['type', null, '<title>Log in</title>']);
+  });
+
+  test('of a refusal that never ends: at most 64 KiB of it, and the connection is let go', () =>
+    serving((_, socket) => {
+      socket.write(head(500, { 'Content-Type': 'text/plain' }));
+      socket.write('x'.repeat(200_000));
+    }, async (origin, server) => {
+      const gone = server.closed();
+      const event = await next(new ResumableEventSource(origin), 'error');
+      assert.ok(event.body.length >= 65_536 && event.body.length < 200_000);
+      await gone;
+    }));
+
+  test('of a broken connection: the cause that fetch hides', async () => {
+    const { play, source } = played();
+    await settle();
+    play.refuse();
+    const event = await next(source, 'error');
+    assert.equal(event.message, 'The connection to http://example.test/a broke: fetch failed: connect ECONNREFUSED');
+    assert.deepEqual([event.reason, event.delay, source.readyState], ['broken', 3000, 0]);
+    source.close();
+  });
+
+  test('of the end that a server asks for: finished, without a complaint', async () => {
+    const { play, source } = played();
+    await settle();
+    play.answer(204);
+    const event = await next(source, 'error');
+    assert.deepEqual([event.reason, event.message, event.status, source.readyState], ['finished', null, 204, 2]);
+  });
+
+  test('of an event beyond the limit: the events before it, then the limit, for good', async () => {
+    const { play, source, seen } = played({ maxEventSize: 20 });
+    await settle();
+    play.answer(200, {}, `data: a\n\ndata: ${'x'.repeat(30)}`);
+    const event = await next(source, 'error');
+    assert.match(event.message, /more than 20 bytes/);
+    assert.deepEqual(seen, ['open 200', 'a', 'error too-large 2 null']);
+  });
+});
+
+describe('time', () => {
+  /** @param {number} ms */
+  async function pass(ms) {
+    mock.timers.tick(ms);
+    await settle();
+  }
+
+  beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'Date'] }));
+  afterEach(() => mock.timers.reset());
+
+  test('a reconnect comes after the reconnection time, and later each time nothing comes of it', async () => {
+    const { calls, play, source } = played({ random: () => 1, reconnectionTime: 1000 });
+    await settle();
+    for (const [attempt, delay] of [1000, 2000, 4000, 8000].entries()) {
+      play.refuse();
+      await settle();
+      await pass(delay - 1);
+      assert.equal(calls.length, attempt + 1);
+      await pass(1);
+      assert.equal(calls.length, attempt + 2);
+    }
+    source.close();
+  });
+
+  test('Retry-After of a 503 is honoured, and neither the network nor the tab shortens it', async () => {
+    await withGlobals(async (globals) => {
+      const { calls, play, source } = played({ reconnecting: true });
+      await settle();
+      play.answer(503, { 'Retry-After': '20' }, '');
+      await settle();
+      globals.dispatchEvent(new Event('online'));
+      await pass(19_999);
+      assert.equal(calls.length, 1);
+      await pass(1);
+      assert.equal(calls.length, 2);
+      source.close();
+    });
+  });
+
+  test('coming back online ends a wait', async () => {
+    await withGlobals(async (globals) => {
+      const { calls, play, source } = played();
+      await settle();
+      play.refuse();
+      await settle();
+      globals.dispatchEvent(new Event('online'));
+      await settle();
+      assert.equal(calls.length, 2);
+      source.close();
+    });
+  });
+
+  test('showing the tab ends a wait, hiding it does not', async () => {
+    await withGlobals(async (_, document) => {
+      const { calls, play, source } = played();
+      await settle();
+      play.refuse();
+      await settle();
+      for (const [state, requests] of [['hidden', 1], ['visible', 2]]) {
+        document.visibilityState = state;
+        document.dispatchEvent(new Event('visibilitychange'));
+        await settle();
+        assert.equal(calls.length, requests);
+      }
+      source.close();
+    });
+  });
+
+  test('a strict source hears neither', async () => {
+    await withGlobals(async (globals) => {
+      const { calls, play, source } = played({ strict: true });
+      await settle();
+      play.refuse();
+      await settle();
+      globals.dispatchEvent(new Event('online'));
+      await settle();
+      assert.equal(calls.length, 1);
+      source.close();
+    });
+  });
+
+  test('silence beyond readTimeout is a lost connection; comments and bytes of a line are no silence', async () => {
+    const { calls, play, source, seen } = played({ readTimeout: 10_000, reconnectionTime: 0 });
+    await settle();
+    play.answer();
+    for (const sent of [': ping\n', 'da', 'ta: x\n\n']) {
+      await pass(9_000);
+      play.send(sent);
+      await settle();
+    }
+    await pass(9_999);
+    assert.equal(source.readyState, 1);
+    await pass(1);
+    assert.deepEqual(seen, ['open 200', 'x', 'error silent 0 0']);
+    await pass(0);
+    assert.equal(calls.length, 2);
+    source.close();
+  });
+
+  test('a server that accepts and says nothing is silent too', async () => {
+    const { source, seen } = played({ readTimeout: 10_000 });
+    await settle();
+    await pass(10_000);
+    assert.deepEqual(seen, ['error silent 0 3000']);
+    source.close();
+  });
+
+  test('a laptop that slept finds out as it wakes', async () => {
+    await withGlobals(async (globals) => {
+      const { play, source, seen } = played({ readTimeout: 10_000 });
+      await settle();
+      play.answer();
+      await settle();
+      mock.timers.setTime(Date.now() + 3_600_000); // timers stand still in sleep, the clock does not
+      globals.dispatchEvent(new Event('online'));
+      await settle();
+      assert.equal(seen[1].startsWith('error silent 0'), true, seen.join());
+      source.close();
+    });
+  });
+
+  test('a reconnection time of years is waited for, not fired at once', async () => {
+    const { calls, play, source } = played({ strict: true });
+    await settle();
+    play.answer(200, {}, 'retry: 9007199254740991\n\n');
+    await settle();
+    await pass(86_400_000);
+    assert.equal(calls.length, 1);
+    source.close();
+  });
+});
+
+describe('closing', () => {
+  test('closes the socket at once', () =>
+    serving((_, socket) => void socket.write(head(200, STREAM) + 'data: x\n\n'), async (origin, server) => {
+      const source = new ResumableEventSource(origin);
+      await next(source, 'message');
+      const gone = server.closed();
+      source.close();
+      await gone;
+      assert.equal(source.readyState, 2);
+    }));
+
+  test('closes the socket of a request that has no answer yet', () =>
+    serving(() => undefined, async (origin, server) => {
+      const source = new ResumableEventSource(origin);
+      await next(source, 'tickertape:request');
+      while (!server.requests.length) await settle();
+      const gone = server.closed();
+      source.close();
+      await gone;
+    }));
+
+  test('in a listener is the last thing heard, even of the same read', async () => {
+    const { play, source, seen } = played();
+    source.addEventListener('message', () => source.close());
+    await settle();
+    play.answer(200, {}, 'id: 1\ndata: a\n\nid: 2\ndata: b\n\n');
+    await settle();
+    await settle();
+    assert.deepEqual(seen, ['open 200', 'a']);
+    assert.equal(source.lastEventId, '1');
+  });
+
+  test('in the error listener keeps it from coming back', async () => {
+    const { calls, play, source, seen } = played({ reconnectionTime: 0 });
+    source.addEventListener('error', () => source.close());
+    await settle();
+    play.refuse();
+    await settle();
+    await settle();
+    assert.deepEqual([seen, calls.length], [['error broken 0 0'], 1]);
+  });
+
+  test('before the first request keeps it from being made', async () => {
+    const { calls, source } = played();
+    source.close();
+    await settle();
+    assert.equal(calls.length, 0);
+  });
+
+  test("is what the caller's signal does", async () => {
+    const controller = new AbortController();
+    const { calls, source } = played({ signal: controller.signal });
+    await settle();
+    controller.abort();
+    assert.equal(source.readyState, 2);
+    assert.equal(calls[0].init.signal.aborted, true);
+    assert.equal(played({ signal: controller.signal }).source.readyState, 2);
+  });
+
+  test('lets go of the window', async () => {
+    await withGlobals(async (globals) => {
+      const { source } = played();
+      const removed = mock.method(globals, 'removeEventListener');
+      source.close();
+      assert.deepEqual(removed.mock.calls.map((call) => call.arguments[0]), ['online']);
+    });
+  });
+});
+
+/** Run with a window's and a document's events. @param {(globals: EventTarget, document: any) => Promise<void>} run */
+async function withGlobals(run) {
+  const globals = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: 'visible', baseURI: 'http://example.test/' });
+  const names = /** @type {const} */ (['addEventListener', 'removeEventListener']);
+  for (const name of names) Object.assign(globalThis, { [name]: (/** @type {any[]} */ ...args) => /** @type {any} */ (globals)[name](...args) });
+  Object.assign(globalThis, { document });
+  try {
+    await run(globals, document);
+  } finally {
+    for (const name of [...names, 'document']) delete /** @type {any} */ (globalThis)[name];
+  }
+}
