@@ -150,6 +150,7 @@ class Generations:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._loop = asyncio.get_running_loop()
         self._running: set[Generation] = set()
 
     async def begin(
@@ -169,9 +170,17 @@ class Generations:
 
     async def close(self, grace: float = 0) -> None:
         """Let the running answers finish for ``grace`` seconds, then end what is left as lost."""
-        tasks = {generation.task for generation in self._running}
-        if tasks:
+        tasks = [generation.task for generation in self._running]
+        if tasks and grace:
+            logger.info("Waiting up to %g s for %d running answers; a second signal ends them now", grace, len(tasks))
             await asyncio.wait(tasks, timeout=grace)
+        self._abandon()
+        await asyncio.gather(*tasks)
+
+    def hurry(self) -> None:
+        """End the running answers as lost, now. May be called from a signal handler."""
+        self._loop.call_soon_threadsafe(self._abandon)
+
+    def _abandon(self) -> None:
         for generation in tuple(self._running):
             generation.abandon()
-        await asyncio.gather(*(generation.task for generation in self._running), return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,8 @@ def serve(*, workers: int, insecure: bool, **options: Any) -> None:
         sys.stdout.flush()
 
     if workers == 1:
-        run(settings, catalog, listener, started)
+        with suppress(KeyboardInterrupt):  # raised again once the server has ended in order
+            run(settings, catalog, listener, started)
     else:
         from tickertape.server.workers import supervise
 

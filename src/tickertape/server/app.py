@@ -53,6 +53,11 @@ class App:
             self._services.fanout.close()
             await self._services.generations.close(self._settings.grace)
 
+    def hurry(self) -> None:
+        """End the running answers as lost, now; safe in a signal handler."""
+        if self._services is not None:
+            self._services.generations.hurry()
+
     @asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[dict[str, Any]]:
         settings = self._settings

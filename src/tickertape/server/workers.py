@@ -7,11 +7,11 @@ producing end as lost, told to their readers by its neighbours.
 from __future__ import annotations
 
 import logging
+import queue
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path  # noqa: TC003 - the same
 from typing import TYPE_CHECKING
@@ -44,25 +44,38 @@ def supervise(
 ) -> int:
     """Run ``count`` workers until SIGINT or SIGTERM, then end them; return the exit code."""
     order = msgspec.json.encode(Order(settings, model_file, listener.fileno()), enc_hook=str)
-    ending = threading.Event()
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, lambda received, _frame: signals.put(received))
     workers = [_spawn(order, listener) for _ in range(count)]
     started()
-    while not ending.wait(RESPAWN):
+    while _next(signals, RESPAWN) is None:
         for index, worker in enumerate(workers):
             if worker.poll() is not None:
                 logger.error("Worker %d ended with exit code %d; starting another", worker.pid, worker.returncode)
                 workers[index] = _spawn(order, listener)
+    _signal(workers)
+    deadline = time.monotonic() + settings.grace + 5
+    while any(worker.poll() is None for worker in workers):
+        if _next(signals, 0.1) is not None:
+            _signal(workers)  # the second signal: at once
+        elif time.monotonic() > deadline:
+            for worker in workers:
+                worker.kill()
+    return 0
+
+
+def _next(signals: queue.SimpleQueue[int], seconds: float) -> int | None:
+    """Return the next signal, None if none comes in time."""
+    try:
+        return signals.get(timeout=seconds)
+    except queue.Empty:
+        return None
+
+
+def _signal(workers: list[subprocess.Popen[bytes]]) -> None:
     for worker in workers:
         worker.terminate()
-    deadline = time.monotonic() + settings.grace + 5
-    for worker in workers:
-        try:
-            worker.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            worker.kill()
-    return 0
 
 
 def _spawn(order: bytes, listener: socket.socket) -> subprocess.Popen[bytes]:
