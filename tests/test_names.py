@@ -1,0 +1,47 @@
+"""The name plate: what `import tickertape` offers, and what it costs."""
+
+import subprocess
+import sys
+
+import tickertape
+
+
+def test_every_public_name_is_there_and_documented():
+    assert sorted(tickertape.__all__) == tickertape.__all__
+    for name in tickertape.__all__:
+        assert (getattr(tickertape, name).__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def test_the_public_names_are_these_and_no_others():
+    assert tickertape.__all__ == [
+        "Answer",
+        "AsyncAnswer",
+        "AsyncEventSource",
+        "ClientError",
+        "ConnectionFailed",
+        "Decoder",
+        "Event",
+        "EventSource",
+        "EventTooLarge",
+        "IncompleteStream",
+        "StreamError",
+        "TickertapeError",
+        "aask",
+        "ask",
+        "encode",
+        "encode_comment",
+    ]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    try:
+        tickertape.EventSauce  # noqa: B018
+    except AttributeError as error:
+        assert "EventSauce" in str(error)
+    else:
+        raise AssertionError("it was found")
+
+
+def test_importing_the_codec_imports_no_http_library():
+    code = "import sys, tickertape; tickertape.Decoder(); print(*sorted({'aiohttp', 'urllib3', 'uvicorn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
