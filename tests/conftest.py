@@ -1,0 +1,44 @@
+"""What all tests share: real servers on free ports, ended whatever happens."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Serve = Callable[..., Server]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--log-engine",
+        action="append",
+        default=[],
+        metavar="MODULE:FACTORY",
+        help="run the log's contract suite on this engine too: FACTORY(folder, lost) returns a Log",
+    )
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start servers with these options of `Server`; all share the test's folder as their data."""
+    with ExitStack() as running:
+
+        def start(*options: str, data: Path | None = None, **settings: Any) -> Server:
+            return running.enter_context(Server(data or tmp_path / "data", *options, **settings))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for a whole module: the echo model, unpaced."""
+    with Server(tmp_path_factory.mktemp("data")) as running:
+        yield running

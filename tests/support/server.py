@@ -1,0 +1,154 @@
+"""A real server in a process of its own, to be asked, ended, killed and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+READY = "tickertape is listening on "
+STOP_TIMEOUT = 60
+"""Seconds after which a process that should end counts as hanging: far beyond every deadline of its own."""
+
+_OURS = ("OPENAI_", "TICKERTAPE_", "PYTEST_", "COV_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment without keys, settings and proxies of whoever runs the tests."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(_OURS) and name.lower() not in _PROXIES
+    }
+    return kept | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | dict(extra or {})
+
+
+class ServerEnded(AssertionError):
+    """The server ended before it listened; the message holds what it said."""
+
+
+class Server:
+    """``tickertape serve`` with these options, on a free port of the loopback interface.
+
+    `start` returns once it listens. `restart` starts it again on the same port and data. As a context manager it is
+    started and, whatever happens, ended with all its workers.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        provider: str = "echo",
+        echo_rate: float = 0,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data = data
+        self.port = 0
+        self._options = [f"--provider={provider}", f"--echo-rate={echo_rate}", "--log-level=warning", *options]
+        self._environment = clean_environment(env)
+        handle, name = tempfile.mkstemp(prefix="tickertape-", suffix=".err")
+        os.close(handle)
+        self._errors = Path(name)
+        self._process: subprocess.Popen[str] | None = None
+        self._drain: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def stderr(self) -> str:
+        """Everything that it has written to standard error so far, over all its starts."""
+        return self._errors.read_text("utf-8", "replace")
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of its children."""
+        with contextlib.suppress(OSError):
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        return []
+
+    def start(self) -> Self:
+        """Start it and wait for the line that says where it listens."""
+        command = [sys.executable, "-m", "tickertape", "serve", "--port", str(self.port), "--data", str(self.data)]
+        with self._errors.open("a") as errors:
+            self._process = subprocess.Popen(
+                [*command, *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=self._environment,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(READY):
+                self.port = int(line.removeprefix(READY).split()[0].rpartition(":")[2])
+                break
+        else:
+            code = self._process.wait(STOP_TIMEOUT)
+            raise ServerEnded(f"exit code {code}\n{self.stderr}")
+        self._drain = threading.Thread(target=self._process.stdout.read, name="server output")
+        self._drain.start()
+        return self
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait until it has ended; return its exit code."""
+        code = self.process.wait(STOP_TIMEOUT)
+        self._collect()
+        return code
+
+    def terminate(self) -> int:
+        """Ask it to end, as an init system does; return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it at once, with all its workers, as a power cut would."""
+        doomed = [self.pid, *self.workers] if self.process.poll() is None else []
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(STOP_TIMEOUT)
+        self._collect()
+
+    def restart(self) -> None:
+        """Start it again on the same port and data; kill it before, if it lives."""
+        if self.process.poll() is None:
+            self.kill()
+        self.start()
+
+    def _collect(self) -> None:
+        if self._drain is not None:
+            self._drain.join()
+            self._drain = None
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.kill()
+        self._errors.unlink(missing_ok=True)
