@@ -9,7 +9,7 @@ Tables::
                      t"lo"
                      #18 9 end        the last line of this group is the terminal entry of stream 18
                      .{"state":"completed"}
-    producer     one row a process that writes; an exclusive lock on its lock file proves that it lives
+    producer     one row a process that writes; a lock on its lock file proves that it exists, its beat that it runs
     idempotency  which stream an owner's Idempotency-Key made
 
 Appending is one INSERT at the end of one table, whatever the number of streams. A table keyed by (stream, number)
@@ -38,7 +38,7 @@ APPLICATION_ID = 0x7469636B  # "tick", so that file(1) and we can tell
 VERSION = 1
 
 _SCHEMA = """
-CREATE TABLE producer (no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, started REAL NOT NULL);
+CREATE TABLE producer (no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, beat REAL NOT NULL);
 CREATE TABLE stream (
     no INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -111,6 +111,13 @@ def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
             "Upgrade tickertape, or move the file away."
         )
     return connection
+
+
+def join(connection: sqlite3.Connection, name: str) -> int:
+    """Register a process as a producer; return its number."""
+    cursor = connection.execute("INSERT INTO producer (name, beat) VALUES (?, ?)", (name, time.monotonic()))
+    assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
+    return cursor.lastrowid
 
 
 def group(no: int, first: int, entries: Iterable[bytes], *, ended: bool) -> bytes:

@@ -4,8 +4,10 @@ How a token travels: `append` notes it; once per turn of the event loop what was
 batch; the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
 
 Several processes may use one file on one host. Each is a *producer* and holds a lock on a file of its own, which the
-operating system releases when the process dies, however it dies: that is how the others, and the next
-start, know. They see each other's streams by looking at ``PRAGMA data_version``, which costs microseconds.
+operating system releases when the process dies, however it dies: that is how the others, and the next start, know at
+once. A process that is frozen keeps its lock but misses its beat; after `LEASE` seconds the others end its streams, and
+when it wakes up it finds itself fenced. Beats are in monotonic time, which processes of one host share and no clock
+change moves. They see each other's streams by looking at ``PRAGMA data_version``, which costs microseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from filelock import FileLock, Timeout
 from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
-from tickertape.log.writer import Append, Create, Fold, Line, Stop, Task, Writer
+from tickertape.log.writer import Append, Beat, Create, Fenced, Fold, Line, Stop, Task, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +42,10 @@ WATCH = 0.02
 """Seconds between two looks at what other processes wrote, while somebody here reads a stream of theirs."""
 
 REAP = 2.0
-"""Seconds between two looks for dead producers."""
+"""Seconds between two beats, and between two looks for producers that miss theirs."""
+
+LEASE = 8.0
+"""Seconds without a beat after which a producer counts as dead."""
 
 
 def check(path: Path) -> None:
@@ -74,13 +79,18 @@ class SqliteTape(Tape):
 class SqliteLog(Log):
     """Streams in one file. ``lost`` is the terminal entry for streams whose producer died.
 
-    ``synchronous`` is SQLite's: ``NORMAL`` survives a killed process, ``FULL`` a power cut as well.
+    ``synchronous`` is SQLite's: ``NORMAL`` survives a killed process, ``FULL`` a power cut as well. ``lease`` and
+    ``reap`` are in seconds, `LEASE` and `REAP` by default.
     """
 
-    def __init__(self, path: Path | str, *, lost: bytes, synchronous: str = "NORMAL") -> None:
+    def __init__(
+        self, path: Path | str, *, lost: bytes, synchronous: str = "NORMAL", lease: float = LEASE, reap: float = REAP
+    ) -> None:
         self._path = Path(path)
         self._lost = lost
         self._synchronous = synchronous
+        self._lease = lease
+        self._interval = reap
         self._name = secrets.token_hex(8)
         self._alive = FileLock(self._lock_path(self._name), thread_local=False)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
@@ -98,8 +108,7 @@ class SqliteLog(Log):
 
     async def __aenter__(self) -> SqliteLog:
         self._loop = asyncio.get_running_loop()
-        self._connection = await self._in_reader(self._open)
-        self._writer = Writer(self._writes, self._path, self._producer, self._deliver)
+        await self._in_reader(self._open)
         self._writer.start()
         self._background = {asyncio.create_task(self._watch()), asyncio.create_task(self._patrol())}
         return self
@@ -114,19 +123,19 @@ class SqliteLog(Log):
         await self._in_reader(self._close)
         self._reader.shutdown()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> None:
         check(self._path)
         self._alive.acquire(timeout=0)
-        connection = journal.connect(self._path, synchronous=self._synchronous)
+        self._connection = journal.connect(self._path, synchronous=self._synchronous)
         self._writes = journal.connect(self._path, synchronous=self._synchronous)
-        cursor = connection.execute("INSERT INTO producer (name, started) VALUES (?, ?)", (self._name, time.time()))
-        self._producer = int(cursor.lastrowid or 0)
-        self._reap(connection)
-        return connection
+        self._writer = Writer(self._writes, self._path, self._name, self._deliver, self._rejoined)
+        self._reap()
 
     def _close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
-            journal.reap(self._connection, self._producer, self._lost)  # folds what is left; nothing runs any more
+            journal.reap(
+                self._connection, self._writer.producer, self._lost
+            )  # folds what is left; nothing runs any more
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._connection.close()
         self._writes.close()
@@ -173,7 +182,7 @@ class SqliteLog(Log):
             await task.done
             self._note(Fold(tape, tape.line))
         except LogError:
-            tape.extend(entries[-1:], ended=True)
+            await self._settle(tape, entries[-1:])
         finally:
             self._running.discard(tape)
 
@@ -183,6 +192,20 @@ class SqliteLog(Log):
             tape.wake()
         elif not tape.ended:
             self._note(Stop(tape.header.id))
+
+    async def _settle(self, tape: SqliteTape, last: Sequence[bytes]) -> None:
+        """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
+        with contextlib.suppress(LogError):
+            found = await self._in_reader(functools.partial(self._load, tape.header.id))
+            if found.ended:
+                last = found.entries[len(tape.entries) :]
+        tape.extend(last, ended=True)
+
+    def _rejoined(self) -> None:
+        for tape in tuple(self._running):
+            if tape.line is not None and tape.line.producer != self._writer.producer:
+                tape.error = Fenced()
+                tape.wake()
 
     def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> Append:
         if tape.line is None or tape not in self._running:
@@ -251,26 +274,32 @@ class SqliteLog(Log):
     # --- neighbours
 
     async def reap(self) -> int:
-        return await self._in_reader(lambda: self._reap(self._connection))
+        return await self._in_reader(self._reap)
 
-    def _reap(self, connection: sqlite3.Connection) -> int:
+    def _reap(self) -> int:
         lost = neighbours = 0
-        for no, name in connection.execute("SELECT no, name FROM producer WHERE no != ?", (self._producer,)).fetchall():
+        for no, name, beat in self._connection.execute(
+            "SELECT no, name, beat FROM producer WHERE name != ?", (self._name,)
+        ).fetchall():
             lock = FileLock(self._lock_path(name), thread_local=False)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                neighbours += 1
-                continue
-            lost += journal.reap(connection, no, self._lost)
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+                if time.monotonic() - beat <= self._lease:
+                    neighbours += 1
+                else:
+                    lost += journal.reap(self._connection, no, self._lost)
+            else:
+                lost += journal.reap(self._connection, no, self._lost)
+                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
         self._neighbours = neighbours
         return lost
 
     async def _patrol(self) -> None:
         while True:
-            await asyncio.sleep(REAP)
+            await asyncio.sleep(self._interval)
+            self._note(Beat())
             with contextlib.suppress(sqlite3.Error):  # a busy or full disk: the next round tries again
                 await self.reap()
 
@@ -295,7 +324,7 @@ class SqliteLog(Log):
             if ended or len(entries) > len(tape.entries):
                 self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended)
         for (stream_id,) in self._connection.execute(
-            "SELECT id FROM stream WHERE producer = ? AND ended IS NULL AND stop = 1", (self._producer,)
+            "SELECT id FROM stream WHERE producer = ? AND ended IS NULL AND stop = 1", (self._writer.producer,)
         ).fetchall():
             self._loop.call_soon_threadsafe(self._stop, stream_id)
         return version

@@ -24,13 +24,21 @@ if TYPE_CHECKING:
     from tickertape.log.base import Header, Key, Tape
 
 
-class Line:
-    """The writer's view of one running stream: its row, and the number of the next entry that may be committed."""
+class Fenced(LogUnavailable):
+    """Raised in a process that stood still so long that another one took it for dead and ended its streams."""
 
-    __slots__ = ("next", "no", "ticks")
+    def __init__(self) -> None:
+        super().__init__("This process stood still, was taken for dead, and its running answers were ended as lost.")
+
+
+class Line:
+    """The writer's view of one running stream: its row, its producer, and the next entry that may be committed."""
+
+    __slots__ = ("next", "no", "producer", "ticks")
 
     def __init__(self) -> None:
         self.no = 0
+        self.producer = 0
         self.next = 1
         self.ticks: list[int] = []
 
@@ -63,7 +71,7 @@ class Create:
             self.existing = transaction.claim(header, self.key)
             if self.existing is not None:
                 return
-        self.line.no = transaction.insert(header)
+        transaction.insert(header, self.line)
         transaction.append(self.line, 1, self.entries, ended=False)
 
     def committed(self) -> None:
@@ -143,6 +151,20 @@ class Stop:
         """Do nothing: the person can press stop again."""
 
 
+class Beat:
+    """Say that this process runs. It goes the way of the tokens, so that it says it of the whole way."""
+
+    def write(self, transaction: Transaction) -> None:
+        """Renew the lease."""
+        transaction.beat()
+
+    def committed(self) -> None:
+        """Nothing waits for it."""
+
+    def failed(self, error: LogError) -> None:
+        """Do nothing: the next one comes."""
+
+
 class Transaction:
     """What is gathered for one commit."""
 
@@ -153,15 +175,22 @@ class Transaction:
         self._tick: list[bytes] = []
         self._lines: dict[Line, int] = {}
 
-    def insert(self, header: Header) -> int:
-        """Insert a stream's row; return its number."""
+    def insert(self, header: Header, line: Line) -> None:
+        """Insert a stream's row."""
         self._begin()
         cursor = self.connection.execute(
             "INSERT INTO stream (id, owner, model, created, producer) VALUES (?, ?, ?, ?, ?)",
             (header.id, header.owner, header.model, header.created, self._producer),
         )
-        assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
-        return cursor.lastrowid
+        line.no, line.producer = cursor.lastrowid or 0, self._producer
+
+    def beat(self) -> None:
+        """Renew the lease. Raises Fenced if it was taken away."""
+        cursor = self.connection.execute(
+            "UPDATE producer SET beat = ? WHERE no = ?", (time.monotonic(), self._producer)
+        )
+        if not cursor.rowcount:
+            raise Fenced
 
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
@@ -182,6 +211,7 @@ class Transaction:
 
     def append(self, line: Line, first: int, entries: list[bytes], *, ended: bool) -> None:
         """Add to the tick. Entries whose predecessors were not committed are refused: a stream has no gaps."""
+        self._check(line)
         if first != self._lines.get(line, line.next):
             raise LogUnavailable("An earlier part of this answer could not be written to the stream log.")
         self._tick.append(journal.group(line.no, first, entries, ended=ended))
@@ -189,6 +219,7 @@ class Transaction:
 
     def fold(self, line: Line, body: bytes) -> None:
         """Write a stream's body."""
+        self._check(line)
         self._begin()
         self.connection.execute("UPDATE stream SET ended = ?, body = ? WHERE no = ?", (time.time(), body, line.no))
 
@@ -208,7 +239,7 @@ class Transaction:
                 (self._producer, b"\n".join(self._tick)),
             )
             if not cursor.rowcount:
-                raise LogUnavailable("This process was taken for dead, and its streams were ended as lost.")
+                raise Fenced
             tick = cursor.lastrowid
         if self.begun:
             self.connection.execute("COMMIT")
@@ -221,6 +252,10 @@ class Transaction:
         """The streams that have entries in this tick."""
         return list(self._lines)
 
+    def _check(self, line: Line) -> None:
+        if line.producer != self._producer:
+            raise LogUnavailable(str(Fenced()))  # its stream was ended by somebody else, the others go on
+
     def _begin(self) -> None:
         # A tick alone is one INSERT in autocommit mode: one call into SQLite, one release of the GIL.
         if not self.begun:
@@ -229,20 +264,27 @@ class Transaction:
 
 
 class Writer(threading.Thread):
-    """Commits tasks in order. ``deliver`` is called in the thread with what to run on the loop and the entries done."""
+    """Commits tasks in order, as the producer ``name``.
+
+    ``deliver`` is called in the thread with what to run on the event loop, and the number of entries that are done.
+    ``rejoined`` is among that after this process was taken for dead: its running streams are gone, it goes on as new.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         path: Path,
-        producer: int,
+        name: str,
         deliver: Callable[[list[Callable[[], None]], int], object],
+        rejoined: Callable[[], None],
     ) -> None:
         super().__init__(name="tickertape-log", daemon=True)
         self._connection = connection
         self._path = path
-        self._producer = producer
+        self._name = name
+        self.producer = journal.join(connection, name)
         self._deliver = deliver
+        self._rejoined = rejoined
         self._queue: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
         self._pins: dict[int, int] = {}  # tick -> unfolded streams with entries in it
 
@@ -268,26 +310,35 @@ class Writer(threading.Thread):
 
     def _commit(self, tasks: list[Task]) -> list[Callable[[], None]]:
         """Commit the tasks as one transaction; return what is to be run on the event loop."""
-        transaction = Transaction(self._connection, self._producer)
+        transaction = Transaction(self._connection, self.producer)
         results: list[Callable[[], None]] = []
         try:
             for task in tasks:
                 try:
                     task.write(transaction)
                     results.append(task.committed)
+                except Fenced:
+                    raise
                 except LogError as error:
                     results.append(_failure(task, error))
             folded = [task.line for task in tasks if type(task) is Fold]
             released = Counter(tick for line in folded for tick in line.ticks)
             transaction.delete(tick for tick, count in released.items() if count == self._pins[tick])
             tick = transaction.commit()
+        except Fenced:
+            self._roll_back()
+            self.producer = journal.join(self._connection, self._name)
+            return [self._rejoined, *self._commit(tasks)]
         except (sqlite3.Error, LogError) as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             reason = error if isinstance(error, LogError) else journal.explain(error, self._path)
             return [_failure(task, reason) for task in tasks]
         self._pin(tick, transaction.lines, released)
         return results
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _pin(self, tick: int | None, lines: list[Line], released: Counter[int]) -> None:
         """Note which ticks are still needed, now that the transaction is committed."""
