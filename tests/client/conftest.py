@@ -11,6 +11,7 @@ import pytest
 from faults.server import FaultServer
 from tickertape.client import AsyncEventSource, EventSource, aask, ask
 from tickertape.errors import TickertapeError
+from tickertape.sse.actions import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,7 @@ class Client:
             "on_comment": outcome.comments.append,
             "on_open": lambda headers: outcome.heads.append(dict(headers)),
             "reconnection_time": 0.001,
+            "policy": Policy(max_delay=0.01),
         } | options
         try:
             source = self._read(url, outcome, limit, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -34,6 +35,12 @@ class CuttingProxy:
         self.cuts = list(cuts)
         self.connections = self.delivered = 0
 
+    def settle(self) -> int:
+        """Wait until every connection is over; return the bytes delivered."""
+        for thread in self._threads:
+            thread.join()
+        return self.delivered
+
     def close(self) -> None:
         self._open = False
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -63,42 +70,34 @@ class CuttingProxy:
             thread.start()
 
     def _forward(self, client: socket.socket, limit: int | None) -> None:
-        server = socket.create_connection(("127.0.0.1", self._target))
-        for sock in (client, server):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sockets |= {client, server}
-        upward = threading.Thread(target=self._upward, args=(client, server), name="cut connection, upward")
-        upward.start()
-        with contextlib.suppress(OSError):
-            self._downward(client, server, limit)
-        if limit is not None and self.reset:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        _shut(server)
-        if limit is None or not self.reset:
-            _shut(client)
-        else:
-            client.close()
-        upward.join()
-        for sock in (client, server):
-            self._sockets.discard(sock)
-            sock.close()
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            for sock in (client, server):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sockets |= {client, server}
+            with contextlib.suppress(OSError):
+                self._pump(client, server, limit)
+            self._sockets -= {client, server}
+            if limit is not None and self.reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                _shut(client)
 
-    def _downward(self, client: socket.socket, server: socket.socket, limit: int | None) -> None:
+    def _pump(self, client: socket.socket, server: socket.socket, limit: int | None) -> None:
+        """Carry bytes both ways until one side ends or the limit is reached. One thread, so that a close is one."""
         while limit is None or limit > 0:
-            data = server.recv(65536 if limit is None else limit)
-            if not data:
-                return
-            client.sendall(data)
-            self.delivered += len(data)
-            limit = None if limit is None else limit - len(data)
-
-    def _upward(self, client: socket.socket, server: socket.socket) -> None:
-        try:
-            while data := client.recv(65536):
+            ready, _, _ = select.select([client, server], [], [])
+            if client in ready:
+                data = client.recv(65536)
+                if not data:
+                    return
                 server.sendall(data)
-        except OSError:
-            pass
-        _shut(server)
+            if server in ready:
+                data = server.recv(65536 if limit is None else limit)
+                if not data:
+                    return
+                client.sendall(data)
+                self.delivered += len(data)
+                limit = None if limit is None else limit - len(data)
 
 
 def _shut(sock: socket.socket) -> None:

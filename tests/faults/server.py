@@ -62,6 +62,8 @@ class Connection:
         self.request = request
         self.script = script
         self.chunked = False
+        self.reusable = False
+        """Whether the head promised that the connection stays open after the body."""
 
     def head(self, status: int = 200, *, content_type: str | None = EVENT_STREAM, chunked: bool = False, **more: str):
         """Send a status line and headers; ``Content_Length="9"`` becomes a header."""
@@ -69,7 +71,8 @@ class Connection:
         lines += [f"Content-Type: {content_type}"] if content_type is not None else []
         lines += ["Transfer-Encoding: chunked"] if chunked else []
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
-        lines += [] if chunked or "Content_Length" in more else ["Connection: close"]
+        self.reusable = chunked or "Content_Length" in more or status == 204
+        lines += [] if self.reusable else ["Connection: close"]
         self.sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         self.chunked = chunked
 
@@ -179,7 +182,7 @@ class FaultServer:
         script.requests.append(request)
         connection = Connection(sock, request, script)
         script.plays[min(number, len(script.plays) - 1)](connection)
-        return connection.chunked and sock.fileno() >= 0
+        return connection.reusable and sock.fileno() >= 0
 
 
 def _read_request(sock: socket.socket) -> Received | None:
@@ -261,7 +264,7 @@ def truncated(body: bytes, kind: str) -> Play:
             case "before Content-Length":
                 connection.head(Content_Length=str(len(body) + 100))
                 connection.sock.sendall(body)
-        connection.chunked = False
+        connection.reusable = False
 
     return play
 

@@ -40,6 +40,7 @@ def aask(
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     read_timeout: float | None = None,
+    reconnection_time: float = 0.5,
     max_retries: int = 8,
     session: aiohttp.ClientSession | None = None,
     on_reconnect: Callable[[Wait], object] | None = None,
@@ -59,6 +60,7 @@ def aask(
         headers=headers,
         idempotency_key=idempotency_key,
         read_timeout=read_timeout,
+        reconnection_time=reconnection_time,
         max_retries=max_retries,
         parameters=parameters,
     )

@@ -40,6 +40,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     read_timeout: float | None = None,
+    reconnection_time: float = 0.5,
     max_retries: int = 8,
     pool: urllib3.PoolManager | None = None,
     on_reconnect: Callable[[Wait], object] | None = None,
@@ -56,10 +57,11 @@ def ask(
     Raises ConnectionFailed when no answer begins, StreamError when the answer carries an error, IncompleteStream
     when it ends without its terminal marker. A cancelled answer raises nothing: its ``state`` says so.
 
-    A tickertape server names the stream in ``Location``; a cut is then mended from there, up to ``max_retries``
-    connections in a row without an event. A question is never sent twice to a server that might answer it twice: only
-    to tickertape's own route, ``/api/openai/stream``, or when you give an ``idempotency_key``, which says that
-    this server honours it. ``read_timeout`` is the silence in seconds that counts as a cut: 60 there, else 600.
+    A tickertape server names the stream in ``Location``; a cut is then mended from there, with ``reconnection_time``
+    seconds between tries or what the stream says, up to ``max_retries`` connections in a row without an event. A
+    question is never sent twice to a server that might answer it twice: only to tickertape's own route,
+    ``/api/openai/stream``, or when you give an ``idempotency_key``, which says that this server honours it.
+    ``read_timeout`` is the silence in seconds that counts as a cut: 60 on that route, else 600.
     """
     question = prepare(
         url,
@@ -70,6 +72,7 @@ def ask(
         headers=headers,
         idempotency_key=idempotency_key,
         read_timeout=read_timeout,
+        reconnection_time=reconnection_time,
         max_retries=max_retries,
         parameters=parameters,
     )

@@ -93,6 +93,7 @@ def prepare(
     headers: Mapping[str, str] | None,
     idempotency_key: str | None,
     read_timeout: float | None,
+    reconnection_time: float,
     max_retries: int,
     parameters: Mapping[str, Any],
 ) -> Question:
@@ -113,6 +114,7 @@ def prepare(
         # OpenAI's reasoning models may think in silence for minutes, and its own client waits 600 s. tickertape sends
         # a heartbeat every 15 s.
         read_timeout=read_timeout or (60.0 if ours else 600.0),
+        reconnection_time=reconnection_time,
         max_retries=max_retries,
         max_delay=10.0,
         recover=True,
