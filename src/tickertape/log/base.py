@@ -158,5 +158,9 @@ class Log(ABC):
         """Ask the producer, in whatever process it lives, to stop. Idempotent."""
 
     @abstractmethod
+    async def expire(self, before: float) -> int:
+        """Forget streams that ended before this time (seconds since 1970), with their keys; return how many."""
+
+    @abstractmethod
     async def reap(self) -> int:
         """End the streams of dead producers with the terminal entry for lost; return how many."""

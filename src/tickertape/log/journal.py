@@ -59,6 +59,7 @@ CREATE TABLE idempotency (
     stream TEXT NOT NULL,
     PRIMARY KEY (owner, key)
 ) WITHOUT ROWID;
+CREATE INDEX keyed ON idempotency (stream);
 """
 
 _REASONS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import KeyReused, StreamEnded, UnknownStream
@@ -16,6 +17,7 @@ class MemoryLog(Log):
 
     def __init__(self) -> None:
         self._tapes: dict[str, Tape] = {}
+        self._ended: dict[str, float] = {}
         self._keys: dict[tuple[str, str], tuple[bytes, str]] = {}
 
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
@@ -35,6 +37,7 @@ class MemoryLog(Log):
 
     async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
         if not tape.ended:
+            self._ended[tape.header.id] = time.time()
             tape.extend(entries, ended=True)
 
     async def get(self, stream_id: str, owner: str) -> Tape:
@@ -46,6 +49,13 @@ class MemoryLog(Log):
     async def cancel(self, tape: Tape) -> None:
         tape.stop = True
         tape.wake()
+
+    async def expire(self, before: float) -> int:
+        old = {stream_id for stream_id, ended in self._ended.items() if ended < before}
+        for stream_id in old:
+            del self._tapes[stream_id], self._ended[stream_id]
+        self._keys = {key: made for key, made in self._keys.items() if made[1] not in old}
+        return len(old)
 
     async def reap(self) -> int:
         return 0  # the producer is this process: who reads this is alive

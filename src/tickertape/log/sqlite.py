@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
-from tickertape.log.writer import Append, Beat, Create, Fenced, Fold, Line, Stop, Task, Writer
+from tickertape.log.writer import Append, Beat, Create, Expire, Fenced, Fold, Line, Stop, Task, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -272,6 +272,16 @@ class SqliteLog(Log):
             raise journal.explain(error, self._path) from error
 
     # --- neighbours
+
+    async def expire(self, before: float) -> int:
+        total = 0
+        while True:
+            task = Expire(before, self._loop.create_future())
+            self._note(task)
+            count = await task.done
+            total += count
+            if count < Expire.BATCH:
+                return total
 
     async def reap(self) -> int:
         return await self._in_reader(self._reap)

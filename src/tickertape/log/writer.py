@@ -151,6 +151,30 @@ class Stop:
         """Do nothing: the person can press stop again."""
 
 
+class Expire:
+    """Delete old streams and their keys, a few at a time, so that no commit has to wait for long."""
+
+    BATCH = 200
+
+    def __init__(self, before: float, done: asyncio.Future[int]) -> None:
+        self.before, self.done = before, done
+        self.count = 0
+
+    def write(self, transaction: Transaction) -> None:
+        """Delete. The pages are used again; nothing is ever vacuumed."""
+        self.count = transaction.expire(self.before, self.BATCH)
+
+    def committed(self) -> None:
+        """Give the number to who waits."""
+        if not self.done.done():
+            self.done.set_result(self.count)
+
+    def failed(self, error: LogError) -> None:
+        """Raise in who waits."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
 class Beat:
     """Say that this process runs. It goes the way of the tokens, so that it says it of the whole way."""
 
@@ -191,6 +215,14 @@ class Transaction:
         )
         if not cursor.rowcount:
             raise Fenced
+
+    def expire(self, before: float, most: int) -> int:
+        """Delete at most so many streams that ended before; return how many."""
+        self._begin()
+        old = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most)).fetchall()
+        self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", old)
+        self.connection.executemany("DELETE FROM stream WHERE id = ?", old)
+        return len(old)
 
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""

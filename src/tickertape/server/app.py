@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route, Router
 
 from tickertape.deltas import encode_delta
+from tickertape.errors import LogError
 from tickertape.generation import LOST, Generations
 from tickertape.log.sqlite import SqliteLog
 from tickertape.server.assets import Assets
@@ -19,6 +22,7 @@ from tickertape.server.routes import PATHS, Endpoint, Services, not_found
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tickertape.log.base import Log
     from tickertape.providers.catalog import Catalog
     from tickertape.server.fanout import Message, Receive, Send
     from tickertape.server.settings import Settings
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
+
+FORGET = 600.0
+"""Seconds between two rounds of forgetting old streams."""
 
 
 class App:
@@ -68,6 +75,16 @@ class App:
             services = self._services = Services(settings, log, self._catalog, generations, fanout, Assets())
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection
+            keeper = asyncio.create_task(_forget(log, settings.retention))
             yield {"services": services}
+            keeper.cancel()
             await self.drain()
             await self._catalog.close()
+
+
+async def _forget(log: Log, retention: float) -> None:
+    """Every so often, let the log forget what ended long ago."""
+    while True:
+        with suppress(LogError):  # a full or busy disk: the next round tries again
+            await log.expire(time.time() - retention)
+        await asyncio.sleep(min(retention, FORGET))

@@ -46,5 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a request: images come as base64."""
     max_messages: int = 2000
     """Messages in a request."""
+    retention: float = 24 * 3600.0
+    """Seconds that a stream is kept after its end."""
     synchronous: str = "NORMAL"
     """SQLite's: NORMAL survives a killed process, FULL a power cut as well."""
