@@ -95,29 +95,38 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
 Delta = Text | Reasoning | Raw | Finish | Stopped | Usage
 
 _json = msgspec.json.Encoder().encode
-_TAGS: dict[type, tuple[bytes, str]] = {
-    Text: (b"t", "text"),
-    Reasoning: (b"r", "text"),
-    Raw: (b"d", "delta"),
-    Finish: (b"f", "reason"),
-    Stopped: (b"s", "reason"),
-    Usage: (b"u", "usage"),
+_TAGS: dict[type, tuple[bytes, str, Any]] = {
+    Text: (b"t", "text", str),
+    Reasoning: (b"r", "text", str),
+    Raw: (b"d", "delta", dict[str, Any]),
+    Finish: (b"f", "reason", str),
+    Stopped: (b"s", "reason", None),
+    Usage: (b"u", "usage", dict[str, Any]),
 }
-_KINDS = {tag[0]: kind for kind, (tag, _field) in _TAGS.items()}
+_KINDS = {tag[0]: (kind, msgspec.json.Decoder(type_).decode) for kind, (tag, _field, type_) in _TAGS.items()}
 _end = msgspec.json.Decoder(End)
 
 
 def encode_delta(delta: Delta | End) -> bytes:
     """Return the delta's entry. Lone surrogates become U+FFFD: they have no UTF-8 form."""
-    if type(delta) is Text:
-        try:
+    try:
+        if type(delta) is Text:
             return b"t" + _json(delta.text)
-        except UnicodeEncodeError:
-            return b"t" + _json(delta.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    if isinstance(delta, End):
-        return b"." + _json(delta)
-    tag, field = _TAGS[type(delta)]
-    return tag + _json(getattr(delta, field))
+        if isinstance(delta, End):
+            return b"." + _json(delta)
+        tag, field, _type = _TAGS[type(delta)]
+        return tag + _json(getattr(delta, field))
+    except UnicodeEncodeError:
+        return encode_delta(type(delta)(*(_mend(getattr(delta, field)) for field in delta.__struct_fields__)))
+
+
+def _mend(value: Any) -> Any:
+    """Return the value with its surrogates joined to characters, or replaced where they are alone."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_mend(name): _mend(inner) for name, inner in value.items()}
+    return [_mend(inner) for inner in value] if isinstance(value, list) else value
 
 
 def decode_delta(entry: bytes) -> Delta | End:
@@ -125,10 +134,10 @@ def decode_delta(entry: bytes) -> Delta | End:
     try:
         if entry[0] == 46:
             return _end.decode(entry[1:])
-        kind = _KINDS[entry[0]]
-        delta: Delta = kind(msgspec.json.decode(entry[1:]))
+        kind, decode = _KINDS[entry[0]]
+        delta: Delta = kind(decode(entry[1:]))
         return delta
-    except (IndexError, KeyError, msgspec.DecodeError) as error:
+    except (IndexError, KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogUnavailable(
             f"The log holds an entry that this version cannot read ({entry[:40]!r}): it is damaged or newer."
         ) from error
