@@ -2,7 +2,7 @@
 
 An event stream has no escapes. A CR in the data would arrive as LF, a LF in an id would start another field,
 a NUL makes the reader drop the id (WHATWG HTML 9.2.6). Instead of repairing, which changes what was said,
-`encode` raises ValueError before the first byte. Whatever it returns decodes to an equal event.
+`encode` raises before the first byte. Whatever it returns decodes to an equal event.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ def encode(event: Event) -> bytes:
 
     Raises ValueError for what a reader could not get back: CR in the data; CR, LF or NUL in the id; CR or LF
     in the type, or an empty type; a retry that is not a whole number of 0 to 2**53 - 1 milliseconds; lone
-    surrogates anywhere.
+    surrogates anywhere. Raises TypeError for data, a type or an id that is no str.
     """
+    data, kind, last_id = event.data, event.type, event.id
+    if not (isinstance(data, str) and isinstance(kind, str) and isinstance(last_id, str)):
+        kinds = ", ".join(type(value).__name__ for value in (data, kind, last_id))
+        raise TypeError(f"An event's data, type and id must be str; they were {kinds}. Encode the data, as JSON.")
     head = ""
-    if event.id:
-        if "\n" in event.id or "\r" in event.id or "\0" in event.id:
-            raise ValueError(f"An event id cannot hold CR, LF or NUL; it was {event.id!r}.")
-        head = f"id: {event.id}\n"
-    if event.type != "message":
-        if not event.type or "\n" in event.type or "\r" in event.type:
-            raise ValueError(f"An event type must not be empty or hold CR or LF; it was {event.type!r}.")
-        head += f"event: {event.type}\n"
+    if last_id:
+        if "\n" in last_id or "\r" in last_id or "\0" in last_id:
+            raise ValueError(f"An event id cannot hold CR, LF or NUL; it was {last_id!r}.")
+        head = "id: " + last_id + "\n"  # added, not formatted: a str enum formats as its name
+    if kind != "message":
+        if not kind or "\n" in kind or "\r" in kind:
+            raise ValueError(f"An event type must not be empty or hold CR or LF; it was {kind!r}.")
+        head += "event: " + kind + "\n"
     if event.retry is not None:
         if type(event.retry) is not int or not 0 <= event.retry <= MAX_RETRY:
             raise ValueError(f"retry must be a whole number of 0 to 2**53 - 1 ms; it was {event.retry!r}.")
         head += f"retry: {event.retry}\n"
-    data = event.data
     if "\r" in data:
         raise ValueError("Event data cannot hold CR: a reader would get LF in its place. Encode it, as JSON does.")
     if "\n" in data:
         data = data.replace("\n", "\ndata: ")
-    return f"{head}data: {data}\n\n".encode()  # lone surrogates: UnicodeEncodeError, a ValueError
+    return (head + "data: " + data + "\n\n").encode()  # lone surrogates: UnicodeEncodeError, a ValueError
 
 
 def encode_comment(text: str = "") -> bytes:
