@@ -82,6 +82,7 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``error`` is an OpenAI error object, present for failed, incomplete and lost. ``status`` is the HTTP status
     that a reader gets who is told before the first byte, ``retry_after`` the seconds it is asked to wait.
+    ``cancelled_by`` is "request" or, when nobody read any more, "disconnect".
     """
 
     state: State
@@ -90,6 +91,7 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     error: dict[str, Any] | None = None
     status: int = 200
     retry_after: float | None = None
+    cancelled_by: str | None = None
 
 
 Delta = Text | Reasoning | Raw | Finish | Stopped | Usage

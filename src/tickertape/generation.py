@@ -50,12 +50,25 @@ LOST = _error(State.LOST, 503, "The server that was writing this answer stopped;
 class Generation:
     """One answer on its way from a provider into the log."""
 
-    def __init__(self, log: Log, tape: Tape, provider: Provider, request: Request, *, show_usage: bool) -> None:
+    def __init__(
+        self,
+        log: Log,
+        tape: Tape,
+        provider: Provider,
+        request: Request,
+        *,
+        show_usage: bool,
+        abandon_after: float | None,
+    ) -> None:
         self.tape = tape
         self._log = log
         self._provider = provider
         self._request = request
         self._show_usage = show_usage
+        self._abandon_after = abandon_after
+        self._timer: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._cancelled_by = "request"
         self._finish: Finish | None = None
         self._usage: Usage | None = None
         self._abandoned = False
@@ -69,10 +82,14 @@ class Generation:
 
     async def _run(self) -> None:
         self.tape.listen(self._look)
+        self.tape.on_leave = self._left
+        self._left()
         try:
             end = await self._outcome()
         finally:
             self.tape.unlisten(self._look)
+            self.tape.on_leave = None
+            self._forget_timer()
         last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
         entries = [encode_delta(last)] if last else []
         if self._usage and self._show_usage:
@@ -83,6 +100,28 @@ class Generation:
         """Notice that someone pressed stop, or that the log cannot be written."""
         if self.tape.stop or self.tape.error is not None:
             self._interrupt()
+
+    def _left(self) -> None:
+        """Begin to wait for another reader, if the policy says so and none is left."""
+        if self._abandon_after is not None and not self.tape.readers:
+            self._forget_timer()
+            self._timer = asyncio.get_running_loop().call_later(self._abandon_after, self._unread, self._abandon_after)
+
+    def _unread(self, seconds: float) -> None:
+        if not self.tape.readers:
+            self._leaving = asyncio.create_task(self._leave(seconds))
+
+    async def _leave(self, seconds: float) -> None:
+        """Cancel the answer unless somebody reads it in another process."""
+        if await self._log.attended(self.tape, seconds):
+            self._left()
+        else:
+            self._cancelled_by = "disconnect"
+            await self._log.cancel(self.tape)
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _interrupt(self) -> None:
         """Cancel the pumping, never the terminal entry; a task that has not begun looks by itself."""
@@ -103,7 +142,7 @@ class Generation:
         except asyncio.CancelledError:
             self.task.uncancel()
             if self.tape.stop:
-                return End(State.CANCELLED, usage=self._counts)
+                return End(State.CANCELLED, usage=self._counts, cancelled_by=self._cancelled_by)
             return LOST if self.tape.error is None else _error(State.FAILED, 503, str(self.tape.error))
         except ProviderError as error:
             end = _error(State.FAILED, error.status, error.message, error.type, error.code, error.param)
@@ -154,16 +193,26 @@ class Generations:
         self._running: set[Generation] = set()
 
     async def begin(
-        self, provider: Provider, request: Request, *, owner: str, show_usage: bool = False, key: Key | None = None
+        self,
+        provider: Provider,
+        request: Request,
+        *,
+        owner: str,
+        show_usage: bool = False,
+        key: Key | None = None,
+        abandon_after: float | None = None,
     ) -> Tape:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
 
+        The answer is cancelled once nobody has read it for ``abandon_after`` seconds; None lets it go on.
         Raises KeyReused and LogUnavailable. Errors of the provider end the stream.
         """
         header = Header(id=secrets.token_hex(16), owner=owner, model=request.model, created=int(time.time()))
         tape, fresh = await self._log.create(header, [OPENING], key)
         if fresh:
-            generation = Generation(self._log, tape, provider, request, show_usage=show_usage)
+            generation = Generation(
+                self._log, tape, provider, request, show_usage=show_usage, abandon_after=abandon_after
+            )
             self._running.add(generation)
             generation.task.add_done_callback(lambda _task: self._running.discard(generation))
         return tape

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tickertape.errors import SettingsError
+from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, default_data
 
@@ -53,6 +54,13 @@ _DEFAULTS = Settings()
     help="Key that callers must send; may be repeated.",
 )
 @click.option("--insecure", is_flag=True, help="Allow an address that others can reach without a key.")
+@click.option(
+    "--disconnect",
+    default=_DEFAULTS.disconnect,
+    show_default=True,
+    help="What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS. "
+    "The page's answers continue.",
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
 @click.option(
     "--log-level",
@@ -73,6 +81,12 @@ def serve(*, workers: int, insecure: bool, **options: Any) -> None:
     _check_reach(settings, insecure=insecure)
     if options["upstream"] and settings.provider not in (None, "openai"):
         raise SettingsError(f"--upstream needs --provider openai or none; it was {settings.provider}.")
+    try:
+        parse_disconnect(settings.disconnect)
+    except ValueError:
+        raise SettingsError(
+            f"--disconnect is continue, cancel or abandon_after=SECONDS; it was {settings.disconnect!r}."
+        ) from None
     prepare(settings)
     listener = bind(settings.host, settings.port)
     catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))

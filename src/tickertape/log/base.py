@@ -48,10 +48,11 @@ class Tape:
     """One stream in this process: its committed entries, and who wants to know of more.
 
     ``entries[i]`` is event i + 1. ``ended`` is true once the last of them is the terminal entry. ``stop`` is true
-    once someone asked to stop the answer. ``error`` is set when the log could not commit an append.
+    once someone asked to stop the answer. ``error`` is set when the log could not commit an append. ``readers``
+    counts who reads it live in this process; ``on_leave`` is called when one of them has left.
     """
 
-    __slots__ = ("__weakref__", "_listeners", "ended", "entries", "error", "header", "stop")
+    __slots__ = ("__weakref__", "_listeners", "ended", "entries", "error", "header", "on_leave", "readers", "stop")
 
     def __init__(self, header: Header, entries: list[bytes] | None = None, *, ended: bool = False) -> None:
         self.header = header
@@ -59,6 +60,8 @@ class Tape:
         self.ended = ended
         self.stop = False
         self.error: LogError | None = None
+        self.readers = 0
+        self.on_leave: Callable[[], object] | None = None
         self._listeners: list[Callable[[], object]] = []
 
     def read(self, after: int) -> list[bytes]:
@@ -80,6 +83,16 @@ class Tape:
             await woken
         finally:
             self.unlisten(wake)
+
+    def enter(self) -> None:
+        """Say that a reader has come; `leave` takes it back."""
+        self.readers += 1
+
+    def leave(self) -> None:
+        """Say that a reader has left."""
+        self.readers -= 1
+        if self.on_leave is not None:
+            self.on_leave()
 
     def listen(self, wake: Callable[[], object]) -> None:
         """Call ``wake`` on the event loop after every commit, stop or end; it must be quick and not raise."""
@@ -156,6 +169,10 @@ class Log(ABC):
     @abstractmethod
     async def cancel(self, tape: Tape) -> None:
         """Ask the producer, in whatever process it lives, to stop. Idempotent."""
+
+    @abstractmethod
+    async def attended(self, tape: Tape, within: float) -> bool:
+        """Say whether anybody reads this stream, here or in another process within the last so many seconds."""
 
     @abstractmethod
     async def expire(self, before: float) -> int:

@@ -46,7 +46,8 @@ CREATE TABLE stream (
     model TEXT NOT NULL,
     created INTEGER NOT NULL,
     producer INTEGER NOT NULL,
-    stop INTEGER NOT NULL DEFAULT 0,
+    stop INTEGER NOT NULL DEFAULT 0,  -- a process other than the producer was asked to stop it
+    seen REAL NOT NULL DEFAULT 0,     -- monotonic time at which a process other than the producer had readers
     ended REAL,
     body BLOB
 );

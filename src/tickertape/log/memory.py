@@ -50,6 +50,9 @@ class MemoryLog(Log):
         tape.stop = True
         tape.wake()
 
+    async def attended(self, tape: Tape, within: float) -> bool:
+        return tape.readers > 0
+
     async def expire(self, before: float) -> int:
         old = {stream_id for stream_id, ended in self._ended.items() if ended < before}
         for stream_id in old:

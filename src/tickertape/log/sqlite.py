@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
-from tickertape.log.writer import Append, Beat, Create, Expire, Fenced, Fold, Line, Stop, Task, Writer
+from tickertape.log.writer import Append, Beat, Create, Expire, Fenced, Fold, Line, Task, Tell, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,7 +191,7 @@ class SqliteLog(Log):
             tape.stop = True
             tape.wake()
         elif not tape.ended:
-            self._note(Stop(tape.header.id))
+            self._note(Tell(Tell.STOP, tape.header.id))
 
     async def _settle(self, tape: SqliteTape, last: Sequence[bytes]) -> None:
         """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
@@ -273,6 +273,18 @@ class SqliteLog(Log):
 
     # --- neighbours
 
+    async def attended(self, tape: Tape, within: float) -> bool:
+        if tape.readers or not self._neighbours:
+            return tape.readers > 0
+        since = time.monotonic() - within - 2 * self._interval  # neighbours tell of their readers once an interval
+        return await self._in_reader(
+            lambda: bool(
+                self._connection.execute(
+                    "SELECT 1 FROM stream WHERE id = ? AND seen > ?", (tape.header.id, since)
+                ).fetchone()
+            )
+        )
+
     async def expire(self, before: float) -> int:
         total = 0
         while True:
@@ -310,6 +322,9 @@ class SqliteLog(Log):
         while True:
             await asyncio.sleep(self._interval)
             self._note(Beat())
+            for tape in self._foreign:
+                if tape.readers:
+                    self._note(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
             with contextlib.suppress(sqlite3.Error):  # a busy or full disk: the next round tries again
                 await self.reap()
 

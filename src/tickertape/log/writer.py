@@ -132,23 +132,24 @@ class Fold:
         """Leave the ticks: opening the file again folds them."""
 
 
-class Stop:
-    """Ask another process's producer to stop."""
+class Tell:
+    """Tell another process's producer something, in the stream's row, which it looks at."""
 
-    def __init__(self, stream_id: str) -> None:
-        self.stream_id = stream_id
+    STOP = "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0"
+    SEEN = "UPDATE stream SET seen = ?2 WHERE id = ?1 AND ended IS NULL"
+
+    def __init__(self, statement: str, *values: object) -> None:
+        self.statement, self.values = statement, values
 
     def write(self, transaction: Transaction) -> None:
-        """Mark the row; its producer looks for the mark."""
-        transaction.connection.execute(
-            "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0", (self.stream_id,)
-        )
+        """Mark the row."""
+        transaction.connection.execute(self.statement, self.values)
 
     def committed(self) -> None:
         """Nothing waits for it."""
 
     def failed(self, error: LogError) -> None:
-        """Do nothing: the person can press stop again."""
+        """Do nothing: it will be told again."""
 
 
 class Expire:

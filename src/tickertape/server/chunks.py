@@ -129,6 +129,7 @@ class Answer:
             "object": "stream",
             "state": end.state,
             "finish_reason": end.finish_reason,
+            "cancelled_by": end.cancelled_by,
             "model": self.header.model,
             "created": self.header.created,
             "text": self.text,

@@ -129,6 +129,7 @@ class Fanout:
             tape.listen(channel.mark)
         reader = Reader(after, channel.renderer(dialect), send, self._loop.time())
         channel.readers.add(reader)
+        tape.enter()
         try:
             self._push(channel, reader, {})
             while not self._closed and (await receive())["type"] != "http.disconnect":
@@ -142,6 +143,7 @@ class Fanout:
             if not channel.readers and self._channels.get(tape) is channel:
                 del self._channels[tape]
                 tape.unlisten(channel.mark)
+            tape.leave()
 
     def close(self) -> None:
         """Cut every reader: they reconnect to the next process and go on from where they are."""

@@ -28,6 +28,7 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool
     show_usage: bool
     key: Key | None
+    abandon_after: float | None
 
     def request(self, model: str) -> Request:
         """Return the question for a provider's model."""
@@ -71,8 +72,26 @@ async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def parse_ask(scope: Message, body: bytes, *, max_messages: int) -> Ask:
-    """Return the checked question. Raises BadRequest that names the field, what was read and what is allowed."""
+def parse_disconnect(policy: str) -> float | None:
+    """Return after how many seconds without a reader an answer is cancelled; None for never.
+
+    ``continue``, ``cancel`` or ``abandon_after=SECONDS``; raises ValueError for anything else.
+    """
+    match policy.partition("="):
+        case ("continue", "", ""):
+            return None
+        case ("cancel", "", ""):
+            return 0.0
+        case ("abandon_after", "=", seconds) if 0 <= float(seconds) < 1e6:
+            return float(seconds)
+    raise ValueError(policy)
+
+
+def parse_ask(scope: Message, body: bytes, *, max_messages: int, disconnect: str) -> Ask:
+    """Return the checked question; ``disconnect`` is the policy unless the request says another.
+
+    Raises BadRequest that names the field, what was read and what is allowed.
+    """
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -94,7 +113,18 @@ def parse_ask(scope: Message, body: bytes, *, max_messages: int) -> Ask:
         stream=bool(stream),
         show_usage=bool(options.get("include_usage")),
         key=_key(scope, body),
+        abandon_after=_policy(scope, disconnect),
     )
+
+
+def _policy(scope: Message, default: str) -> float | None:
+    policy = header(scope, b"tickertape-disconnect") or default
+    try:
+        return parse_disconnect(policy)
+    except ValueError:
+        raise BadRequest(
+            f"Tickertape-Disconnect is continue, cancel or abandon_after=SECONDS; it was {policy!r}."
+        ) from None
 
 
 def _messages(messages: Any, most: int) -> list[dict[str, Any]]:

@@ -46,13 +46,20 @@ class Services:
         """Begin an answer, or find the one that the Idempotency-Key began."""
         provider, model = await self.catalog.find(ask.model)
         return await self.generations.begin(
-            provider, ask.request(model), owner=owner, show_usage=ask.show_usage, key=ask.key
+            provider,
+            ask.request(model),
+            owner=owner,
+            show_usage=ask.show_usage,
+            key=ask.key,
+            abandon_after=ask.abandon_after,
         )
 
-    async def ask(self, scope: Message, receive: Receive) -> Ask:
-        """Read and check a question."""
-        body = await read_body(scope, receive, self.settings.max_body)
-        return parse_ask(scope, body, max_messages=self.settings.max_messages)
+    async def ask(self, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
+        """Read and check a question; ``disconnect`` is the route's own default policy."""
+        settings = self.settings
+        body = await read_body(scope, receive, settings.max_body)
+        policy = disconnect or settings.disconnect
+        return parse_ask(scope, body, max_messages=settings.max_messages, disconnect=policy)
 
 
 async def post_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
@@ -70,8 +77,7 @@ async def post_completions(services: Services, scope: Message, receive: Receive,
         await _answer(services, ask, scope, receive, send)
         return
     tape = await services.begin(ask, scope["owner"])
-    async for _entries in follow(tape):
-        pass
+    await _end(tape, receive)
     answer = Answer(tape)
     end = answer.end or End(State.RUNNING)
     if end.error is not None:
@@ -82,7 +88,8 @@ async def post_completions(services: Services, scope: Message, receive: Receive,
 
 async def post_streams(services: Services, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/streams``: ask now, read later, by EventSource for example."""
-    tape = await services.begin(await services.ask(scope, receive), scope["owner"])
+    ask = await services.ask(scope, receive, disconnect="continue")  # it is asked now to be read later
+    tape = await services.begin(ask, scope["owner"])
     stream_id = tape.header.id
     await reply_json(send, {"id": stream_id, "url": f"/v1/streams/{stream_id}"}, 202, [_location(tape)])
 
@@ -151,6 +158,27 @@ async def _answer(services: Services, ask: Ask, scope: Message, receive: Receive
             return
     await start(send, 200, [*STREAM_HEADERS, _location(tape)])
     await services.fanout.serve(tape, 0, ChunkRenderer, send, receive)
+
+
+async def _end(tape: Tape, receive: Receive) -> None:
+    """Wait for the end of an answer that is not streamed; whoever waits for it counts as a reader."""
+
+    async def ended() -> None:
+        async for _entries in follow(tape):
+            pass
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    tape.enter()
+    waiting = {asyncio.create_task(ended()), asyncio.create_task(gone())}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        tape.leave()
+        for task in waiting:
+            task.cancel()
 
 
 async def _resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:

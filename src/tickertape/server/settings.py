@@ -33,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens a second: about what a large model writes. 0 is unpaced."""
     api_keys: tuple[str, ...] = ()
     """Who may use the server. None: everybody who can reach it."""
+    disconnect: str = "abandon_after=15"
+    """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ."""
     log_level: str = "info"
     heartbeat: float = 15.0
     """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
