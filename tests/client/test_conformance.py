@@ -87,6 +87,7 @@ def answers(response: dict[str, Any], target: str | None):
                 connection.head(
                     response["status"], content_type=response["content_type"], Content_Length=str(len(body) + 50)
                 )
+                connection.reusable = False
             case _:
                 more = {"Location": target} if response.get("location") == "@target" else {}
                 connection.head(response["status"], content_type=response["content_type"], **more)
