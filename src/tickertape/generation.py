@@ -30,6 +30,9 @@ logger = logging.getLogger("tickertape")
 OPENING = encode_delta(Raw({"role": "assistant", "content": ""}))
 """The first entry of every stream: sent before the first token, so that a cut at any moment can be resumed."""
 
+ARRIVAL = 5.0
+"""Seconds that the first reader gets on top of the policy's: it asks, then it attaches."""
+
 
 def _error(
     state: State,
@@ -83,7 +86,7 @@ class Generation:
     async def _run(self) -> None:
         self.tape.listen(self._look)
         self.tape.on_leave = self._left
-        self._left()
+        self._left(ARRIVAL)
         try:
             end = await self._outcome()
         finally:
@@ -101,11 +104,12 @@ class Generation:
         if self.tape.stop or self.tape.error is not None:
             self._interrupt()
 
-    def _left(self) -> None:
+    def _left(self, more: float = 0) -> None:
         """Begin to wait for another reader, if the policy says so and none is left."""
         if self._abandon_after is not None and not self.tape.readers:
             self._forget_timer()
-            self._timer = asyncio.get_running_loop().call_later(self._abandon_after, self._unread, self._abandon_after)
+            seconds = self._abandon_after + more
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._unread, self._abandon_after)
 
     def _unread(self, seconds: float) -> None:
         if not self.tape.readers:
