@@ -25,8 +25,7 @@ def encode(event: Event) -> bytes:
     """
     data, kind, last_id = event.data, event.type, event.id
     if not (isinstance(data, str) and isinstance(kind, str) and isinstance(last_id, str)):
-        kinds = ", ".join(type(value).__name__ for value in (data, kind, last_id))
-        raise TypeError(f"An event's data, type and id must be str; they were {kinds}. Encode the data, as JSON.")
+        raise TypeError(_no_str(data, kind, last_id))  # type: ignore[unreachable]  # not everybody checks types
     head = ""
     if last_id:
         if "\n" in last_id or "\r" in last_id or "\0" in last_id:
@@ -45,6 +44,11 @@ def encode(event: Event) -> bytes:
     if "\n" in data:
         data = data.replace("\n", "\ndata: ")
     return (head + "data: " + data + "\n\n").encode()  # lone surrogates: UnicodeEncodeError, a ValueError
+
+
+def _no_str(*values: object) -> str:
+    kinds = ", ".join(type(value).__name__ for value in values)
+    return f"An event's data, type and id must be str; they were {kinds}. Encode the data first, as JSON for example."
 
 
 def encode_comment(text: str = "") -> bytes:
