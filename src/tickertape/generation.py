@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tickertape.deltas import Delta, End, Finish, Raw, State, Stopped, Text, Usage, encode_delta
+from tickertape.deltas import Delta, End, Finish, Raw, State, Stopped, Text, Usage, decode_delta, encode_delta
 from tickertape.errors import LogError, ProviderError
 from tickertape.log.base import Header, Key, Log, Tape
 
@@ -45,6 +45,23 @@ def _error(
     """Return the end that carries an OpenAI error object."""
     error = {"message": message, "type": type_, "code": code or str(state), "param": param}
     return End(state, error=error, status=status)
+
+
+def _failure(error: Exception) -> End:
+    """Return the end of an answer that failed with this error. Of one that nobody foresaw, no detail is shown."""
+    if isinstance(error, ProviderError):
+        end = _error(State.FAILED, error.status, error.message, error.type, error.code, error.param)
+        return msgspec.structs.replace(end, retry_after=error.retry_after)
+    if isinstance(error, LogError):
+        return _error(State.FAILED, 503, str(error))
+    logger.error("A generation failed", exc_info=error)
+    return _error(State.FAILED, 500, "The server failed while it produced this answer; its own log says why.")
+
+
+def _last(run: Iterable[Delta]) -> Delta | End:
+    """Return the last of these as its entry will say it: what is kept for the end must be known to have an entry."""
+    *_, last = run
+    return decode_delta(encode_delta(last))
 
 
 LOST = _error(State.LOST, 503, "The server that was writing this answer stopped; this is what was written.")
@@ -144,20 +161,19 @@ class Generation:
                 return _error(State.INCOMPLETE, 502, "The model's server ended the answer without saying it was done.")
             return End(State.COMPLETED, finish_reason=self._finish.reason, usage=self._counts)
         except asyncio.CancelledError:
-            self.task.uncancel()
-            if self.tape.stop:
-                return End(State.CANCELLED, usage=self._counts, cancelled_by=self._cancelled_by)
-            return LOST if self.tape.error is None else _error(State.FAILED, 503, str(self.tape.error))
-        except ProviderError as error:
-            end = _error(State.FAILED, error.status, error.message, error.type, error.code, error.param)
-            return msgspec.structs.replace(end, retry_after=error.retry_after)
-        except LogError as error:
-            return _error(State.FAILED, 503, str(error))
-        except Exception:
-            logger.exception("A generation failed")
-            return _error(State.FAILED, 500, "The server failed while it produced this answer; its own log says why.")
+            return self._interruption()
+        except Exception as error:
+            # An upstream call that was cancelled may say so with an error of its own.
+            return _failure(error) if self._pumping else self._interruption()
         finally:
             self._pumping = False
+
+    def _interruption(self) -> End:
+        """Return the end of an answer that was interrupted by us."""
+        self.task.uncancel()
+        if self.tape.stop:
+            return End(State.CANCELLED, usage=self._counts, cancelled_by=self._cancelled_by)
+        return LOST if self.tape.error is None else _failure(self.tape.error)
 
     @property
     def _counts(self) -> dict[str, Any] | None:
@@ -178,9 +194,9 @@ class Generation:
         entries: list[bytes] = []
         for kind, run in groupby(batch, type):
             if kind is Finish:
-                *_, self._finish = cast("Iterable[Finish]", run)
+                self._finish = cast("Finish", _last(run))
             elif kind is Usage:
-                *_, self._usage = cast("Iterable[Usage]", run)
+                self._usage = cast("Usage", _last(run))
             elif kind is Raw:
                 entries += map(encode_delta, run)
             else:
@@ -195,6 +211,8 @@ class Generations:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._running: set[Generation] = set()
+        self._beginning: set[asyncio.Task[Tape]] = set()
+        self._closed = False
 
     async def begin(
         self,
@@ -209,8 +227,30 @@ class Generations:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
 
         The answer is cancelled once nobody has read it for ``abandon_after`` seconds; None lets it go on.
-        Raises KeyReused and LogUnavailable. Errors of the provider end the stream.
+        Raises KeyReused and LogUnavailable, and ProviderError (503) once this process is about to exit. Errors of the
+        provider end the stream. A caller who gives up meanwhile ends nothing.
         """
+        if self._closed:
+            raise ProviderError(
+                "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
+            )
+        # Shielded: a stream that was created but has no generation would never end.
+        beginning = self._begin(provider, request, owner, key, show_usage=show_usage, abandon_after=abandon_after)
+        task = asyncio.create_task(beginning)
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+        return await asyncio.shield(task)
+
+    async def _begin(
+        self,
+        provider: Provider,
+        request: Request,
+        owner: str,
+        key: Key | None,
+        *,
+        show_usage: bool,
+        abandon_after: float | None,
+    ) -> Tape:
         header = Header(id=secrets.token_hex(16), owner=owner, model=request.model, created=int(time.time()))
         tape, fresh = await self._log.create(header, [OPENING], key)
         if fresh:
@@ -222,7 +262,9 @@ class Generations:
         return tape
 
     async def close(self, grace: float = 0) -> None:
-        """Let the running answers finish for ``grace`` seconds, then end what is left as lost."""
+        """Begin no more, let the running answers finish for ``grace`` seconds, then end what is left as lost."""
+        self._closed = True
+        await asyncio.gather(*self._beginning, return_exceptions=True)
         tasks = [generation.task for generation in self._running]
         if tasks and grace:
             logger.info("Waiting up to %g s for %d running answers; a second signal ends them now", grace, len(tasks))
