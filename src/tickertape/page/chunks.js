@@ -1,0 +1,97 @@
+// @ts-check
+/** What one event of an answer says: OpenAI's chunks and how a stream ends. Pure. */
+
+/**
+ * @typedef {'running' | 'completed' | 'cancelled' | 'failed' | 'incomplete' | 'lost'} State
+ * @typedef {{ id?: string, name: string, arguments: string }} ToolCall
+ * @typedef {object} Chunk
+ * @property {string} text
+ * @property {string} reasoning
+ * @property {{ index: number, id?: string, name: string, arguments: string }[]} tools
+ * @property {string | null} finish OpenAI's finish reason
+ * @property {State | null} state the terminal state, if this chunk names it
+ * @property {string | null} error the reason, as a sentence
+ * @property {boolean} end nothing follows
+ * @property {Record<string, any> | null} usage
+ * @property {string | null} model
+ */
+
+const ENDS = new Set(['failed', 'incomplete', 'lost']);
+
+/** @param {Partial<Chunk>} given @returns {Chunk} */
+function chunk(given) {
+  const nothing = {
+    text: '',
+    reasoning: '',
+    tools: [],
+    finish: null,
+    state: null,
+    error: null,
+    end: false,
+    usage: null,
+    model: null,
+  };
+  return { ...nothing, ...given };
+}
+
+/** Read one event's data. What cannot be read is no end and says nothing. @param {string} data @returns {Chunk} */
+export function readChunk(data) {
+  if (data === '[DONE]') return chunk({ end: true });
+  const json = parsed(data);
+  if (!json) return chunk({});
+  const named = json.tickertape?.state;
+  if (json.error) {
+    const state = ENDS.has(named) ? named : ENDS.has(json.error.code) ? json.error.code : 'failed';
+    return chunk({ end: true, state, error: sentence(json.error) });
+  }
+  const choice = json.choices?.[0] ?? {};
+  const delta = choice.delta ?? {};
+  return chunk({
+    text: words(delta.content) || words(delta.refusal),
+    reasoning: words(delta.reasoning_content) || words(delta.reasoning),
+    tools: (Array.isArray(delta.tool_calls) ? delta.tool_calls : []).map(toolPiece),
+    finish: typeof choice.finish_reason === 'string' ? choice.finish_reason : null,
+    state: named === 'cancelled' ? named : null,
+    usage: json.usage ?? null,
+    model: typeof json.model === 'string' ? json.model : null,
+  });
+}
+
+/** Merge the pieces of tool calls by their index. @param {ToolCall[]} calls @param {Chunk['tools']} pieces */
+export function mergeTools(calls, pieces) {
+  for (const piece of pieces) {
+    const call = (calls[piece.index] ??= { name: '', arguments: '' });
+    call.name += piece.name;
+    call.arguments += piece.arguments;
+  }
+}
+
+/** The number of an event in its stream, from its id `{stream}.{number}`; NaN if the id is not of that form.
+ * @param {string} id @param {string} stream */
+export function numberOf(id, stream) {
+  const dot = id.lastIndexOf('.');
+  return id.slice(0, dot) === stream && /^\d+$/.test(id.slice(dot + 1)) ? Number(id.slice(dot + 1)) : NaN;
+}
+
+/** What an OpenAI-shaped error says. @param {any} error @returns {string} */
+export function sentence(error) {
+  return words(error?.message) || words(error) || 'no reason was given';
+}
+
+/** @param {any} piece @returns {Chunk['tools'][number]} */
+function toolPiece(piece) {
+  const index = Math.min(Number(piece?.index) || 0, 99);
+  return { index, name: words(piece?.function?.name), arguments: words(piece?.function?.arguments) };
+}
+
+/** @param {unknown} value */
+const words = (value) => (typeof value === 'string' ? value : '');
+
+/** @param {string} data @returns {any} */
+function parsed(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,68 @@
+// @ts-check
+/** The models that can be asked, and what is to be known about the one that is. */
+import { byId, h } from './dom.js';
+import { settings } from './settings.js';
+
+/** @typedef {{ id: string, owned_by: string, note?: string }} Model */
+
+const BUILT_IN = 'tickertape';
+
+export class Models {
+  /** @type {Model[]} */ #models = [];
+  #select = /** @type {HTMLSelectElement} */ (byId('model'));
+  #note = byId('model-note');
+
+  /** @param {() => Promise<boolean>} unlock */
+  constructor(unlock) {
+    this.unlock = unlock;
+    this.#select.addEventListener('change', () => {
+      settings.set('model', this.#select.value);
+      this.#show();
+    });
+    // A server that was down is asked again when there is reason to.
+    const again = () => !this.#models.length && this.load();
+    addEventListener('online', again);
+    addEventListener('focus', again);
+  }
+
+  /** What to ask for: "" for the server's default. */
+  get picked() {
+    return this.#select.value;
+  }
+
+  /** @param {string} id */
+  pick(id) {
+    if (!this.#models.some((model) => model.id === id)) return;
+    this.#select.value = id;
+    this.#show();
+  }
+
+  async load() {
+    try {
+      const response = await fetch('/v1/models', { headers: { Accept: 'application/json' } });
+      if (response.status === 401) {
+        if (await this.unlock()) await this.load();
+        return;
+      }
+      this.#models = (await response.json()).data ?? [];
+    } catch {
+      return; // the page works without; an answer says what is wrong
+    }
+    const known = this.#models.map(({ id }) => h('option', { value: id }, id));
+    this.#select.replaceChildren(...known);
+    this.#select.hidden = !known.length;
+    this.#select.disabled = known.length < 2;
+    this.pick(settings.get('model'));
+    this.#show();
+  }
+
+  #show() {
+    const model = this.#models.find(({ id }) => id === this.picked);
+    const builtIn = model?.owned_by === BUILT_IN;
+    const better = ['Connect another one: ', h('code', null, 'tickertape serve --upstream URL')];
+    this.#note.replaceChildren(
+      ...(model ? [h('b', null, model.id), ' ', model.note ?? ''] : []),
+      ...(builtIn ? [h('span', null, ...better)] : []),
+    );
+  }
+}

@@ -1,0 +1,116 @@
+// @ts-check
+/** The wire panel: every event of the answer as it came, and what can be measured about it. */
+import { byId, copy, h } from './dom.js';
+import { WireLog } from './wirelog.js';
+import { duration, size } from './words.js';
+
+/** @import { Record } from './wirelog.js' */
+
+/** Rows that are shown; the log keeps a little more. */
+const ROWS = 400;
+
+export class Panel {
+  #panel = byId('wire');
+  #list = byId('wire-events');
+  #facts = byId('wire-facts');
+  #log = new WireLog();
+  #shown = 0; // records of the log that have been looked at
+  #frame = 0;
+  #opener = byId('tape');
+  /** @type {() => void} called when it opens or closes */
+  ontoggle = () => {};
+
+  constructor() {
+    byId('wire-close').addEventListener('click', () => this.toggle(false));
+    const curl = byId('wire-curl');
+    curl.addEventListener('click', () => copy(curl, this.#log.curl(location.origin)));
+    this.#opener.addEventListener('click', () => this.toggle(this.#panel.hidden));
+    this.#panel.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape') return;
+      event.stopPropagation();
+      this.toggle(false);
+    });
+  }
+
+  get open() {
+    return !this.#panel.hidden;
+  }
+
+  /** @param {boolean} open */
+  toggle(open) {
+    this.#panel.hidden = !open;
+    this.#opener.setAttribute('aria-expanded', String(open));
+    document.body.classList.toggle('with-wire', open);
+    if (open) this.#panel.focus();
+    else if (this.#panel.contains(document.activeElement) || document.activeElement === document.body)
+      this.#opener.focus();
+    this.update();
+    this.ontoggle();
+  }
+
+  /** @param {WireLog} log */
+  show(log) {
+    if (log !== this.#log) {
+      this.#log = log;
+      this.#shown = 0;
+      this.#list.replaceChildren();
+    }
+    this.update();
+  }
+
+  /** Something happened: shown with the next frame, if the panel is open. */
+  update() {
+    if (this.open) this.#frame ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#frame = 0;
+    this.#drawFacts();
+    const { records, seen } = this.#log;
+    const fresh = Math.min(seen - this.#shown, records.length, ROWS);
+    this.#shown = seen;
+    if (!fresh) return;
+    const list = this.#list;
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    list.append(...records.slice(-fresh).map(row));
+    while (list.childElementCount > ROWS) list.firstElementChild?.remove();
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
+  #drawFacts() {
+    const { state, stream, firstText, rate, events, bytes, cuts, transport } = this.#log;
+    /** @type {[string, string][]} */
+    const facts = [
+      ['State', state],
+      ['Read by', transport === 'fetch' ? 'fetch' : 'EventSource'],
+      ['First text', firstText ? duration(firstText) : '–'],
+      ['Pace', rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} events/s` : '–'],
+      ['Events', String(events)],
+      ['Bytes', size(bytes)],
+      ['Reconnects', String(cuts)],
+      ['Stream', stream ? `${stream.slice(0, 8)}…` : '–'],
+    ];
+    const shown = facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)));
+    this.#facts.replaceChildren(...shown);
+  }
+}
+
+/** @param {Record} record */
+function row({ kind, number, gap, bytes, raw, text }) {
+  const gone = `+${gap < 10 ? gap.toFixed(1) : Math.round(gap)}`;
+  if (kind !== 'event')
+    return h('li', { className: kind }, h('span', null, LABELS[kind] || raw), h('span', null, `${gone} ms`));
+  const head = [h('b', null, String(number)), h('span', null, `${gone} ms`), h('span', null, `${bytes} B`)];
+  return h('li', null, h('div', null, ...head), h('code', { translate: false }, ...marked(raw, text)));
+}
+
+/** @type {{ [kind: string]: string }} */
+const LABELS = { splice: 'connected again', end: 'the end', torn: 'torn off' };
+
+/** The raw text, with what the reader gets to see of it set off. @param {string} raw @param {string} text */
+function marked(raw, text) {
+  const inside = JSON.stringify(text).slice(1, -1);
+  const at = text ? raw.lastIndexOf(`:"${inside}"`) + 2 : 1;
+  if (at < 2) return [raw];
+  return [raw.slice(0, at), h('mark', null, inside), raw.slice(at + inside.length)];
+}

@@ -1,0 +1,61 @@
+// @ts-check
+/**
+ * Keeps the newest line in view until the reader scrolls away by hand, and again once the end is reached. Only a
+ * gesture lets go: text that grows never does, and neither does what the page scrolls itself.
+ */
+
+/** Pixels from the end that still count as the end. */
+const NEAR = 32;
+
+export class Sticky {
+  #held = true;
+  #last = 0;
+
+  /** @param {HTMLElement} scroller @param {HTMLElement} newest the button that leads back to the end */
+  constructor(scroller, newest) {
+    this.scroller = scroller;
+    this.newest = newest;
+    const passive = { passive: true };
+    scroller.addEventListener('wheel', (event) => event.deltaY < 0 && this.#letGo(), passive);
+    scroller.addEventListener('touchmove', () => this.#look(), passive);
+    scroller.addEventListener('keydown', ({ key }) => ['ArrowUp', 'PageUp', 'Home'].includes(key) && this.#letGo());
+    scroller.addEventListener('scroll', () => this.#look(), passive);
+    newest.addEventListener('click', () => this.toEnd());
+    new ResizeObserver(() => this.follow()).observe(scroller);
+  }
+
+  /** Something was written: stay at the end, if that is where we were. */
+  follow() {
+    if (this.#held) this.scroller.scrollTop = this.#last = this.scroller.scrollHeight;
+    else this.#show();
+  }
+
+  toEnd() {
+    this.#held = true;
+    this.follow();
+    this.#show();
+  }
+
+  get #rest() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight;
+  }
+
+  #letGo() {
+    if (this.scroller.scrollHeight > this.scroller.clientHeight) this.#held = false;
+    this.#show();
+  }
+
+  /** A scrollbar or a finger moved up, or the end is reached. */
+  #look() {
+    const { scrollTop } = this.scroller;
+    if (this.#rest <= NEAR) this.#held = true;
+    else if (scrollTop < this.#last - 2) this.#held = false;
+    this.#last = scrollTop;
+    this.#show();
+  }
+
+  #show() {
+    this.newest.hidden = this.#held || this.#rest <= NEAR;
+  }
+}

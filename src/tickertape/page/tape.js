@@ -1,0 +1,138 @@
+// @ts-check
+/**
+ * The strip along the composer's upper edge: decoration that tells the truth. Each event is a mark, spaced from the one
+ * before by its true gap in time and as high as it has bytes; a heartbeat is a ring, a reconnect a splice, the end
+ * a clean cut, an end without its end a torn one. It moves only while something runs; with reduced motion it is a
+ * counter.
+ */
+import { byId } from './dom.js';
+import { WireLog } from './wirelog.js';
+import { duration } from './words.js';
+
+/** Pixels a millisecond. */
+const SPEED = 0.12;
+/** Pixels between the print head and the right edge, and how far a cut slides on. */
+const MARGIN = 14;
+const SLIDE = 260;
+const HOLES = 12;
+
+export class Tape {
+  #button = byId('tape');
+  #canvas = /** @type {HTMLCanvasElement} */ (this.#button.querySelector('canvas'));
+  #counter = byId('tape-count');
+  #log = new WireLog();
+  #frame = 0;
+  #still = matchMedia('(prefers-reduced-motion: reduce)');
+
+  constructor() {
+    new ResizeObserver(() => this.poke()).observe(this.#canvas);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.poke());
+  }
+
+  /** @param {WireLog} log */
+  show(log) {
+    this.#log = log;
+    this.poke();
+  }
+
+  /** Something happened, or looks different. */
+  poke() {
+    this.#frame ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#frame = 0;
+    this.#count();
+    const { width, height } = this.#canvas.getBoundingClientRect();
+    const pen = this.#canvas.getContext('2d');
+    if (!pen || !width) return;
+    const ratio = devicePixelRatio;
+    if (this.#canvas.width !== Math.round(width * ratio)) this.#canvas.width = Math.round(width * ratio);
+    if (this.#canvas.height !== Math.round(height * ratio)) this.#canvas.height = Math.round(height * ratio);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    const now = performance.now();
+    const end = this.#log.records.at(-1);
+    const over = end && (end.kind === 'end' || end.kind === 'torn') ? end : null;
+    const running = this.#log.state === 'running' || this.#log.state === 'cut';
+    const time = this.#still.matches ? (end?.at ?? 0) : over ? Math.min(now, over.at + SLIDE) : running ? now : 0;
+    this.#paint(pen, width, height, time, running);
+    if (!this.#still.matches && (running || (over && time < over.at + SLIDE))) this.poke();
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} time @param {boolean} running */
+  #paint(pen, width, height, time, running) {
+    const { color: ink, outlineColor: live, borderTopColor: line } = getComputedStyle(this.#canvas);
+    const head = width - MARGIN;
+    const { records } = this.#log;
+    const last = records.at(-1);
+    const edge =
+      last?.kind === 'end' || last?.kind === 'torn' ? head - (time - last.at) * SPEED : running ? head : width;
+    pen.fillStyle = line;
+    for (let x = edge - 6 - ((time * SPEED) % HOLES); x > 0; x -= HOLES) dot(pen, x, height - 4.5, 1);
+    pen.fillStyle = ink;
+    for (let i = records.length - 1; i >= 0; i--) {
+      const x = head - (time - records[i].at) * SPEED;
+      if (x < -20) break;
+      mark(pen, records[i], x, height, ink, line);
+    }
+    if (last?.kind === 'torn' || last?.kind === 'end') cut(pen, edge, height, last.kind, ink);
+    if (running) {
+      pen.fillStyle = live;
+      pen.fillRect(head, 3, 3, height - 6);
+    }
+  }
+
+  #count() {
+    const { events, time, cuts } = this.#log;
+    const splices = cuts ? ` · ${cuts} ${cuts === 1 ? 'reconnect' : 'reconnects'}` : '';
+    const text = events ? `${events} ${events === 1 ? 'event' : 'events'} · ${duration(time)}${splices}` : 'wire';
+    if (this.#counter.textContent !== text) this.#counter.textContent = text;
+  }
+}
+
+/** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {number} radius */
+function dot(pen, x, y, radius) {
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 7);
+  pen.fill();
+}
+
+/** @param {CanvasRenderingContext2D} pen @param {import('./wirelog.js').Record} record @param {number} x @param {number} height
+ * @param {string} ink @param {string} line */
+function mark(pen, { kind, bytes }, x, height, ink, line) {
+  const foot = height - 8;
+  if (kind === 'event') {
+    const tall = Math.min(foot - 3, 3 + Math.log2(Math.max(bytes, 64) / 64) * 3);
+    pen.fillRect(Math.round(x) - 1, foot - tall, 1.5, tall);
+  } else if (kind === 'comment') {
+    pen.strokeStyle = ink;
+    pen.beginPath();
+    pen.arc(x, foot - 5, 2.5, 0, 7);
+    pen.stroke();
+  } else if (kind === 'splice') {
+    pen.clearRect(x - 6, 0, 9, height);
+    pen.strokeStyle = line;
+    slant(pen, x - 7, height);
+    slant(pen, x, height);
+  }
+}
+
+/** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} height */
+function slant(pen, x, height) {
+  pen.beginPath();
+  pen.moveTo(x - 2, height - 1);
+  pen.lineTo(x + 4, 1);
+  pen.stroke();
+}
+
+/** The end of the tape. @param {CanvasRenderingContext2D} pen @param {number} x @param {number} height
+ * @param {'end' | 'torn'} kind @param {string} ink */
+function cut(pen, x, height, kind, ink) {
+  pen.strokeStyle = ink;
+  pen.beginPath();
+  pen.moveTo(x, 1);
+  if (kind === 'torn') for (let y = 1, side = 3; y < height - 2; y += 3, side = -side) pen.lineTo(x + side, y + 1.5);
+  pen.lineTo(x, height - 1);
+  pen.stroke();
+}

@@ -1,0 +1,54 @@
+// @ts-check
+/** The conversation on the page: one view for each message of the path that is shown. */
+import { AnswerView, QuestionView } from './turn.js';
+
+/** @import { Answer } from './answer.js' */
+/** @import { Chat } from './chat.js' */
+/** @import { TurnHooks } from './turn.js' */
+
+export class Thread {
+  /** @type {Map<string, QuestionView | AnswerView>} */ #views = new Map();
+
+  /** @param {HTMLElement} element @param {TurnHooks} hooks */
+  constructor(element, hooks) {
+    this.element = element;
+    this.hooks = hooks;
+  }
+
+  /** Show the chat's path; views that stay are kept. @param {Chat} chat @param {Answer | null} run */
+  show(chat, run) {
+    const path = chat.path;
+    const wanted = new Set(path.map(({ id }) => id));
+    for (const [id, view] of this.#views) {
+      if (wanted.has(id) && chat.get(id) === view.message) continue;
+      view.close();
+      view.element.remove();
+      this.#views.delete(id);
+    }
+    for (const [i, message] of path.entries()) {
+      let view = this.#views.get(message.id);
+      if (!view) {
+        view = message.role === 'user' ? new QuestionView(message, this.hooks) : new AnswerView(message, this.hooks);
+        this.#views.set(message.id, view);
+      }
+      if (this.element.children[i] !== view.element) this.element.insertBefore(view.element, this.element.children[i]);
+    }
+    this.refresh(chat, run);
+  }
+
+  /** States, actions and alternatives. @param {Chat} chat @param {Answer | null} run */
+  refresh(chat, run) {
+    const busy = run !== null && run.phase !== 'over';
+    for (const view of this.#views.values()) {
+      const own = run?.message === view.message ? run : null;
+      view.refresh(chat.siblings(view.message), busy, own);
+    }
+    this.element.setAttribute('aria-busy', String(busy));
+  }
+
+  /** @param {string} id @returns {AnswerView | null} */
+  answer(id) {
+    const view = this.#views.get(id);
+    return view instanceof AnswerView ? view : null;
+  }
+}

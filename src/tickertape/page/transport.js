@@ -1,0 +1,139 @@
+// @ts-check
+/**
+ * Two ways to read the same answer: `fetch` (one POST, then GETs where it was cut) and the browser's own EventSource
+ * (a POST that only begins it, then a GET). Both tell the same story to the same handlers.
+ */
+import { StreamMessageEvent } from './stream-events.js';
+import { ResumableEventSource } from './stream.js';
+
+/**
+ * @typedef {'fetch' | 'eventsource'} Transport
+ * @typedef {{ stream: string | null, cursor: string, key: string, json: object }} Want what is asked for, or gone on with
+ * @typedef {{ status: number | null, error: any, message: string | null }} Refusal
+ * @typedef {object} Handlers
+ * @property {(stream: string | null) => void} opened
+ * @property {(event: { data: string, id: string, bytes: number, retry: number | null }) => void} event
+ * @property {(text: string) => void} comment
+ * @property {(delay: number, attempt: number) => void} waiting the connection is gone; the next is tried after `delay`
+ * @property {(refusal: Refusal) => void} refused for good
+ * @property {() => void} finished the server says that the end was delivered before
+ */
+
+/** Milliseconds: the server sends a heartbeat every 15 s. */
+const SILENCE = 45_000;
+/** Milliseconds: waits grow to this. */
+const LONGEST_WAIT = 15_000;
+const FIRST_WAIT = 500;
+
+/** @param {string} stream */
+export const urlOf = (stream) => `/v1/streams/${stream}`;
+
+/** @param {Transport} transport @param {Want} want @param {Handlers} handlers @returns {{ close: () => void }} */
+export function connect(transport, want, handlers) {
+  return transport === 'eventsource' ? new Native(want, handlers) : viaFetch(want, handlers);
+}
+
+/** @param {Want} want @param {Handlers} handlers */
+function viaFetch({ stream, cursor, key, json }, handlers) {
+  const patience = { readTimeout: SILENCE, maxDelay: LONGEST_WAIT, reconnectionTime: FIRST_WAIT };
+  const source = stream
+    ? new ResumableEventSource(urlOf(stream), { ...patience, lastEventId: cursor, reconnecting: true })
+    : new ResumableEventSource('/api/openai/stream', {
+        ...patience,
+        method: 'POST',
+        json,
+        headers: { 'Idempotency-Key': key },
+        repost: true, // the key makes it safe: the same key never begins a second answer
+      });
+  source.onopen = ({ headers }) => handlers.opened(streamOf(headers.get('location')) ?? stream);
+  source.onmessage = ({ data, lastEventId: id, bytes, retry }) => handlers.event({ data, id, bytes, retry });
+  source.oncomment = ({ detail }) => handlers.comment(detail.text);
+  source.onerror = ({ delay, attempt, reason, status, error, message }) => {
+    if (delay !== null) handlers.waiting(delay, attempt);
+    else if (reason === 'finished') handlers.finished();
+    else handlers.refused({ status, error, message });
+  };
+  return source;
+}
+
+/** The stream that a Location names. @param {string | null} location */
+function streamOf(location) {
+  return location?.split('/').pop() ?? null;
+}
+
+/**
+ * The browser's EventSource. It comes back by itself after a cut, but any refusal closes it for good and does not say
+ * why: then the snapshot is asked, and a new one is made.
+ */
+class Native {
+  /** @type {EventSource | null} */ #source = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #controller = new AbortController();
+  #attempt = 0;
+
+  /** @param {Want} want @param {Handlers} handlers */
+  constructor(want, handlers) {
+    this.want = { ...want };
+    this.handlers = handlers;
+    addEventListener('online', () => this.#again(), { signal: this.#controller.signal });
+    queueMicrotask(() => this.#begin());
+  }
+
+  close() {
+    this.#controller.abort();
+    this.#source?.close();
+    clearTimeout(this.#timer);
+  }
+
+  /** Begin the answer if that has not been done, see that it is there, and read it. */
+  async #begin() {
+    const { signal } = this.#controller;
+    const { stream, key, json } = this.want;
+    const headers = { Accept: 'application/json', 'Content-Type': 'application/json', 'Idempotency-Key': key };
+    try {
+      const response = stream
+        ? await fetch(urlOf(stream), { headers: { Accept: 'application/json' }, signal })
+        : await fetch('/v1/streams', { method: 'POST', headers, body: JSON.stringify(json), signal });
+      const body = await response.json().catch(() => null);
+      if (signal.aborted) return;
+      if (response.ok && body?.id) return this.#open((this.want.stream = body.id));
+      if (response.status < 500 || body?.error) {
+        return this.handlers.refused({ status: response.status, error: body?.error, message: null });
+      }
+      this.#wait();
+    } catch {
+      if (!signal.aborted) this.#wait();
+    }
+  }
+
+  /** @param {string} stream */
+  #open(stream) {
+    const { cursor } = this.want;
+    const source = new EventSource(urlOf(stream) + (cursor && `?last_event_id=${encodeURIComponent(cursor)}`));
+    this.#source = source;
+    source.onopen = () => this.handlers.opened(stream);
+    source.onmessage = ({ data, lastEventId: id, origin }) => {
+      this.#attempt = 0;
+      this.want.cursor = id;
+      const { bytes } = new StreamMessageEvent({ type: 'message', data, id, retry: null }, origin);
+      this.handlers.event({ data, id, bytes, retry: null });
+    };
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) this.#wait();
+      else this.handlers.waiting(1000, ++this.#attempt);
+    };
+  }
+
+  #wait() {
+    const delay = Math.min(FIRST_WAIT * 2 ** this.#attempt++, LONGEST_WAIT) * (0.5 + Math.random() / 2);
+    this.#timer = setTimeout(() => this.#begin(), delay);
+    this.handlers.waiting(delay, this.#attempt);
+  }
+
+  /** Back online: do not wait for the rest of the delay. */
+  #again() {
+    if (this.#source && this.#source.readyState !== EventSource.CLOSED) return;
+    clearTimeout(this.#timer);
+    this.#begin();
+  }
+}

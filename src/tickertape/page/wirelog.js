@@ -1,0 +1,107 @@
+// @ts-check
+/** What happened on the wire for one answer: the records behind its tape and the panel. Pure; time is an argument. */
+
+/** @import { Message } from './store.js' */
+/** @import { Transport } from './transport.js' */
+
+/**
+ * @typedef {{ what: 'request', transport: Transport, stream: string | null, json: object }
+ *   | { what: 'open', stream: string | null }
+ *   | { what: 'event', id: string, data: string, bytes: number, retry: number | null, text: string, replayed: boolean }
+ *   | { what: 'comment', text: string }
+ *   | { what: 'cut' }
+ *   | { what: 'end', state: Message['state'] }} Happening
+ * @typedef {'event' | 'comment' | 'splice' | 'end' | 'torn'} Kind
+ * @typedef {{ kind: Kind, at: number, gap: number, number: number, bytes: number, raw: string, text: string }} Record
+ */
+
+/** Records that are kept: memory stays flat however long an answer is. */
+export const KEPT = 1000;
+
+export class WireLog {
+  /** @type {Record[]} */ records = [];
+  /** How many events there were, also those no longer kept. */
+  events = 0;
+  /** How many records there were. */
+  seen = 0;
+  bytes = 0;
+  cuts = 0;
+  /** @type {Transport} */ transport = 'fetch';
+  /** @type {string | null} */ stream = null;
+  /** @type {object | null} */ json = null;
+  /** @type {'idle' | 'running' | 'cut' | Message['state']} */ state = 'idle';
+  /** Milliseconds from the request to the first text, and when text came last. */
+  firstText = 0;
+  #began = 0;
+  #firstAt = 0;
+  #lastAt = 0;
+  #texts = 0;
+  #last = 0;
+
+  /** @param {Happening} happening @param {number} now */
+  add(happening, now) {
+    if (happening.what === 'request') return this.#request(happening, now);
+    if (happening.what === 'open') return this.#open(happening.stream, now);
+    if (happening.what === 'event') return this.#event(happening, now);
+    if (happening.what === 'comment')
+      return this.#record('comment', now, `:${happening.text}`, '', happening.text.length + 2);
+    if (happening.what === 'cut') {
+      if (this.state === 'running') this.cuts++;
+      this.state = 'cut';
+      return;
+    }
+    this.state = happening.state;
+    const whole = happening.state === 'completed' || happening.state === 'cancelled';
+    this.#record(whole ? 'end' : 'torn', now, happening.state, '', 0);
+  }
+
+  /** Events with text a second, over the time in which they came; 0 before there are two. */
+  get rate() {
+    const time = this.#lastAt - this.#firstAt;
+    return this.#texts > 1 && time > 0 ? ((this.#texts - 1) * 1000) / time : 0;
+  }
+
+  /** Milliseconds from the request to the last thing that happened. */
+  get time() {
+    return this.#last - this.#began;
+  }
+
+  /** The request as a command for a terminal. @param {string} origin */
+  curl(origin) {
+    const quoted = `'${JSON.stringify(this.json ?? {}).replaceAll("'", "'\\''")}'`;
+    return `curl -N ${origin}/api/openai/stream -H 'Content-Type: application/json' -d ${quoted}`;
+  }
+
+  /** @param {Extract<Happening, { what: 'request' }>} request @param {number} now */
+  #request({ transport, stream, json }, now) {
+    if (!this.records.length) this.#began = this.#last = now;
+    Object.assign(this, { transport, stream, json, state: this.events ? 'cut' : 'running' });
+  }
+
+  /** @param {string | null} stream @param {number} now */
+  #open(stream, now) {
+    if (this.state === 'cut') this.#record('splice', now, 'connected again', '', 0);
+    this.stream = stream;
+    this.state = 'running';
+  }
+
+  /** @param {Extract<Happening, { what: 'event' }>} event @param {number} now */
+  #event({ id, data, bytes, retry, text, replayed }, now) {
+    this.events++;
+    if (text && !replayed) {
+      if (!this.#texts++) [this.firstText, this.#firstAt] = [now - this.#began, now];
+      this.#lastAt = now;
+    }
+    const raw = `${retry === null ? '' : `retry: ${retry}\n`}id: ${id}\n${data.replace(/^/gm, 'data: ')}`;
+    this.#record('event', now, raw, text, bytes, Number(id.slice(id.lastIndexOf('.') + 1)) || this.events);
+  }
+
+  /** @param {Kind} kind @param {number} at @param {string} raw @param {string} text @param {number} bytes @param {number} [number] */
+  #record(kind, at, raw, text, bytes, number = 0) {
+    this.bytes += bytes;
+    this.seen++;
+    this.records.push({ kind, at, gap: at - this.#last, number, bytes, raw, text });
+    this.#last = at;
+    if (this.records.length > KEPT) this.records.shift();
+  }
+}
