@@ -186,7 +186,7 @@ def test_a_redirect_without_a_location_is_an_error(client, server) -> None:
 
 def test_a_redirect_to_something_else_than_http_is_an_error(client, server) -> None:
     script = server.serve(faults.redirect(302, "file:///etc/passwd"))
-    assert "not http or https" in str(client.read(script.url).error)
+    assert "no http or https URL" in str(client.read(script.url).error)
 
 
 def test_a_server_that_cannot_be_reached_is_an_error_once_max_retries_are_spent(client, server) -> None:

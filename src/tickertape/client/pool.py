@@ -13,6 +13,8 @@ from typing import IO, Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tickertape.sse.actions import Loss
+
 
 class _Head:
     """The lines of a head; an end before its empty line is an error."""
@@ -64,3 +66,18 @@ def strict_pool() -> urllib3.PoolManager:
     pool = urllib3.PoolManager()
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return pool
+
+
+def what_was_lost(error: Exception) -> tuple[Loss, str]:
+    """Return how the connection was lost, as told by urllib3, and in its words."""
+    match error:
+        case urllib3.exceptions.SSLError():
+            return Loss.FUTILE, str(error)
+        case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.ConnectTimeoutError():
+            return Loss.UNREACHABLE, str(error)
+        case urllib3.exceptions.ReadTimeoutError():
+            return Loss.SILENT, ""
+        case urllib3.exceptions.LocationParseError() | ValueError():
+            return Loss.FUTILE, str(error)
+        case _:
+            return Loss.BROKEN, str(error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
 
-from tickertape.client.pool import strict_pool
+from tickertape.client.pool import strict_pool, what_was_lost
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, Request, chosen, failed, tell
 from tickertape.sse.actions import Connect, Loss, Read, State, Stop, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
@@ -98,6 +98,7 @@ class EventSource:
         self._events: deque[Event] = deque()
         self._response: urllib3.BaseHTTPResponse | None = None
         self._closed = threading.Event()
+        self._busy = threading.Lock()  # held by the thread that is at the connection
 
     @property
     def state(self) -> State:
@@ -115,10 +116,14 @@ class EventSource:
     def __next__(self) -> Event:
         if not self._events:
             try:
-                self._advance()
+                with self._busy:
+                    self._advance()
             except BaseException:
                 self.close()
                 raise
+        if self._closed.is_set():
+            self.close()  # what the other thread could not, as this one was busy with the connection
+            raise StopIteration
         event = self._events.popleft()
         self.last_event_id = event.id
         return event
@@ -135,9 +140,18 @@ class EventSource:
         """Close the connection at once. A thread that waits for the next event sees the iteration end."""
         self._closed.set()
         self._machine.close()
-        self._drop()
-        if self._own_pool:
-            self._pool.clear()
+        response = self._response
+        if response is not None:
+            # It wakes a thread that is reading. It cannot once the connection went back to the pool, or is gone.
+            with suppress(RuntimeError, ValueError, OSError):
+                response.shutdown()
+        # http.client does not bear being closed under a reading thread: that thread, now awake, does it instead.
+        if self._busy.acquire(blocking=False):
+            with suppress(OSError):
+                self._drop()
+            if self._own_pool:
+                self._pool.clear()
+            self._busy.release()
 
     def _advance(self) -> None:
         """Perform actions until there is an event; raise StopIteration when there will be none."""
@@ -195,7 +209,7 @@ class EventSource:
         return read
 
     def _lost(self, error: Exception) -> Wait | Stop:
-        loss, detail = _loss(error)
+        loss, detail = what_was_lost(error)
         return self._machine.lost(loss, detail, time.time())
 
     def _authorization(self, connect: Connect) -> str | None:
@@ -217,24 +231,5 @@ class EventSource:
 
     def _drop(self) -> None:
         response, self._response = self._response, None
-        if response is None:
-            return
-        # It wakes a thread that is reading. It cannot once the connection went back to the pool, or is gone.
-        with suppress(RuntimeError, ValueError, OSError):
-            response.shutdown()
-        response.close()
-
-
-def _loss(error: Exception) -> tuple[Loss, str]:
-    """Return how the connection was lost, as told by urllib3, and in its words."""
-    match error:
-        case urllib3.exceptions.SSLError():
-            return Loss.FUTILE, str(error)
-        case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.ConnectTimeoutError():
-            return Loss.UNREACHABLE, str(error)
-        case urllib3.exceptions.ReadTimeoutError():
-            return Loss.SILENT, ""
-        case urllib3.exceptions.LocationParseError() | ValueError():
-            return Loss.FUTILE, str(error)
-        case _:
-            return Loss.BROKEN, str(error)
+        if response is not None:
+            response.close()

@@ -98,6 +98,16 @@ def backoff(base: float, retries: int, ceiling: float, random: float) -> float:
     return base + random * max(0.0, longest - base)
 
 
+def resolve(base: str, reference: str) -> str | None:
+    """Return the URL that a reference means beside a base; None if that is no URL of a web server."""
+    try:
+        url = urljoin(base, reference)
+        scheme, host, _port = origin(url)
+    except ValueError:
+        return None
+    return url if scheme in ("http", "https") and host else None
+
+
 def origin(url: str) -> tuple[str, str | None, int | None]:
     """Return the scheme, host and port of a URL: what credentials are for."""
     parts = urlsplit(url)
@@ -124,7 +134,7 @@ class Reconnector:
         on_comment: Callable[[str], object] | None = None,
         max_event_size: int = MAX_EVENT_SIZE,
     ) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if resolve(url, "") is None:
             raise ValueError(f"A stream's URL starts with http:// or https:// and a host; this was {url!r}.")
         self.state = State.CONNECTING
         self.policy = policy or Policy()
@@ -225,8 +235,9 @@ class Reconnector:
         if self._permanent:
             self._url = self._now_url
         location = headers.get("location")
-        if self._now_method not in IDEMPOTENT and location:
-            self._read_from(urljoin(self._now_url, location))
+        place = resolve(self._now_url, location) if location else None
+        if self._now_method not in IDEMPOTENT and place:
+            self._read_from(place)
         elif self._now_method != self._method:  # a 303 led from a POST to what it made
             self._read_from(self._now_url)
         # "Initialize the last event ID buffer": a block of the new body that names no id keeps the old one.
@@ -243,9 +254,9 @@ class Reconnector:
             return self._stop(f"{self._now_url} answered {status}, a redirect, without a Location to go to", status)
         if self._redirects > self.policy.max_redirects:
             return self._stop(f"{self._now_url} is redirect {self._redirects} in a row; the limit is one less", status)
-        target = urljoin(self._now_url, location)
-        if urlsplit(target).scheme not in ("http", "https"):
-            return self._stop(f"{self._now_url} redirects to {target!r}, which is not http or https", status)
+        target = resolve(self._now_url, location)
+        if target is None:
+            return self._stop(f"{self._now_url} redirects to {location!r}, which is no http or https URL", status)
         self._permanent = self._permanent and status in (301, 308)
         self._now_url = target
         if status == 303 and self._now_method not in ("GET", "HEAD"):
