@@ -131,7 +131,7 @@ class AsyncAnswer(Transcript):
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEAD_TIMEOUT):
                     await self._opened.wait()
-        self.cancelled()
+        self.stopped()
         if self.location is None:
             await self._source.close()
             return

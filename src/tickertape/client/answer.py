@@ -142,7 +142,7 @@ class Answer(Transcript):
             return
         if self._started:
             self._opened.wait(HEAD_TIMEOUT)
-        self.cancelled()
+        self.stopped()
         if self.location is None:
             self._source.close()
             return

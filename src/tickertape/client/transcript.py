@@ -44,7 +44,8 @@ class Transcript:
         """The stream said ``[DONE]``: nothing follows."""
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._cancelled = False
+        self._cancelled = False  # the stream said so
+        self._stopped = False  # the caller wanted it so
         self._skip = 0  # events that a replay repeats
         self._replayed: tuple[str, int] | None = None  # the position up to which a replay may repeat
 
@@ -71,10 +72,10 @@ class Transcript:
         if chunk.get("error") or chunk.get("object") == "error":
             self._fail(chunk)
         self._cancelled = self._cancelled or _mark(chunk) == State.CANCELLED
-        self.model = self.model or chunk.get("model")
+        self.model = self.model or _text(chunk.get("model")) or None
         deltas: list[Delta] = []
-        for choice in chunk.get("choices") or ():  # Azure's first chunk has none, some servers send null
-            if isinstance(choice, dict) and not choice.get("index"):
+        for choice in _objects(chunk.get("choices")):  # Azure's first chunk has none, some servers send null
+            if not choice.get("index"):
                 deltas += self._choice(choice)
         if isinstance(chunk.get("usage"), dict):
             self.usage = chunk["usage"]
@@ -95,7 +96,7 @@ class Transcript:
         """Say that no event follows, and why if that is known. Raises IncompleteStream unless the answer is whole."""
         if self.done or self.state is not State.RUNNING:
             return
-        if self._cancelled:
+        if self._cancelled or (self._stopped and self.finish_reason is None):
             self.state = State.CANCELLED
         elif self.finish_reason is not None:
             self.state = State.COMPLETED
@@ -108,9 +109,9 @@ class Transcript:
                 text=text,
             ) from error
 
-    def cancelled(self) -> None:
-        """Say that the caller has stopped the answer: its end is not then a broken one."""
-        self._cancelled = True
+    def stopped(self) -> None:
+        """Say that the caller has stopped the answer: if it breaks off now, it is cancelled and not incomplete."""
+        self._stopped = True
 
     def _seen_before(self, event: Event) -> bool:
         if self._skip:
@@ -155,23 +156,22 @@ class Transcript:
         )
 
     def _choice(self, choice: dict[str, Any]) -> list[Delta]:
-        delta = choice.get("delta") or {}
+        delta = _object(choice.get("delta"))
         deltas: list[Delta] = []
         thought, text = _content(delta.get("content") or choice.get("text"))
-        thought = delta.get("reasoning_content") or delta.get("reasoning") or thought
-        if isinstance(thought, str) and thought:
+        thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")) or thought
+        if thought:
             self._reasoning.append(thought)
             deltas.append(Reasoning(thought))
         if text:
             self._text.append(text)
             deltas.append(Text(text))
-        if isinstance(delta.get("refusal"), str):
-            self.refusal += delta["refusal"]
-        for call in delta.get("tool_calls") or ():
+        self.refusal += _text(delta.get("refusal"))
+        for call in _objects(delta.get("tool_calls")):
             self._tool_call(call)
         if delta.get("tool_calls") or delta.get("refusal"):
             deltas.append(Raw(delta))
-        reason = choice.get("finish_reason")
+        reason = _text(choice.get("finish_reason"))
         if reason == "error":
             self._fail({"error": choice.get("error") or "the provider's finish reason is 'error'"})
         if reason:
@@ -182,24 +182,37 @@ class Transcript:
     def _tool_call(self, part: dict[str, Any]) -> None:
         """Merge one piece: id, type and name come once, the arguments in pieces (OpenAI: "merge by index")."""
         index = part.get("index")
-        if index is None:  # Gemini's OpenAI route leaves it out and sends calls whole
-            index = len(self.tool_calls) if part.get("id") or not self.tool_calls else len(self.tool_calls) - 1
+        if not isinstance(index, int):  # Gemini's OpenAI route leaves it out and sends calls whole
+            index = len(self.tool_calls) if part.get("id") or not self.tool_calls else self.tool_calls[-1]["index"]
         place = next((call for call in self.tool_calls if call["index"] == index), None)
         if place is None:
             place = {"index": index, "id": None, "type": "function", "function": {"name": "", "arguments": ""}}
             self.tool_calls.append(place)
         place["id"] = part.get("id") or place["id"]
         place["type"] = part.get("type") or place["type"]
-        function = part.get("function") or {}
-        place["function"]["name"] = function.get("name") or place["function"]["name"]
-        place["function"]["arguments"] += function.get("arguments") or ""
+        function = _object(part.get("function"))
+        place["function"]["name"] = _text(function.get("name")) or place["function"]["name"]
+        place["function"]["arguments"] += _text(function.get("arguments"))
 
 
-def _mark(chunk: Mapping[str, Any]) -> str | None:
+# A stream is somebody's JSON: what is not of the type it should be counts as absent.
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _mark(chunk: Mapping[str, Any]) -> str:
     """Return the state that tickertape's own field names, if the chunk has one."""
-    mark = chunk.get("tickertape")
-    state = mark.get("state") if isinstance(mark, dict) else None
-    return state if isinstance(state, str) else None
+    return _text(_object(chunk.get("tickertape")).get("state"))
 
 
 def _content(content: Any) -> tuple[str, str]:
@@ -207,9 +220,9 @@ def _content(content: Any) -> tuple[str, str]:
     if isinstance(content, str):
         return "", content
     thought = text = ""
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
-            text += part["text"]
-        elif isinstance(part, dict) and part.get("type") == "thinking":
+    for part in _objects(content):
+        if part.get("type") == "thinking":
             thought += "".join(_content(part.get("thinking")))
+        else:
+            text += _text(part.get("text"))
     return thought, text
