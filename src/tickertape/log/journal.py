@@ -4,10 +4,10 @@ Tables::
 
     stream       one row a stream. `body` is NULL while the answer runs; at the end it holds all entries, a line each
     journal      one row a *tick*, that is a transaction of one producer, in order of arrival:
-                     #17 204          what follows are entries of stream 17 from number 204 on
+                     #17 204 2        the next two lines are entries of stream 17, from number 204 on
                      t"Hel"
                      t"lo"
-                     #18 9 end        the last line of this group is the terminal entry of stream 18
+                     #18 9 1 end      the last line of this group is the terminal entry of stream 18
                      .{"state":"completed"}
     producer     one row a process that writes; a lock on its lock file proves that it exists, its beat that it runs
     idempotency  which stream an owner's Idempotency-Key made
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from tickertape.errors import LogUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 APPLICATION_ID = 0x7469636B  # "tick", so that file(1) and we can tell
@@ -86,33 +86,40 @@ def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        _identify(connection, path)  # before anything is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a checkpoint's fsync is rare
         connection.execute("BEGIN IMMEDIATE")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-        tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
-        if not tables:
+        if not _identify(connection, path):
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
             connection.close()
-        raise explain(error, path) from error
+        if isinstance(error, sqlite3.Error):
+            raise explain(error, path) from error
+        raise
+    return connection
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether the file holds our tables, or none. Raises LogUnavailable for another program's or version's."""
+    application, version, tables = (
+        int(connection.execute(question).fetchone()[0])
+        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
+    )
     if tables and application != APPLICATION_ID:
-        connection.close()
         raise LogUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
     if tables and version != VERSION:
-        connection.close()
         raise LogUnavailable(
             f"The stream log {path} has format {version}, this tickertape reads format {VERSION}. "
             "Upgrade tickertape, or move the file away."
         )
-    return connection
+    return bool(tables)
 
 
 def join(connection: sqlite3.Connection, name: str) -> int:
@@ -122,17 +129,20 @@ def join(connection: sqlite3.Connection, name: str) -> int:
     return cursor.lastrowid
 
 
-def group(no: int, first: int, entries: Iterable[bytes], *, ended: bool) -> bytes:
-    """Return one stream's part of a tick."""
-    return b"#%d %d%b\n%b" % (no, first, b" end" if ended else b"", b"\n".join(entries))
+def group(no: int, first: int, entries: Sequence[bytes], *, ended: bool) -> bytes:
+    """Return one stream's part of a tick. The lines are counted, so that an entry may look like anything."""
+    return b"\n".join((b"#%d %d %d%b" % (no, first, len(entries), b" end" if ended else b""), *entries))
 
 
 def groups(body: bytes) -> Iterator[tuple[int, int, bool, list[bytes]]]:
     """Take a tick apart: stream number, number of the first entry, whether it ends, entries."""
-    for part in body.split(b"\n#"):
-        head, *entries = part.split(b"\n")
-        no, first, *end = head.removeprefix(b"#").split(b" ")
-        yield int(no), int(first), bool(end), entries
+    lines = body.split(b"\n")
+    at = 0
+    while at < len(lines):
+        no, first, count, *end = lines[at].removeprefix(b"#").split(b" ")
+        after = at + 1 + int(count)
+        yield int(no), int(first), bool(end), lines[at + 1 : after]
+        at = after
 
 
 def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:

@@ -47,8 +47,9 @@ class MemoryLog(Log):
         return tape
 
     async def cancel(self, tape: Tape) -> None:
-        tape.stop = True
-        tape.wake()
+        if not tape.ended:
+            tape.stop = True
+            tape.wake()
 
     async def attended(self, tape: Tape, within: float) -> bool:
         return tape.readers > 0
