@@ -82,7 +82,8 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``error`` is an OpenAI error object, present for failed, incomplete and lost. ``status`` is the HTTP status
     that a reader gets who is told before the first byte, ``retry_after`` the seconds it is asked to wait.
-    ``cancelled_by`` is "request" or, when nobody read any more, "disconnect".
+    ``cancelled_by`` is "request" or, when nobody read any more, "disconnect"; ``closed_after_ms`` says how long after
+    that the upstream was closed.
     """
 
     state: State
@@ -92,6 +93,7 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int = 200
     retry_after: float | None = None
     cancelled_by: str | None = None
+    closed_after_ms: float | None = None
 
 
 Delta = Text | Reasoning | Raw | Finish | Stopped | Usage

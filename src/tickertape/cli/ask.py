@@ -15,7 +15,7 @@ from tickertape.cli.terminal import escape
 from tickertape.client.aio_answer import aask
 from tickertape.deltas import End, Reasoning, State, Text, decode_delta
 from tickertape.errors import IncompleteStream, SettingsError, StreamError
-from tickertape.generation import Generations
+from tickertape.generation import Generations, Order
 from tickertape.log.base import follow
 from tickertape.log.memory import MemoryLog
 from tickertape.providers.base import Request
@@ -159,7 +159,7 @@ class AnswerHere:
         self._catalog = select(settings, await asyncio.to_thread(fetch_model, settings))
         provider, model = await self._catalog.find(settings.model)
         request = Request(model=model, messages=self._messages)
-        self._tape = tape = await Generations(self._log).begin(provider, request, owner="terminal")
+        self._tape = tape = await Generations(self._log).begin(Order(provider, request), owner="terminal")
         if self._stopped:
             await self._log.cancel(tape)
         text = ""

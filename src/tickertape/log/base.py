@@ -49,10 +49,22 @@ class Tape:
 
     ``entries[i]`` is event i + 1. ``ended`` is true once the last of them is the terminal entry. ``stop`` is true
     once someone asked to stop the answer. ``error`` is set when the log could not commit an append. ``readers``
-    counts who reads it live in this process; ``on_leave`` is called when one of them has left.
+    counts who reads it live in this process; ``on_leave`` is called when one of them has left. ``queued`` is its place
+    in the line while its answer waits to be produced, else 0.
     """
 
-    __slots__ = ("__weakref__", "_listeners", "ended", "entries", "error", "header", "on_leave", "readers", "stop")
+    __slots__ = (
+        "__weakref__",
+        "_listeners",
+        "ended",
+        "entries",
+        "error",
+        "header",
+        "on_leave",
+        "queued",
+        "readers",
+        "stop",
+    )
 
     def __init__(self, header: Header, entries: list[bytes] | None = None, *, ended: bool = False) -> None:
         self.header = header
@@ -61,6 +73,7 @@ class Tape:
         self.stop = False
         self.error: LogError | None = None
         self.readers = 0
+        self.queued = 0
         self.on_leave: Callable[[], object] | None = None
         self._listeners: list[Callable[[], object]] = []
 
@@ -143,7 +156,7 @@ class Log(ABC):
 
         With a key that this owner has used before, nothing is created: the stream made then is returned. Stream and
         key are stored in one transaction. Raises KeyReused if the digest differs, LogUnavailable if the log
-        cannot be written.
+        cannot be written. Do not cancel it: the stream may exist already, and somebody must end it.
         """
 
     @abstractmethod

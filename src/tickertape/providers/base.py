@@ -39,6 +39,8 @@ class Provider(ABC):
     """Speaks one upstream dialect and tells the truth about how the answer ended."""
 
     name: str
+    capacity: int | None = None
+    """Answers that it can produce at once; more wait in line. None: as many as come."""
 
     @abstractmethod
     async def models(self) -> list[Model]:

@@ -71,7 +71,7 @@ class App:
         log = SqliteLog(settings.data / LOG_FILE, lost=encode_delta(LOST), synchronous=settings.synchronous)
         async with log:
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
-            generations = Generations(log)
+            generations = Generations(log, settings.limits)
             services = self._services = Services(settings, log, self._catalog, generations, fanout, Assets())
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection

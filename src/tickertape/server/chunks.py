@@ -96,6 +96,7 @@ class Answer:
     def __init__(self, tape: Tape) -> None:
         self.header = tape.header
         self.count = len(tape.entries)
+        self.queued = tape.queued
         self.end: End | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -130,6 +131,8 @@ class Answer:
             "state": end.state,
             "finish_reason": end.finish_reason,
             "cancelled_by": end.cancelled_by,
+            "closed_after_ms": end.closed_after_ms,
+            "queued": self.queued,
             "model": self.header.model,
             "created": self.header.created,
             "text": self.text,

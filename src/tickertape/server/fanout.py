@@ -20,6 +20,8 @@ import logging
 import types
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tickertape.sse import encode_comment
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 
@@ -77,7 +79,7 @@ class Reader:
 class Channel:
     """The readers of one tape."""
 
-    __slots__ = ("_fanout", "_renderers", "dirty", "readers", "tape")
+    __slots__ = ("_fanout", "_renderers", "dirty", "queued", "readers", "tape")
 
     def __init__(self, fanout: Fanout, tape: Tape) -> None:
         self._fanout = fanout
@@ -85,6 +87,7 @@ class Channel:
         self.tape = tape
         self.readers: set[Reader] = set()
         self.dirty = False
+        self.queued = 0  # the place in the line that the readers were told
 
     def renderer(self, dialect: type[Renderer]) -> Renderer:
         """Return the renderer that all readers of this dialect share."""
@@ -132,6 +135,8 @@ class Fanout:
         tape.enter()
         try:
             self._push(channel, reader, {})
+            channel.queued = 0
+            channel.mark()  # says its place in the line, if it has one
             while not self._closed and (await receive())["type"] != "http.disconnect":
                 pass  # a request's body may have come in several messages
         except asyncio.CancelledError:
@@ -168,12 +173,23 @@ class Fanout:
         dirty, self._dirty, self._scheduled = self._dirty, [], False
         for channel in dirty:
             channel.dirty = False
+            if channel.queued != channel.tape.queued:
+                self._tell_place(channel)
             shared: dict[tuple[int, Renderer], bytes] = {}
             for reader in tuple(channel.readers):
                 self._push(channel, reader, shared)
         # Who was marked meanwhile is far behind and goes on at once; the others wait for the rest.
         end = self._loop.time()
         self._earliest = end + min(REST * (end - start), LONGEST_REST)
+
+    def _tell_place(self, channel: Channel) -> None:
+        """Say, in a comment, how many answers come before this one."""
+        channel.queued = channel.tape.queued
+        if channel.queued:
+            body = encode_comment(f"queued, {channel.queued - 1} before you")
+            for reader in channel.readers:
+                if reader.parked is None:
+                    self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": True})
 
     def _push(self, channel: Channel, reader: Reader, shared: dict[tuple[int, Renderer], bytes]) -> None:
         """Write what is new to a reader that can take it; ``shared`` holds what was rendered for others."""

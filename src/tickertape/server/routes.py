@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import BadRequest, TickertapeError
+from tickertape.generation import Order
 from tickertape.log.base import follow
 from tickertape.server.chunks import Answer, ChunkRenderer, position
 from tickertape.server.requests import Ask, header, parse_ask, read_body
@@ -45,14 +46,8 @@ class Services:
     async def begin(self, ask: Ask, owner: str) -> Tape:
         """Begin an answer, or find the one that the Idempotency-Key began."""
         provider, model = await self.catalog.find(ask.model)
-        return await self.generations.begin(
-            provider,
-            ask.request(model),
-            owner=owner,
-            show_usage=ask.show_usage,
-            key=ask.key,
-            abandon_after=ask.abandon_after,
-        )
+        order = Order(provider, ask.request(model), ask.show_usage, ask.abandon_after)
+        return await self.generations.begin(order, owner=owner, key=ask.key)
 
     async def ask(self, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
         """Read and check a question; ``disconnect`` is the route's own default policy."""

@@ -7,6 +7,8 @@ from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
 import msgspec
 from platformdirs import user_data_path
 
+from tickertape.generation.limits import Limits
+
 
 def default_data() -> Path:
     """Return the folder for the stream log: the user's own data folder."""
@@ -48,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a request: images come as base64."""
     max_messages: int = 2000
     """Messages in a request."""
+    limits: Limits = Limits()
+    """How many answers, and how long."""
     retention: float = 24 * 3600.0
     """Seconds that a stream is kept after its end."""
     synchronous: str = "NORMAL"

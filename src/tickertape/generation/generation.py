@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from contextlib import aclosing
 from itertools import groupby
@@ -18,11 +17,13 @@ import msgspec
 
 from tickertape.deltas import Delta, End, Finish, Raw, State, Stopped, Text, Usage, decode_delta, encode_delta
 from tickertape.errors import LogError, ProviderError
-from tickertape.log.base import Header, Key, Log, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tickertape.generation.limits import Limits
+    from tickertape.generation.turns import Turns
+    from tickertape.log.base import Log, Tape
     from tickertape.providers.base import Provider, Request
 
 logger = logging.getLogger("tickertape")
@@ -64,7 +65,30 @@ def _last(run: Iterable[Delta]) -> Delta | End:
     return decode_delta(encode_delta(last))
 
 
+def too_long(what: str) -> ProviderError:
+    """Return the error of an answer that was ended by a limit; what had come is kept."""
+    return ProviderError(
+        f"The answer took {what}, the limit of this server, and was ended there.",
+        status=500,
+        type="server_error",
+        code="answer_too_long",
+    )
+
+
 LOST = _error(State.LOST, 503, "The server that was writing this answer stopped; this is what was written.")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What is to be produced, and what becomes of it when nobody reads.
+
+    The answer is cancelled once nobody has read it for ``abandon_after`` seconds; None lets it go on. ``show_usage``
+    puts the token counts into the stream.
+    """
+
+    provider: Provider
+    request: Request
+    show_usage: bool = False
+    abandon_after: float | None = None
 
 
 class Generation:
@@ -74,18 +98,17 @@ class Generation:
         self,
         log: Log,
         tape: Tape,
-        provider: Provider,
-        request: Request,
-        *,
-        show_usage: bool,
-        abandon_after: float | None,
+        order: Order,
+        turns: Turns,
+        limits: Limits,
     ) -> None:
         self.tape = tape
         self._log = log
-        self._provider = provider
-        self._request = request
-        self._show_usage = show_usage
-        self._abandon_after = abandon_after
+        self._order = order
+        self._turns = turns
+        self._limits = limits
+        self._events = self._size = 0
+        self._stopped_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._cancelled_by = "request"
@@ -112,7 +135,7 @@ class Generation:
             self._forget_timer()
         last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
         entries = [encode_delta(last)] if last else []
-        if self._usage and self._show_usage:
+        if self._usage and self._order.show_usage:
             entries.append(encode_delta(self._usage))
         await self._log.finish(self.tape, [*entries, encode_delta(end)])
 
@@ -123,10 +146,10 @@ class Generation:
 
     def _left(self, more: float = 0) -> None:
         """Begin to wait for another reader, if the policy says so and none is left."""
-        if self._abandon_after is not None and not self.tape.readers:
+        if self._order.abandon_after is not None and not self.tape.readers:
             self._forget_timer()
-            seconds = self._abandon_after + more
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._unread, self._abandon_after)
+            seconds = self._order.abandon_after + more
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._unread, self._order.abandon_after)
 
     def _unread(self, seconds: float) -> None:
         if not self.tape.readers:
@@ -148,21 +171,26 @@ class Generation:
         """Cancel the pumping, never the terminal entry; a task that has not begun looks by itself."""
         if self._pumping:
             self._pumping = False
+            self._stopped_at = time.monotonic()
             self.task.cancel()
 
     async def _outcome(self) -> End:
         """Pump until the answer has ended, and return how it ended."""
+        limit: asyncio.Timeout | None = None
         try:
             self._pumping = True
             if self.tape.stop or self._abandoned:
                 raise asyncio.CancelledError
-            await self._pump()
+            async with self._turns.take(self.tape), asyncio.timeout(self._limits.seconds) as limit:
+                await self._pump()
             if self._finish is None:
                 return _error(State.INCOMPLETE, 502, "The model's server ended the answer without saying it was done.")
             return End(State.COMPLETED, finish_reason=self._finish.reason, usage=self._counts)
         except asyncio.CancelledError:
             return self._interruption()
         except Exception as error:
+            if limit is not None and limit.expired():
+                return _failure(too_long(f"more than {self._limits.seconds:g} seconds"))
             # An upstream call that was cancelled may say so with an error of its own.
             return _failure(error) if self._pumping else self._interruption()
         finally:
@@ -172,7 +200,9 @@ class Generation:
         """Return the end of an answer that was interrupted by us."""
         self.task.uncancel()
         if self.tape.stop:
-            return End(State.CANCELLED, usage=self._counts, cancelled_by=self._cancelled_by)
+            closed = round((time.monotonic() - self._stopped_at) * 1000, 1) if self._stopped_at else 0.0
+            logger.debug("Stream %s: upstream closed %g ms after stop", self.tape.header.id, closed)
+            return End(State.CANCELLED, usage=self._counts, cancelled_by=self._cancelled_by, closed_after_ms=closed)
         return LOST if self.tape.error is None else _failure(self.tape.error)
 
     @property
@@ -181,11 +211,21 @@ class Generation:
 
     async def _pump(self) -> None:
         log, tape = self._log, self.tape
-        async with aclosing(self._provider.stream(self._request)) as batches:
+        async with aclosing(self._order.provider.stream(self._order.request)) as batches:
             async for batch in batches:
                 entries = self._entries(batch)
                 if entries:
+                    self._count(entries)
                     await log.append(tape, entries)
+
+    def _count(self, entries: list[bytes]) -> None:
+        """Raise ProviderError when the stream grows beyond its limits."""
+        self._events += len(entries)
+        self._size += sum(map(len, entries))
+        if self._events > self._limits.events:
+            raise too_long(f"more than {self._limits.events:,} events")
+        if self._size > self._limits.size:
+            raise too_long(f"more than {self._limits.size:,} bytes")
 
     def _entries(self, batch: list[Delta]) -> list[bytes]:
         """Encode what came together. Neighbouring pieces of text share an entry; the end's deltas wait for the end."""
@@ -202,80 +242,3 @@ class Generation:
             else:
                 entries.append(encode_delta(kind("".join(delta.text for delta in cast("Iterable[Text]", run)))))
         return entries
-
-
-class Generations:
-    """All generations of this process."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._loop = asyncio.get_running_loop()
-        self._running: set[Generation] = set()
-        self._beginning: set[asyncio.Task[Tape]] = set()
-        self._closed = False
-
-    async def begin(
-        self,
-        provider: Provider,
-        request: Request,
-        *,
-        owner: str,
-        show_usage: bool = False,
-        key: Key | None = None,
-        abandon_after: float | None = None,
-    ) -> Tape:
-        """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
-
-        The answer is cancelled once nobody has read it for ``abandon_after`` seconds; None lets it go on.
-        Raises KeyReused and LogUnavailable, and ProviderError (503) once this process is about to exit. Errors of the
-        provider end the stream. A caller who gives up meanwhile ends nothing.
-        """
-        if self._closed:
-            raise ProviderError(
-                "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
-            )
-        # Shielded: a stream that was created but has no generation would never end.
-        beginning = self._begin(provider, request, owner, key, show_usage=show_usage, abandon_after=abandon_after)
-        task = asyncio.create_task(beginning)
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
-        return await asyncio.shield(task)
-
-    async def _begin(
-        self,
-        provider: Provider,
-        request: Request,
-        owner: str,
-        key: Key | None,
-        *,
-        show_usage: bool,
-        abandon_after: float | None,
-    ) -> Tape:
-        header = Header(id=secrets.token_hex(16), owner=owner, model=request.model, created=int(time.time()))
-        tape, fresh = await self._log.create(header, [OPENING], key)
-        if fresh:
-            generation = Generation(
-                self._log, tape, provider, request, show_usage=show_usage, abandon_after=abandon_after
-            )
-            self._running.add(generation)
-            generation.task.add_done_callback(lambda _task: self._running.discard(generation))
-        return tape
-
-    async def close(self, grace: float = 0) -> None:
-        """Begin no more, let the running answers finish for ``grace`` seconds, then end what is left as lost."""
-        self._closed = True
-        await asyncio.gather(*self._beginning, return_exceptions=True)
-        tasks = [generation.task for generation in self._running]
-        if tasks and grace:
-            logger.info("Waiting up to %g s for %d running answers; a second signal ends them now", grace, len(tasks))
-            await asyncio.wait(tasks, timeout=grace)
-        self._abandon()
-        await asyncio.gather(*tasks)
-
-    def hurry(self) -> None:
-        """End the running answers as lost, now. May be called from a signal handler."""
-        self._loop.call_soon_threadsafe(self._abandon)
-
-    def _abandon(self) -> None:
-        for generation in tuple(self._running):
-            generation.abandon()

@@ -1,0 +1,117 @@
+"""All generations of one process: beginning, limits, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tickertape.errors import ProviderError
+from tickertape.generation.generation import OPENING, Generation, Order
+from tickertape.generation.limits import Limits
+from tickertape.generation.turns import Turns
+from tickertape.log.base import Header, Key, Log, Tape
+
+if TYPE_CHECKING:
+    from tickertape.providers.base import Provider
+
+logger = logging.getLogger("tickertape")
+
+COME_AGAIN = 5.0
+"""Seconds that a refused caller is asked to wait."""
+
+
+class Generations:
+    """All generations of this process."""
+
+    def __init__(self, log: Log, limits: Limits | None = None) -> None:
+        self._log = log
+        self._limits = limits or Limits()
+        self._loop = asyncio.get_running_loop()
+        self._running: set[Generation] = set()
+        self._owners: Counter[str] = Counter()
+        self._turns: dict[Provider, Turns] = {}
+        self._beginning: set[asyncio.Task[Tape]] = set()
+        self._closed = False
+
+    async def begin(self, order: Order, *, owner: str, key: Key | None = None) -> Tape:
+        """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
+
+        Raises KeyReused and LogUnavailable; ProviderError (429) when the server is busy, (503) when it is about to
+        exit. Errors of the provider end the stream. A caller who gives up meanwhile ends nothing.
+        """
+        if self._closed:
+            raise ProviderError(
+                "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
+            )
+        turns = self._turns_of(order.provider)
+        self._check(owner, turns)
+        # Shielded: a stream that was created but has no generation would never end.
+        task = asyncio.create_task(self._begin(order, owner, key, turns))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+        return await asyncio.shield(task)
+
+    async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Tape:
+        header = Header(id=secrets.token_hex(16), owner=owner, model=order.request.model, created=int(time.time()))
+        tape, fresh = await self._log.create(header, [OPENING], key)
+        if fresh:
+            generation = Generation(self._log, tape, order, turns, self._limits)
+            self._running.add(generation)
+            self._owners[owner] += 1
+            generation.task.add_done_callback(lambda _task: self._done(generation))
+        return tape
+
+    def _done(self, generation: Generation) -> None:
+        owner = generation.tape.header.owner
+        self._running.discard(generation)
+        self._owners[owner] -= 1
+        if not self._owners[owner]:
+            del self._owners[owner]
+
+    def _turns_of(self, provider: Provider) -> Turns:
+        if provider not in self._turns:
+            self._turns[provider] = Turns(provider.capacity or self._limits.running)
+        return self._turns[provider]
+
+    def _check(self, owner: str, turns: Turns) -> None:
+        """Refuse what the limits do not allow."""
+        limits = self._limits
+        if self._owners[owner] >= limits.per_owner:
+            raise _busy(f"You have {self._owners[owner]:,} answers running, of {limits.per_owner:,} allowed.")
+        if len(self._running) >= limits.running + limits.waiting:
+            raise _busy(f"This server has {len(self._running):,} answers running, all that it takes on.")
+        if turns.waiting >= limits.waiting:
+            raise _busy(f"{turns.waiting:,} answers wait for this model already, of {limits.waiting:,} allowed.")
+
+    async def close(self, grace: float = 0) -> None:
+        """Begin no more, let the running answers finish for ``grace`` seconds, then end what is left as lost."""
+        self._closed = True
+        await asyncio.gather(*self._beginning, return_exceptions=True)
+        tasks = [generation.task for generation in self._running]
+        if tasks and grace:
+            logger.info("Waiting up to %g s for %d running answers; a second signal ends them now", grace, len(tasks))
+            await asyncio.wait(tasks, timeout=grace)
+        self._abandon()
+        await asyncio.gather(*tasks)
+
+    def hurry(self) -> None:
+        """End the running answers as lost, now. May be called from a signal handler."""
+        self._loop.call_soon_threadsafe(self._abandon)
+
+    def _abandon(self) -> None:
+        for generation in tuple(self._running):
+            generation.abandon()
+
+
+def _busy(what: str) -> ProviderError:
+    return ProviderError(
+        f"{what} Try again in a few seconds.",
+        status=429,
+        type="rate_limit_error",
+        code="too_many_answers",
+        retry_after=COME_AGAIN,
+    )

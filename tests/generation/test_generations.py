@@ -1,0 +1,143 @@
+"""The limits on answers, and what becomes of those that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from log.engines import whole
+from support.scripted import ASKED, Scripted
+from tickertape.deltas import End, State, decode_delta
+from tickertape.errors import ProviderError
+from tickertape.generation import Generations, Limits, Order
+from tickertape.log.memory import MemoryLog
+
+if TYPE_CHECKING:
+    from tickertape.log.base import Log, Tape
+
+
+async def end_of(tape: Tape) -> End:
+    end = decode_delta((await whole(tape))[-1])
+    assert isinstance(end, End)
+    return end
+
+
+@pytest.fixture
+def log() -> Log:
+    return MemoryLog()
+
+
+async def test_an_owner_with_too_many_answers_is_told_to_come_again(log: Log) -> None:
+    generations = Generations(log, Limits(per_owner=2))
+    for _ in range(2):
+        await generations.begin(Order(Scripted(), ASKED), owner="ann")
+    with pytest.raises(ProviderError, match="2 answers running, of 2 allowed") as refused:
+        await generations.begin(Order(Scripted(), ASKED), owner="ann")
+    assert (refused.value.status, refused.value.retry_after) == (429, 5.0)
+    await generations.begin(Order(Scripted(), ASKED), owner="ben")
+    await generations.close()
+    assert not generations._owners, "an owner without answers is forgotten"
+
+
+async def test_a_line_that_is_full_takes_nobody_more(log: Log) -> None:
+    provider = Scripted()
+    provider.capacity = 1
+    generations = Generations(log, Limits(waiting=2))
+    tapes = []
+    for _ in range(3):
+        tapes.append(await generations.begin(Order(provider, ASKED), owner="ann"))
+        await asyncio.sleep(0)
+    with pytest.raises(ProviderError, match="2 answers wait for this model already, of 2 allowed"):
+        await generations.begin(Order(provider, ASKED), owner="ben")
+    assert [tape.queued for tape in tapes] == [0, 1, 2]
+    provider.finish()
+    assert (await end_of(tapes[0])).state is State.COMPLETED
+    await generations.begin(Order(provider, ASKED), owner="ben")
+    await generations.close()
+
+
+async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Log) -> None:
+    provider = Scripted()
+    provider.capacity = 1
+    generations = Generations(log)
+    await generations.begin(Order(provider, ASKED), owner="ann")
+    waiting = await generations.begin(Order(provider, ASKED), owner="ann")
+    await asyncio.sleep(0)
+    await log.cancel(waiting)
+    assert (await end_of(waiting)).state is State.CANCELLED
+    assert provider.asked == 1
+    await generations.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (Limits(events=3), "more than 3 events"),
+        (Limits(size=20), "more than 20 bytes"),
+        (Limits(seconds=0.05), "more than 0.05 seconds"),
+    ],
+)
+async def test_an_answer_beyond_a_limit_ends_failed_and_keeps_its_text(log: Log, limits: Limits, says: str) -> None:
+    provider = Scripted()
+    tape = await Generations(log, limits).begin(Order(provider, ASKED), owner="ann")
+    for _ in range(4):
+        provider.say("12345")
+    end = await end_of(tape)
+    assert (end.state, end.error and end.error["code"]) == (State.FAILED, "answer_too_long")
+    assert end.error is not None
+    assert says in end.error["message"]
+    assert tape.entries[1] == b't"12345"'
+    assert provider.closed.is_set()
+
+
+async def test_an_answer_that_nobody_reads_is_cancelled_after_its_time(log: Log) -> None:
+    provider = Scripted()
+    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    tape.enter()
+    provider.say("Hel")
+    await tape.wait(1)
+    tape.leave()
+    end = await end_of(tape)
+    assert (end.state, end.cancelled_by) == (State.CANCELLED, "disconnect")
+    assert provider.closed.is_set()
+
+
+async def test_an_answer_whose_policy_is_to_go_on_goes_on_without_readers(log: Log) -> None:
+    provider = Scripted()
+    tape = await Generations(log).begin(Order(provider, ASKED), owner="ann")
+    tape.enter()
+    tape.leave()
+    provider.finish()
+    assert (await end_of(tape)).state is State.COMPLETED
+
+
+async def test_a_reader_who_comes_back_in_time_keeps_the_answer(log: Log) -> None:
+    provider = Scripted()
+    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    tape.enter()
+    provider.say("Hel")
+    await tape.wait(1)
+    tape.leave()
+    tape.enter()
+    await asyncio.sleep(0.05)  # well beyond the time that an unread answer gets: nothing else can be waited for
+    provider.finish()
+    assert (await end_of(tape)).state is State.COMPLETED
+
+
+async def test_readers_in_another_process_count(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Scripted()
+    asked = 0
+
+    async def attended(_tape: Tape, _within: float) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked < 3
+
+    monkeypatch.setattr(log, "attended", attended)
+    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    tape.enter()
+    tape.leave()
+    assert (await end_of(tape)).cancelled_by == "disconnect"
+    assert asked == 3
