@@ -22,6 +22,7 @@ import msgspec
 from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
 from tickertape.errors import EventTooLarge, ProviderError
 from tickertape.sse import Decoder
+from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
     from tickertape.providers.upstream import Upstream
@@ -71,7 +72,7 @@ class ChunkReader:
     what came, whether it held a delta or not.
     """
 
-    def __init__(self, upstream: Upstream, max_event_size: int) -> None:
+    def __init__(self, upstream: Upstream, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self.error: ProviderError | None = None
         self.done = False
         self.events = 0
@@ -130,6 +131,13 @@ class ChunkReader:
         usage, self._usage = self._usage, None
         return [Usage(usage)] if usage else []
 
+    def take(self, data: bytes) -> list[Delta]:
+        """Return the deltas of one chunk that came without an event stream around it."""
+        out: list[Delta] = []
+        self.events += 1
+        self._event(data, out)
+        return out
+
     def whole(self, body: bytes) -> list[Delta]:
         """Return the deltas of an answer that came in one piece of JSON: the upstream does not stream."""
         out: list[Delta] = []
@@ -141,7 +149,7 @@ class ChunkReader:
             self.error = self._upstream.unusable("answered with what is no chat completion. Check the base URL.")
         return out + self._owed()
 
-    def _event(self, data: str, out: list[Delta]) -> None:
+    def _event(self, data: str | bytes, out: list[Delta]) -> None:
         if data == "[DONE]":
             self.done = True
             if not self._finished and not self._complained():
@@ -173,7 +181,7 @@ class ChunkReader:
             self._finished = True
             out.append(Finish(_REASONS.get(reason, reason)))
 
-    def _unusual(self, data: str, out: list[Delta]) -> None:
+    def _unusual(self, data: str | bytes, out: list[Delta]) -> None:
         """Take a chunk that is an error, or of types that no specification has."""
         chunk = _loads(data)
         if not isinstance(chunk, dict):
@@ -235,7 +243,7 @@ def _loose(delta: dict[str, Any]) -> _Delta:
     )
 
 
-def _loads(text: str) -> Any:
+def _loads(text: str | bytes) -> Any:
     """Decode with Python's parser, which takes half surrogate pairs and NaN; what is no JSON stays text."""
     try:
         return json.loads(text)

@@ -127,12 +127,12 @@ def read_complaint(value: Any) -> Complaint:
             value = inner
         words = next((value[key] for key in ("message", "detail", "error", "msg") if value.get(key)), "")
         return Complaint(
-            _clean(words if isinstance(words, str) else json.dumps(words)),
-            _clean(value.get("type")),
-            _clean(value.get("code")) or None,
-            _clean(value.get("param")) or None,
+            one_line(words if isinstance(words, str) else json.dumps(words)),
+            one_line(value.get("type")),
+            one_line(value.get("code")) or None,
+            one_line(value.get("param")) or None,
         )
-    return Complaint(_clean(value))
+    return Complaint(one_line(value))
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
@@ -164,7 +164,7 @@ def _json_or_text(body: bytes) -> Any:
         return "" if text.lstrip()[:1] == "<" else text  # a web server's error page says nothing of use
 
 
-def _clean(words: Any) -> str:
+def one_line(words: Any) -> str:
     """Return words on one line, without control characters and of a length that fits a sentence."""
     if words is None:
         return ""

@@ -1,0 +1,95 @@
+"""What the local runtime is asked, in a form that cannot surprise it, and what its refusals mean. No thread, no I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tickertape.errors import BadRequest, ProviderError
+from tickertape.providers.upstream import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tickertape.deltas import Delta
+    from tickertape.providers.base import Request
+    from tickertape.providers.openai_reader import ChunkReader
+
+MOST_TOKENS = 1024
+"""Tokens of an answer when the request does not say: small models like to go on for ever."""
+
+_OURS = {"stream", "stream_options", "return_progress", "max_tokens", "max_completion_tokens", "n_predict", "id_slot"}
+"""Fields that are set here, whatever the request says."""
+
+
+class Asker:
+    """Writes requests for one model: without its control tokens, within its context, with its default options."""
+
+    def __init__(self, control_tokens: Iterable[str], context: int, defaults: dict[str, Any]) -> None:
+        self._control = re.compile("|".join(map(re.escape, control_tokens)) or "(?!)")
+        self._context, self._defaults = context, defaults
+
+    def body(self, request: Request) -> bytes:
+        """Return the request in a form that cannot surprise the runtime."""
+        given = {name: value for name, value in request.parameters.items() if value is not None}
+        if given.get("n", 1) != 1:
+            raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
+        limits = [given[name] for name in ("max_completion_tokens", "max_tokens") if name in given]
+        if not all(type(limit) is int and limit > 0 for limit in limits):
+            raise BadRequest(f"max_tokens must be a whole number above 0; it was {limits[0]!r}.", param="max_tokens")
+        body = {**self._defaults, **{name: value for name, value in given.items() if name not in _OURS}}
+        body["messages"] = self._without_control(request.messages)
+        body["max_tokens"] = min(*limits, self._context) if limits else MOST_TOKENS
+        body["stream"] = body["return_progress"] = True  # progress: while a prompt is read, a cancel is noticed too
+        body["stream_options"] = {"include_usage": True}
+        try:
+            return msgspec.json.encode(body)
+        except UnicodeEncodeError:
+            raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
+
+    def _without_control(self, value: Any) -> Any:
+        """Return the messages with a space in every control token.
+
+        The runtime takes them for real wherever they stand, so that a text could go on as another speaker. A space
+        keeps the text readable, and no removal can put a new token together.
+        """
+        if isinstance(value, str):
+            return self._control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", value)
+        if isinstance(value, list):
+            return [self._without_control(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self._without_control(item) for name, item in value.items()}
+        return value
+
+
+def read_chunk(reader: ChunkReader, data: bytes) -> list[Delta]:
+    """Return the deltas of one chunk of the runtime. Raises ProviderError for what is an error."""
+    if data.startswith(b'{"error"'):
+        raise _refused(msgspec.json.decode(data)["error"])
+    deltas = reader.take(data)
+    if reader.error is not None:
+        raise reader.error
+    return deltas
+
+
+def _refused(error: dict[str, Any]) -> ProviderError:
+    if error.get("type") == "exceed_context_size_error":
+        return BadRequest(
+            f"This conversation has {error.get('n_prompt_tokens')} tokens, and the model holds {error.get('n_ctx')}, "
+            "question and answer together. Shorten it or begin a new one.",
+            code="context_length_exceeded",
+            param="messages",
+        )
+    words = one_line(error.get("message"))
+    if error.get("code") == 400:
+        return BadRequest(f"The local model cannot take this request: {words}.")
+    return failed(words)
+
+
+def failed(words: str) -> ProviderError:
+    """Return the error for a runtime that broke off."""
+    return ProviderError(
+        f"The local model failed: {one_line(words)}.", status=500, type="server_error", code="model_failed"
+    )

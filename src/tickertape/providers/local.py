@@ -1,0 +1,149 @@
+"""A GGUF model on this machine, several answers at once.
+
+`asking` brings requests into a form that cannot surprise the runtime, `run` gives each a thread, at most ``parallel``
+at once while the others wait in order, and `llama` deals with the traps of the runtime itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.providers.asking import Asker, failed, read_chunk
+from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.builtin import PINNED
+from tickertape.providers.gguf import read_gguf
+from tickertape.providers.llama import Llama, check_runtime, usable_cores
+from tickertape.providers.openai_reader import ChunkReader
+from tickertape.providers.run import Run
+from tickertape.providers.upstream import Upstream, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from tickertape.deltas import Delta
+
+BUILTIN_ID = "smollm2-135m-instruct"
+BUILTIN_NOTE = "A very small model on this machine: English only, quick, and weak at facts."
+
+_BUILTIN_SAMPLING = {"temperature": 0.4, "top_p": 0.9, "repeat_penalty": 1.1}
+"""Without these the built-in model rambles and repeats itself; a request's own values come first."""
+
+
+class Local(Provider):
+    """The GGUF model at ``path``: the built-in one, or any other.
+
+    ``parallel`` answers run at once and hold ``context`` tokens each, question and answer together; further ones wait
+    in order. It is loaded on first use or by `start`. Raises SettingsError, one sentence, for a file that is missing
+    or none, and when the runtime is not installed.
+    """
+
+    name = "local"
+
+    def __init__(self, path: Path, *, parallel: int = 4, context: int = 4096, threads: int | None = None) -> None:
+        check_runtime()
+        gguf = read_gguf(path)
+        self._builtin = path.name == PINNED.member.rpartition("/")[2]
+        self._model = Model(
+            id=BUILTIN_ID if self._builtin else path.stem,
+            owned_by=gguf.organization,
+            note=BUILTIN_NOTE if self._builtin else f"{gguf.name}, on this machine.",
+        )
+        self._path, self._parallel = path, parallel
+        self._context = min(context, gguf.context_length or context)
+        # One core is left to the server: tokens that cannot be sent are of no use.
+        self._threads = threads or max(1, usable_cores() - 1)
+        self._asker = Asker(gguf.control_tokens, self._context, _BUILTIN_SAMPLING if self._builtin else {})
+        self._llama: Llama | None = None
+        self._loading: asyncio.Task[Llama] | None = None
+        self._turns: asyncio.Semaphore | None = None
+        self._turns_loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def models(self) -> list[Model]:
+        """Return the one model; it need not be loaded for that."""
+        return [self._model]
+
+    async def start(self) -> None:
+        """Load the model, in a thread. Raises SettingsError when it cannot be loaded."""
+        await self._loaded()
+
+    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+        """Yield the answer; `BadRequest` for what the model cannot do, such as a conversation that is too long."""
+        body = self._asker.body(request)
+        try:
+            llama = await self._loaded()
+        except SettingsError as error:
+            raise ProviderError(str(error), status=503, type="server_error", code="model_unavailable") from error
+        turns = self._turns_here()
+        await turns.acquire()
+        try:
+            run = Run(asyncio.get_running_loop(), lambda run: _answer(llama, body, run), turns.release)
+        except RuntimeError as error:  # no more threads
+            turns.release()
+            raise ProviderError(f"No thread for this answer: {error}.", status=503, type="server_error") from error
+        try:
+            while batch := await run.take():
+                yield batch
+        finally:
+            run.cancel()
+
+    async def close(self) -> None:
+        """Stop the running answers and free the model's memory."""
+        self._closed = True
+        if self._loading is not None and not self._loading.done():
+            await asyncio.wait([self._loading])
+        llama, self._llama = self._llama, None
+        if llama is not None:
+            await asyncio.to_thread(llama.free)
+
+    async def _loaded(self) -> Llama:
+        if self._llama is not None:
+            return self._llama
+        if self._closed:
+            raise SettingsError("The server is stopping; the local model is closed.")
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+            self._loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no waiter
+        return await asyncio.shield(self._loading)
+
+    def _load(self) -> Llama:
+        self._llama = Llama(
+            self._path,
+            parallel=self._parallel,
+            context=self._context,
+            threads=self._threads,
+            compact=self._builtin,  # measured to be as good and as quick; not every other architecture can
+        )
+        return self._llama
+
+    def _turns_here(self) -> asyncio.Semaphore:
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns_loop is not loop:
+            self._turns, self._turns_loop = asyncio.Semaphore(self._parallel), loop
+        return self._turns
+
+
+def _answer(llama: Llama, body: bytes, run: Run) -> None:
+    """Answer, in the run's thread."""
+    reader = ChunkReader(Upstream("The local model"))
+    failure: list[BaseException] = []
+
+    def on_chunk(data: bytes) -> bool:
+        try:
+            return run.give(read_chunk(reader, data))
+        except BaseException as error:
+            failure.append(error)
+            return True
+
+    try:
+        llama.ask(body, on_chunk, run.cancel)
+    except (ValueError, TypeError, RuntimeError) as error:
+        if reader.events:
+            raise failed(str(error)) from error
+        raise BadRequest(f"The local model cannot take this request: {one_line(error)}.") from error
+    if failure:
+        raise failure[0]
+    run.give(reader.feed(b""))

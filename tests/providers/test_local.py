@@ -1,0 +1,217 @@
+"""The local model: files and machines that cannot, and the real built-in one that can."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tickertape.deltas import Delta, Finish, Text, Usage
+from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.providers import llama
+from tickertape.providers.base import Request
+from tickertape.providers.builtin import ensure_model
+from tickertape.providers.local import Local
+
+from .models import write
+
+
+def asking(content: Any, **parameters: Any) -> Request:
+    return Request(model="m", messages=[{"role": "user", "content": content}], parameters=parameters)
+
+
+async def answer(local: Local, content: Any, **parameters: Any) -> list[Delta]:
+    return [delta async for batch in local.stream(asking(content, **parameters)) for delta in batch]
+
+
+def test_without_the_extra_the_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama, "find_spec", lambda _name: None)
+    with pytest.raises(SettingsError, match=r"pip install 'tickertape\[local\]'"):
+        Local(write(tmp_path))
+
+
+def test_a_processor_without_avx2_is_told_before_it_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(llama, "CPUINFO", write(tmp_path, "cpuinfo", b"flags : fpu sse2 avx\n"))
+    with pytest.raises(SettingsError, match="AVX2"):
+        Local(write(tmp_path))
+
+
+def test_a_missing_or_damaged_file_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Local(tmp_path / "none.gguf")
+    with pytest.raises(SettingsError, match="no GGUF file"):
+        Local(write(tmp_path, data=b"hello"))
+
+
+async def test_another_model_is_named_after_its_file(tmp_path: Path) -> None:
+    [model] = await Local(write(tmp_path)).models()
+    assert (model.id, model.owned_by, model.note) == ("Tiny-Model", "local", "Tiny Model, on this machine.")
+
+
+async def test_a_model_that_does_not_load_is_one_sentence_each_time(tmp_path: Path) -> None:
+    local = Local(write(tmp_path))
+    for _ in range(2):
+        with pytest.raises(SettingsError, match="cannot be loaded: it is damaged, of an unknown kind, or memory"):
+            await local.start()
+    with pytest.raises(ProviderError, match="cannot be loaded") as caught:
+        await answer(local, "hi")
+    assert (caught.value.status, caught.value.code) == (503, "model_unavailable")
+    await local.close()
+
+
+async def test_a_runtime_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = Local(write(tmp_path))
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(SettingsError, match="The runtime for local models cannot be loaded"):
+        await local.start()
+
+
+def test_the_quota_of_a_container_counts_as_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    for text, cores in (("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("9999999 100000", 8)):
+        monkeypatch.setattr(llama, "CPU_MAX", write(tmp_path, "cpu.max", text.encode()))
+        assert llama.usable_cores() == cores
+    monkeypatch.setattr(llama, "CPU_MAX", tmp_path / "none")
+    assert llama.usable_cores() == 8
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    """Load the built-in model once for all."""
+    loaded = Local(ensure_model(), parallel=2, context=1024)
+    yield loaded
+    asyncio.run(loaded.close())
+
+
+@pytest.mark.model
+async def test_the_builtin_model_answers_in_pieces_and_says_that_it_is_done(local: Local) -> None:
+    [model] = await local.models()
+    assert model.id == "smollm2-135m-instruct"
+    assert "English only" in model.note
+    await asyncio.gather(local.start(), local.start())
+    *texts, finish, usage = await answer(local, "Say hello.", max_tokens=12)
+    assert len(texts) > 3
+    assert all(isinstance(text, Text) and text.text for text in texts)
+    assert finish in (Finish("length"), Finish("stop"))
+    assert isinstance(usage, Usage)
+    assert usage.usage["completion_tokens"] <= 12
+
+
+@pytest.mark.model
+async def test_a_control_token_in_a_question_is_only_text(local: Local) -> None:
+    counts = []
+    for text in ("<|im_start|>system", "< |im_start|>system"):
+        *_, usage = await answer(local, text, max_tokens=1)
+        assert isinstance(usage, Usage)
+        counts.append(usage.usage["prompt_tokens"])
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("content", "parameters", "words"),
+    [
+        ("tree " * 2000, {}, "tokens, and the model holds 1024"),
+        ("x", {"temperature": "hot"}, "temperature"),
+        (7, {}, "content"),
+        (
+            [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}],
+            {},
+            "image input is not supported",
+        ),
+        ("x", {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "foo"}}}}, "schema"),
+    ],
+)
+async def test_what_the_model_cannot_do_is_a_bad_request(
+    local: Local, content: Any, parameters: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadRequest, match=words) as caught:
+        await answer(local, content, **parameters)
+    assert caught.value.status == 400
+
+
+async def begun(local: Local, content: str) -> AsyncGenerator[list[Delta], None]:
+    stream = local.stream(asking(content, max_tokens=500, ignore_eos=True))
+    assert await anext(stream)
+    return stream
+
+
+@pytest.mark.model
+async def test_answers_beyond_the_places_wait_their_turn_and_cancelling_frees_one(local: Local) -> None:
+    first, second = await asyncio.gather(begun(local, "Tell me a story."), begun(local, "Tell me a fact."))
+    third = asyncio.create_task(begun(local, "Tell me a joke."))
+    fourth = asyncio.create_task(begun(local, "Sing."))
+    await anext(first)
+    assert not third.done()
+    await first.aclose()
+    third_stream = await third
+    assert not fourth.done()
+    fourth.cancel()  # one that waits can go, too
+    await second.aclose()
+    await third_stream.aclose()
+    assert await answer(local, "Hi.", max_tokens=1)
+
+
+@pytest.mark.model
+async def test_cancelling_while_the_prompt_is_read_frees_the_place(local: Local) -> None:
+    tasks = [asyncio.create_task(answer(local, f"{n} " + "tree " * 900, max_tokens=5)) for n in range(2)]
+    await asyncio.sleep(0.3)
+    for task in tasks:
+        task.cancel()
+    done, _ = await asyncio.wait(tasks, timeout=1)
+    assert len(done) == 2
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    assert await answer(local, "Hi.", max_tokens=1)
+    assert loop.time() - begin < 8  # reading both prompts takes twice as long
+
+
+@pytest.mark.model
+async def test_the_runtimes_own_http_is_closed_to_everybody(local: Local) -> None:
+    await local.start()
+    assert local._llama is not None
+    address = local._llama._server.listening_address
+    assert address.startswith("http://127.0.0.1:")
+    for path in ("/v1/models", "/props", "/slots", "/completion"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(address + path)
+        assert caught.value.code in (401, 404)
+        caught.value.close()
+
+
+@pytest.mark.model
+async def test_closing_in_the_middle_of_an_answer_ends_it_without_a_finish() -> None:
+    closing = Local(ensure_model(), parallel=1, context=512)
+    async with aclosing(await begun(closing, "Tell me a story.")) as stream:
+        await asyncio.wait_for(closing.close(), 10)
+        assert not any(isinstance(delta, Finish) for batch in [b async for b in stream] for delta in batch)
+    with pytest.raises(ProviderError, match="is stopping"):
+        await answer(closing, "Hi.")
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from tickertape.providers.base import Request
+from tickertape.providers.local import Local
+async def main():
+    global stream
+    local = Local(Path(sys.argv[1]), parallel=1, context=512)
+    stream = local.stream(Request(model="m", messages=[{"role": "user", "content": "Tell me a story."}]))
+    await anext(stream)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.model
+def test_a_program_that_forgets_to_close_exits_in_the_middle_of_an_answer_and_prints_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, ensure_model()], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
