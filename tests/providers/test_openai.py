@@ -420,6 +420,22 @@ async def test_a_list_that_cannot_be_had_is_an_error_and_asked_for_again(
     assert [model.id for model in await openai.models()] == ["a"]
 
 
+async def test_many_who_ask_for_the_models_at_once_ask_the_upstream_once(openai: OpenAI, upstream: Upstream) -> None:
+    upstream.script = answering(200, {"data": [{"id": "a"}]})
+    lists = await asyncio.gather(*(openai.models() for _ in range(20)))
+    assert all([model.id for model in models] == ["a"] for models in lists)
+    assert len(upstream.asked) == 1
+
+
+async def test_a_known_list_outlives_a_failing_upstream(openai: OpenAI, upstream: Upstream) -> None:
+    upstream.script = answering(200, {"data": [{"id": "a"}]})
+    known = await openai.models()
+    upstream.script = answering(500, "")
+    openai._known_until = 0
+    assert await openai.models() == known
+    assert len(upstream.asked) == 2
+
+
 @pytest.mark.parametrize("below_v1", [True, False])
 async def test_an_address_without_a_path_is_found_with_or_without_v1(
     make: Make, upstream: Upstream, below_v1: bool

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickertape.errors import BadRequest, SettingsError
+from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.address import read_address
 from tickertape.providers.base import Model, Provider, Request
 from tickertape.providers.link import Link
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import aiohttp
 
     from tickertape.deltas import Delta
-    from tickertape.errors import ProviderError
 
 _MODELS_KEPT = 300.0
 """Seconds. New models appear rarely; a local server may be restarted with another one any time."""
@@ -76,16 +75,18 @@ class OpenAI(Provider):
         self._asks_usage = True
         self._known: list[Model] = []
         self._known_until = 0.0
+        self._listing = asyncio.Lock()
 
     async def models(self) -> list[Model]:
-        """Return what ``GET {base}/models`` lists, kept for five minutes.
+        """Return what ``GET {base}/models`` lists, kept for five minutes, and longer while the upstream fails.
 
         Empty when the upstream has no such route and no default was given: then any model may be asked for.
         Raises ProviderError when the upstream cannot be asked.
         """
         if monotonic() >= self._known_until:
-            self._known = in_order(await self._list(), self._model, self._upstream.name)
-            self._known_until = monotonic() + _MODELS_KEPT
+            async with self._listing:
+                if monotonic() >= self._known_until:  # the one who was waited for may have asked
+                    await self._refresh()
         return self._known
 
     async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
@@ -133,6 +134,14 @@ class OpenAI(Provider):
         body = await self._link.body(response, _ERROR_SIZE, self._connect)
         self._link.release(response, ended=False)
         return self._upstream.refused(response.status, body, response.headers, model)
+
+    async def _refresh(self) -> None:
+        try:
+            self._known = in_order(await self._list(), self._model, self._upstream.name)
+        except ProviderError:
+            if not self._known:
+                raise
+        self._known_until = monotonic() + _MODELS_KEPT
 
     async def _list(self) -> list[Model]:
         response = await self._link.send("GET", "/models", None, _LIST_LIMIT)

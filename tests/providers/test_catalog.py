@@ -1,0 +1,102 @@
+"""Which provider answers for which model."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tickertape.deltas import Delta
+from tickertape.errors import BadRequest, ProviderError
+from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.catalog import Catalog
+
+
+class Listing(Provider):
+    """Serves the models of these names, or fails to list them."""
+
+    def __init__(self, *names: str, error: ProviderError | None = None) -> None:
+        self.name = "listing"
+        self.names, self.error, self.closed = names, error, False
+
+    async def models(self) -> list[Model]:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return [Model(id=name, owned_by="x") for name in self.names]
+
+    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+        yield []
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+DOWN = ProviderError("up.example cannot be reached.", status=502)
+
+
+async def names(catalog: Catalog) -> list[str]:
+    return [model.id for model in await catalog.models()]
+
+
+async def test_all_models_are_listed_the_default_first() -> None:
+    providers = [Listing("a", "b"), Listing("c")]
+    assert await names(Catalog(providers)) == ["a", "b", "c"]
+    assert await names(Catalog(providers, default="c")) == ["c", "a", "b"]
+
+
+async def test_a_model_is_found_where_it_is_served() -> None:
+    first, second = Listing("a", "b"), Listing("c", "a")
+    catalog = Catalog([first, second])
+    assert await catalog.find("c") == (second, "c")
+    assert await catalog.find("a") == (first, "a")
+
+
+async def test_no_name_or_an_empty_one_is_the_default() -> None:
+    first, second = Listing("a", "b"), Listing("c")
+    for name in (None, ""):
+        assert await Catalog([first, second]).find(name) == (first, "a")
+        assert await Catalog([first, second], default="c").find(name) == (second, "c")
+
+
+async def test_an_unknown_model_is_a_404_that_names_what_is_served() -> None:
+    catalog = Catalog([Listing("a"), Listing(*(f"m{n}" for n in range(12)))])
+    with pytest.raises(BadRequest) as caught:
+        await catalog.find("gpt-x")
+    error = caught.value
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert error.message == (
+        "The model 'gpt-x' is not served here. Served are: a, m0, m1, m2, m3, m4, m5, m6, m7, m8 and 3 more."
+    )
+
+
+async def test_a_name_that_nobody_lists_goes_to_the_provider_without_a_list() -> None:
+    unlisted = Listing()
+    assert await Catalog([Listing("a"), unlisted, Listing()]).find("gpt-x") == (unlisted, "gpt-x")
+    failing = Listing(error=DOWN)
+    assert await Catalog([failing, Listing("a")]).find("gpt-x") == (failing, "gpt-x")
+
+
+async def test_a_provider_that_fails_does_not_hide_the_others() -> None:
+    healthy = Listing("a")
+    catalog = Catalog([Listing(error=DOWN), healthy])
+    assert await names(catalog) == ["a"]
+    assert await catalog.find("a") == (healthy, "a")
+
+
+async def test_the_default_of_a_provider_that_fails_is_its_error() -> None:
+    catalog = Catalog([Listing(error=DOWN)])
+    for asked in (catalog.find(None), catalog.models()):
+        with pytest.raises(ProviderError, match=r"up\.example"):
+            await asked
+
+
+async def test_no_name_where_nothing_is_listed_asks_for_one() -> None:
+    with pytest.raises(BadRequest, match="Name a model") as caught:
+        await Catalog([Listing()]).find(None)
+    assert caught.value.status == 400
+
+
+async def test_closing_closes_every_provider() -> None:
+    providers = [Listing("a"), Listing("b")]
+    await Catalog(providers).close()
+    assert all(provider.closed for provider in providers)
