@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +15,6 @@ from tickertape.errors import SettingsError
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, default_data
-
-if TYPE_CHECKING:
-    import socket
 
 _DEFAULTS = Settings()
 
@@ -63,12 +61,15 @@ _DEFAULTS = Settings()
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
 @click.option(
+    "--takeover", is_flag=True, help="Take the port over from the server that runs on the same --data folder."
+)
+@click.option(
     "--log-level",
     default=_DEFAULTS.log_level,
     show_default=True,
     type=click.Choice(["debug", "info", "warning", "error"]),
 )
-def serve(*, workers: int, insecure: bool, **options: Any) -> None:
+def serve(*, workers: int, insecure: bool, takeover: bool, **options: Any) -> None:
     """Serve the page and the API.
 
     Without options a small built-in model answers, on this machine, without a key. With OPENAI_API_KEY in the
@@ -76,6 +77,7 @@ def serve(*, workers: int, insecure: bool, **options: Any) -> None:
     """
     from tickertape.server.run import bind, prepare
     from tickertape.server.run import serve as run
+    from tickertape.server.takeover import Handover, Takeover
 
     settings = Settings(**options)
     _check_reach(settings, insecure=insecure)
@@ -88,10 +90,15 @@ def serve(*, workers: int, insecure: bool, **options: Any) -> None:
             f"--disconnect is continue, cancel or abandon_after=SECONDS; it was {settings.disconnect!r}."
         ) from None
     prepare(settings)
-    listener = bind(settings.host, settings.port)
+    old = Takeover(settings.data) if takeover else None
+    listener = old.listener if old else bind(settings.host, settings.port)
     catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
 
     def started() -> None:
+        if old:
+            old.started()
+        if hasattr(socket, "AF_UNIX"):
+            Handover(settings.data, listener).start()
         click.echo(f"tickertape is listening on {_address(listener)} (Ctrl-C to stop)")
         sys.stdout.flush()
 

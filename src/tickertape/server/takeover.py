@@ -1,0 +1,82 @@
+"""A rolling restart: the next process takes the listening socket over from the one that runs.
+
+Whoever serves a data folder waits at a Unix socket in it. The next one connects there and gets the listening socket
+itself, so both have one queue of new connections and none is refused or reset in between. Once the next one
+answers, it says so, and the old one ends in order: it cuts its readers, who reconnect and land at the next, and
+lets its answers finish, which the next shows from the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from tickertape.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOCKET = "serve.sock"
+STARTED = b"started"
+
+TIMEOUT = 60.0
+"""Seconds. What the next process may take to start, the loading of a model included."""
+
+
+class Handover(threading.Thread):
+    """Waits for the next process and hands the listening socket to it, then signals this process to end."""
+
+    def __init__(self, data: Path, listener: socket.socket) -> None:
+        super().__init__(name="tickertape-handover", daemon=True)
+        self._path = data / SOCKET
+        self._listener = listener
+        self._gate = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path.unlink(missing_ok=True)  # left by a process that was killed, or of the one that we took over from
+        previous = os.umask(0o077)  # only this user may take over
+        try:
+            self._gate.bind(str(self._path))
+        finally:
+            os.umask(previous)
+        self._gate.listen(1)
+
+    def run(self) -> None:
+        """Serve one process after another, until one has taken over."""
+        while True:
+            visitor, _address = self._gate.accept()
+            with visitor, contextlib.suppress(OSError):
+                visitor.settimeout(TIMEOUT)
+                socket.send_fds(visitor, [b"socket"], [self._listener.fileno()])
+                if visitor.recv(len(STARTED)) == STARTED:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+
+class Takeover:
+    """The other side: gets the socket now, tells the old process once this one answers."""
+
+    def __init__(self, data: Path) -> None:
+        self._old = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._old.settimeout(TIMEOUT)
+        try:
+            self._old.connect(str(data / SOCKET))
+            _message, fds, _flags, _address = socket.recv_fds(self._old, 16, 1)
+        except OSError as error:
+            raise SettingsError(
+                f"There is no running server to take over from in {data}: {error.strerror or error}. "
+                "Start without --takeover."
+            ) from error
+        if not fds:
+            raise SettingsError(
+                f"The server in {data} is about to exit and hands nothing over. Start without --takeover."
+            )
+        self.listener = socket.socket(fileno=fds[0])
+
+    def started(self) -> None:
+        """Let the old process end."""
+        with contextlib.suppress(OSError):  # it is gone already
+            self._old.sendall(STARTED)
+        self._old.close()

@@ -1,0 +1,70 @@
+"""A rolling restart shows no reader an error."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+import tickertape
+from support.server import clean_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Serve
+
+WORDS = " ".join(f"word{number}" for number in range(200))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_readers_and_callers_see_no_error_while_the_next_process_takes_over(serve: Serve, workers: str) -> None:
+    """Guards the handed-over socket: with two sockets, connections waiting in the old one's queue are reset."""
+    old = serve(f"--workers={workers}", echo_rate=30)
+    reconnects = 0
+
+    def reconnected(_wait: object) -> None:
+        nonlocal reconnects
+        reconnects += 1
+
+    answers = [tickertape.aask(old.url, WORDS, on_reconnect=reconnected) for _ in range(10)]
+    reading = [asyncio.create_task(answer.read()) for answer in answers]
+    over = asyncio.Event()
+    calling = asyncio.create_task(call_until(over, f"{old.url}/healthz"))
+    while not all(answer.text for answer in answers):
+        await asyncio.sleep(0.01)
+    new = await asyncio.to_thread(serve, "--takeover", f"--workers={workers}", echo_rate=30)
+    assert await asyncio.gather(*reading) == [WORDS] * 10
+    await asyncio.to_thread(old.wait)
+    over.set()
+    assert await calling > 0
+    assert reconnects >= 10, "the readers were never moved"
+    assert new.port == old.port
+    assert new.process.poll() is None
+
+
+async def call_until(over: asyncio.Event, url: str) -> int:
+    """Call on a new connection each time, as fast as it goes; return how often. Any error is raised."""
+    calls = 0
+    while not over.is_set():
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert response.status == 200
+            calls += 1
+    return calls
+
+
+def test_taking_over_from_nobody_is_one_sentence(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tickertape", "serve", "--provider=echo", f"--data={tmp_path}", "--takeover"],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"tickertape: There is no running server to take over from in {tmp_path}")
+    assert "Traceback" not in ended.stderr
