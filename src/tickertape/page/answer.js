@@ -7,7 +7,7 @@
  */
 import { numberOf, readChunk, sentence } from './chunks.js';
 import { Replay, place, startAgain, take, takeSnapshot } from './taking.js';
-import { connect, urlOf } from './transport.js';
+import { connect, snapshot, stop } from './transport.js';
 
 /** @import { Message } from './store.js' */
 /** @import { Refusal, Transport } from './transport.js' */
@@ -24,9 +24,8 @@ import { connect, urlOf } from './transport.js';
  * @property {() => Promise<boolean>} unlock the server wants a key; whether it has one now
  */
 
-/** Milliseconds between saves while events arrive; more for a long answer, which costs more to save. */
-const SAVE_EVERY = 200;
-const JSON_ONLY = { headers: { Accept: 'application/json' } };
+const SAVE_EVERY = 200; // milliseconds while events arrive; more for a long answer, which costs more to save
+const GRACE = 200; // milliseconds for the response to end by itself: its connection can then be used again
 
 export class Answer {
   /** @type {Phase} */ phase = 'sending';
@@ -94,10 +93,15 @@ export class Answer {
     this.hooks.save(this.message);
   }
 
+  #reset() {
+    startAgain(this.message);
+    this.hooks.reset();
+  }
+
   /** @param {string | null} stream */
   #opened(stream) {
     const { message } = this;
-    if (!message.stream && stream) {
+    if (stream && !message.stream) {
       Object.assign(message, { stream, state: 'running' });
       this.#save();
     }
@@ -115,7 +119,7 @@ export class Answer {
     this.hooks.wire({ what: 'event', id, data, bytes, retry, text: chunk.text || chunk.reasoning, replayed });
     const where = place(message, numberOf(id, message.stream ?? ''));
     if (where === 'had') return;
-    if (where !== 'next') this.#startAgain();
+    if (where !== 'next') this.#reset();
     if (where === 'gap') return this.attach(); // rather than show a hole
     const state = take(message, chunk, id, Date.now());
     if (chunk.text) this.hooks.text(chunk.text, !replayed && !this.#stopWanted);
@@ -125,13 +129,9 @@ export class Answer {
     this.#saving ??= setTimeout(() => this.#save(), Math.max(SAVE_EVERY, message.text.length / 100));
   }
 
-  #startAgain() {
-    startAgain(this.message);
-    this.hooks.reset();
-  }
-
   /** @param {number} delay */
   #waiting(delay) {
+    if (this.phase === 'over') return;
     this.nextTry = Date.now() + delay;
     this.hooks.wire({ what: 'cut' });
     this.saveNow();
@@ -140,57 +140,53 @@ export class Answer {
 
   /** @param {Refusal} refusal */
   async #refused({ status, error, message: why }) {
+    if (this.phase === 'over') return;
     this.detach();
     if (status === 401) {
       this.#to('locked');
-      if (await this.hooks.unlock()) this.attach();
-      return;
+      return (await this.hooks.unlock()) && this.attach();
     }
     this.message.error = error ? sentence(error) : why;
-    if (this.message.stream) return this.#end('gone');
     // Without an error of the server's own it was something in between, and asking again is safe.
-    this.#end(error || (status && status < 500) ? 'failed' : 'unsent');
+    this.#end(this.message.stream ? 'gone' : error || (status && status < 500) ? 'failed' : 'unsent');
   }
 
   /** @param {string} stream */
   async #cancel(stream) {
-    try {
-      const response = await fetch(`${urlOf(stream)}/cancel`, { method: 'POST', ...JSON_ONLY });
-      // The stream tells its end itself; only where it cannot be read the snapshot has to do.
-      if (response.ok && this.phase !== 'over' && !this.#connection) this.#show(await response.json());
-    } catch {
-      this.hooks.wire({ what: 'cut' }); // wanted still, and tried again once the stream is open again
-    }
+    // The stream tells its end itself; only where it cannot be read the snapshot has to do. Without an answer the stop
+    // is wanted still, and tried again once the stream is open again.
+    const now = await stop(stream).catch(() => null);
+    if (now && this.phase !== 'over' && !this.#connection) this.#show(now);
   }
 
   /** The end was delivered, but not to us: take the whole from the snapshot. */
   async #adopt() {
+    if (this.phase === 'over') return;
     this.detach();
-    try {
-      const response = await fetch(urlOf(this.message.stream ?? ''), JSON_ONLY);
-      if (response.ok) this.#show(await response.json());
-      else this.#end('gone');
-    } catch {
-      this.attach();
-    }
+    const whole = await snapshot(this.message.stream ?? '').catch(() => undefined);
+    if (whole === undefined) this.attach();
+    else this.#show(whole);
   }
 
-  /** @param {any} snapshot */
-  #show(snapshot) {
-    if (snapshot.state === 'running') return this.attach();
-    if (snapshot.text !== this.message.text) {
-      this.#startAgain();
-      this.hooks.text(snapshot.text, false);
+  /** @param {any} whole null if the server has it no longer */
+  #show(whole) {
+    if (!whole) return this.#end('gone');
+    if (whole.state === 'running') return this.attach();
+    if (whole.text !== this.message.text) {
+      this.#reset();
+      this.hooks.text(whole.text, false);
     }
-    takeSnapshot(this.message, snapshot);
-    this.#end(snapshot.state);
+    takeSnapshot(this.message, whole);
+    this.#end(whole.state);
   }
 
   /** @param {Message['state']} state */
   #end(state) {
+    const connection = this.#connection;
+    this.#connection = null;
+    setTimeout(() => connection?.close(), GRACE);
     Object.assign(this.message, { state, took: Date.now() - this.message.at });
     this.#save();
-    this.detach();
     this.hooks.wire({ what: 'end', state });
     this.#to('over');
   }

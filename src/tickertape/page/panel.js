@@ -16,12 +16,15 @@ export class Panel {
   #log = new WireLog();
   #shown = 0; // records of the log that have been looked at
   #frame = 0;
+  #raw = false;
   #opener = byId('tape');
   /** @type {() => void} called when it opens or closes */
   ontoggle = () => {};
 
   constructor() {
     byId('wire-close').addEventListener('click', () => this.toggle(false));
+    const raw = byId('wire-raw');
+    raw.addEventListener('click', () => this.#unfold(raw.getAttribute('aria-pressed') !== 'true'));
     const curl = byId('wire-curl');
     curl.addEventListener('click', () => copy(curl, this.#log.curl(location.origin)));
     this.#opener.addEventListener('click', () => this.toggle(this.#panel.hidden));
@@ -73,8 +76,18 @@ export class Panel {
     const list = this.#list;
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
     list.append(...records.slice(-fresh).map(row));
+    if (this.#raw) this.#unfold(true);
     while (list.childElementCount > ROWS) list.firstElementChild?.remove();
     if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
+  /** Show every event's bytes, or fold them. @param {boolean} open */
+  #unfold(open) {
+    this.#raw = open;
+    byId('wire-raw').setAttribute('aria-pressed', String(open));
+    for (const details of this.#list.querySelectorAll(open ? 'details:not([open])' : 'details[open]')) {
+      details.toggleAttribute('open', open);
+    }
   }
 
   #drawFacts() {
@@ -95,17 +108,24 @@ export class Panel {
   }
 }
 
-/** @param {Record} record */
+/** @param {Record} record @returns {HTMLElement} */
 function row({ kind, number, gap, bytes, raw, text }) {
-  const gone = `+${gap < 10 ? gap.toFixed(1) : Math.round(gap)}`;
-  if (kind !== 'event')
-    return h('li', { className: kind }, h('span', null, LABELS[kind] || raw), h('span', null, `${gone} ms`));
-  const head = [h('b', null, String(number)), h('span', null, `${gone} ms`), h('span', null, `${bytes} B`)];
-  return h('li', null, h('div', null, ...head), h('code', { translate: false }, ...marked(raw, text)));
+  const gone = h('span', null, `+${gap < 10 ? gap.toFixed(1) : Math.round(gap)} ms`);
+  if (kind !== 'event') return h('li', { className: kind }, h('span', null, LABELS[kind] ?? raw), gone);
+  const says = text ? h('q', null, text.replaceAll('\n', '↵')) : h('i', null, gist(raw));
+  const summary = h('summary', null, h('b', null, String(number)), gone, h('span', null, `${bytes} B`), says);
+  return h('li', null, h('details', null, summary, h('code', { translate: false }, ...marked(raw, text))));
 }
 
 /** @type {{ [kind: string]: string }} */
 const LABELS = { splice: 'connected again', end: 'the end', torn: 'torn off' };
+
+/** What an event without text is about. @param {string} raw */
+function gist(raw) {
+  if (raw.endsWith('data: [DONE]')) return '[DONE]';
+  const [, name = ''] = /"(error|usage|tool_calls|role)":[^n]/.exec(raw) ?? [];
+  return /"finish_reason":"(\w+)"/.exec(raw)?.[1] ?? (raw.includes('"state":"cancelled"') ? 'cancelled' : name);
+}
 
 /** The raw text, with what the reader gets to see of it set off. @param {string} raw @param {string} text */
 function marked(raw, text) {

@@ -38,7 +38,7 @@ export function take(message, chunk, id, now) {
   message.text += chunk.text;
   message.reasoning += chunk.reasoning;
   mergeTools(message.tools, chunk.tools);
-  if (!message.thought && (chunk.text || chunk.reasoning)) message.thought = now - message.at;
+  if (!message.thought && chunk.text) message.thought = now - message.at;
   // The state comes one event before the end, and a reload may fall between the two.
   if (chunk.state === 'cancelled') message.finish = 'cancelled';
   else if (chunk.finish) message.finish = chunk.finish;

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The strip along the composer's upper edge: decoration that tells the truth. Each event is a mark, spaced from the one
- * before by its true gap in time and as high as it has bytes; a heartbeat is a ring, a reconnect a splice, the end
+ * before by its true gap in time and as high as its text is long; a heartbeat is a ring, a reconnect a splice, the end
  * a clean cut, an end without its end a torn one. It moves only while something runs; with reduced motion it is a
  * counter.
  */
@@ -10,7 +10,7 @@ import { WireLog } from './wirelog.js';
 import { duration } from './words.js';
 
 /** Pixels a millisecond. */
-const SPEED = 0.12;
+const SPEED = 0.18;
 /** Pixels between the print head and the right edge, and how far a cut slides on. */
 const MARGIN = 14;
 const SLIDE = 260;
@@ -100,11 +100,11 @@ function dot(pen, x, y, radius) {
 
 /** @param {CanvasRenderingContext2D} pen @param {import('./wirelog.js').Record} record @param {number} x @param {number} height
  * @param {string} ink @param {string} line */
-function mark(pen, { kind, bytes }, x, height, ink, line) {
+function mark(pen, { kind, text }, x, height, ink, line) {
   const foot = height - 8;
   if (kind === 'event') {
-    const tall = Math.min(foot - 3, 3 + Math.log2(Math.max(bytes, 64) / 64) * 3);
-    pen.fillRect(Math.round(x) - 1, foot - tall, 1.5, tall);
+    const tall = Math.min(foot - 3, text ? 3.5 + 1.6 * text.length : 2);
+    pen.fillRect(x - 1, foot - tall, 1.25, tall);
   } else if (kind === 'comment') {
     pen.strokeStyle = ink;
     pen.beginPath();

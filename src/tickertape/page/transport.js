@@ -25,8 +25,22 @@ const SILENCE = 45_000;
 const LONGEST_WAIT = 15_000;
 const FIRST_WAIT = 500;
 
+const JSON_ONLY = { Accept: 'application/json' };
+
 /** @param {string} stream */
-export const urlOf = (stream) => `/v1/streams/${stream}`;
+const urlOf = (stream) => `/v1/streams/${stream}`;
+
+/** What the server has of an answer; null if it has it no longer. @param {string} stream */
+export async function snapshot(stream) {
+  const response = await fetch(urlOf(stream), { headers: JSON_ONLY });
+  return response.ok ? response.json() : null;
+}
+
+/** Stop an answer; returns what the server has of it then, or null. @param {string} stream */
+export async function stop(stream) {
+  const response = await fetch(`${urlOf(stream)}/cancel`, { method: 'POST', headers: JSON_ONLY });
+  return response.ok ? response.json() : null;
+}
 
 /** @param {Transport} transport @param {Want} want @param {Handlers} handlers @returns {{ close: () => void }} */
 export function connect(transport, want, handlers) {
@@ -89,10 +103,10 @@ class Native {
   async #begin() {
     const { signal } = this.#controller;
     const { stream, key, json } = this.want;
-    const headers = { Accept: 'application/json', 'Content-Type': 'application/json', 'Idempotency-Key': key };
+    const headers = { ...JSON_ONLY, 'Content-Type': 'application/json', 'Idempotency-Key': key };
     try {
       const response = stream
-        ? await fetch(urlOf(stream), { headers: { Accept: 'application/json' }, signal })
+        ? await fetch(urlOf(stream), { headers: JSON_ONLY, signal })
         : await fetch('/v1/streams', { method: 'POST', headers, body: JSON.stringify(json), signal });
       const body = await response.json().catch(() => null);
       if (signal.aborted) return;

@@ -175,7 +175,7 @@ export class AnswerView {
     if (!open && this.#summary.dataset.done !== 'yes') {
       this.#reasoning.open = false;
       this.#summary.dataset.done = 'yes';
-      this.#summary.textContent = thought ? 'What the model thought first' : 'Thoughts';
+      this.#summary.textContent = thought ? `Thought for ${duration(thought)}` : 'Thoughts';
     }
     this.hooks.written();
   }
