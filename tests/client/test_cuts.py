@@ -57,9 +57,12 @@ class FakeTickertape:
 
     def __call__(self, connection) -> None:
         request = connection.request
+        if request.target.endswith("/" + "0" * 32):
+            faults.status(404, b'{"error":{"code":"unknown_stream"}}')(connection)
+            return
         if request.method == "POST":
             name = self.keys.setdefault(request.headers["idempotency-key"], f"{len(self.keys) + 1:032x}")
-            location = {"Location": f"{connection.script.url.removesuffix('/api/openai/stream')}/v1/streams/{name}"}
+            location = {"Location": f"{connection.script.url}/v1/streams/{name}"}
         else:
             name, location = request.target.rpartition("/")[2], {}
         stream, _, position = (request.last_event_id or b"").decode().rpartition(".")
@@ -88,15 +91,16 @@ def test_cut_after_byte_n_an_event_source_reads_the_same_events(client, server, 
         assert outcome.error is None
 
 
-def test_cut_after_byte_n_an_answer_is_whole_and_generated_once(client, server, proxy) -> None:
+@pytest.mark.parametrize(("route", "step"), [("/api/openai/stream", 1), ("/v1", 4)])
+def test_cut_after_byte_n_an_answer_is_whole_and_generated_once(client, server, proxy, route: str, step: int) -> None:
     tape = FakeTickertape()
     script = server.serve(tape)
-    url = through(proxy, script.url, server) + "/api/openai/stream"
+    url = through(proxy, script.url, server) + route
     proxy.reset = False
     proxy.cut_at()
     assert client.ask(url, "hi").error is None
     whole = proxy.settle()
-    for cut in range(whole):
+    for cut in range(0, whole, step):
         proxy.cut_at(cut)
         before = len(tape.keys)
         asked = client.ask(url, "hi", reconnection_time=0.001)

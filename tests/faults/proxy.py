@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import struct
@@ -13,7 +14,8 @@ from typing import Self
 class CuttingProxy:
     """Forward to a port of the loopback interface, and cut the n-th connection after ``cuts[n]`` bytes downstream.
 
-    ``reset=True`` cuts with a RST in place of a FIN. Set `cuts` anew to begin again.
+    ``reset=True`` cuts with a RST in place of a FIN. Many clients at once say for themselves where to cut their first
+    connection, with a header ``X-Cut: N`` that differs for each.
     """
 
     def __init__(self, port: int) -> None:
@@ -24,6 +26,7 @@ class CuttingProxy:
         self.reset = False
         self.connections = 0
         self.delivered = 0
+        self._asked: set[int] = set()
         self._open = True
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -90,6 +93,8 @@ class CuttingProxy:
                 data = client.recv(65536)
                 if not data:
                     return
+                if limit is None and (asked := self._asked_for(data)) is not None:
+                    limit = asked
                 server.sendall(data)
             if server in ready:
                 data = server.recv(65536 if limit is None else limit)
@@ -98,6 +103,14 @@ class CuttingProxy:
                 client.sendall(data)
                 self.delivered += len(data)
                 limit = None if limit is None else limit - len(data)
+
+    def _asked_for(self, request: bytes) -> int | None:
+        """Return where this client wants its connection cut, the first time it says so."""
+        match = re.search(rb"(?i)\r\nx-cut: ([0-9]+)\r\n", request)
+        if match is None or (cut := int(match[1])) in self._asked:
+            return None
+        self._asked.add(cut)
+        return cut
 
 
 def _shut(sock: socket.socket) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from tickertape.client.aio import AsyncEventSource
-from tickertape.client.question import cancellation, prepare, stream_id
+from tickertape.client.question import cancellation, is_tickertape, prepare, probe, repeatable, stream_id
 from tickertape.client.request import failed
 from tickertape.client.transcript import Transcript
 from tickertape.deltas import State, Text
@@ -82,16 +82,8 @@ class AsyncAnswer(Transcript):
         self._session = session
         self._opened = asyncio.Event()
         self._started = False
-        self._source = AsyncEventSource(
-            question.url,
-            json=question.json,
-            headers=question.headers,
-            auth=question.auth,
-            policy=question.policy,
-            session=session,
-            on_open=self._on_open,
-            on_reconnect=on_reconnect,
-        )
+        self._on_reconnect = on_reconnect
+        self._source = self._open(question)
         self._running = self._run()
 
     @property
@@ -135,9 +127,8 @@ class AsyncAnswer(Transcript):
         if self.location is None:
             await self._source.close()
             return
-        url, headers = cancellation(self._question, self.location)
         try:
-            status, body = await self._post(url, headers)
+            status, body = await self._call("POST", *cancellation(self._question, self.location))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ConnectionFailed(f"The answer could not be cancelled: {error}.") from error
         if status >= 300:
@@ -159,11 +150,15 @@ class AsyncAnswer(Transcript):
     async def _run(self) -> AsyncGenerator[Delta, None]:
         self._started = True
         try:
-            async for event in self._source:
-                for delta in self.take(event):
+            try:
+                async for delta in self._read():
                     yield delta
-                if self.done:
-                    break
+            except ConnectionFailed as error:
+                if not await self._may_ask_again(error):
+                    raise
+                self._source = self._open(repeatable(self._question))
+                async for delta in self._read():
+                    yield delta
             self.end()
         except (ConnectionFailed, EventTooLarge) as error:
             if self._opened.is_set() and isinstance(error, ConnectionFailed):
@@ -174,11 +169,38 @@ class AsyncAnswer(Transcript):
         finally:
             await self.close()
 
-    async def _post(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    async def _read(self) -> AsyncIterator[Delta]:
+        async for event in self._source:
+            for delta in self.take(event):
+                yield delta
+            if self.done:
+                break
+
+    async def _may_ask_again(self, error: ConnectionFailed) -> bool:
+        """Tell whether a question that was cut before its answer began went to a server that answers it once."""
+        aside = None if self._opened.is_set() else probe(self._question, error)
+        try:
+            return aside is not None and is_tickertape(*await self._call("GET", *aside))
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def _open(self, question: Question) -> AsyncEventSource:
+        return AsyncEventSource(
+            question.url,
+            json=question.json,
+            headers=question.headers,
+            auth=question.auth,
+            policy=question.policy,
+            session=self._session,
+            on_open=self._on_open,
+            on_reconnect=self._on_reconnect,
+        )
+
+    async def _call(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         session = self._session or aiohttp.ClientSession()
         try:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-            async with session.post(url, headers=headers, allow_redirects=False, timeout=timeout) as answer:
+            async with session.request(method, url, headers=headers, allow_redirects=False, timeout=timeout) as answer:
                 return answer.status, await answer.read()
         finally:
             if session is not self._session:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import urllib3
 
 from tickertape.client.pool import strict_pool
-from tickertape.client.question import cancellation, prepare, stream_id
+from tickertape.client.question import cancellation, is_tickertape, prepare, probe, repeatable, stream_id
 from tickertape.client.request import failed
 from tickertape.client.sync import EventSource
 from tickertape.client.transcript import Transcript
@@ -95,16 +95,8 @@ class Answer(Transcript):
         self._pool = pool or strict_pool()
         self._opened = threading.Event()
         self._started = False
-        self._source = EventSource(
-            question.url,
-            json=question.json,
-            headers=question.headers,
-            auth=question.auth,
-            policy=question.policy,
-            pool=self._pool,
-            on_open=self._on_open,
-            on_reconnect=on_reconnect,
-        )
+        self._on_reconnect = on_reconnect
+        self._source = self._open(question)
         self._running = self._run()
 
     @property
@@ -146,13 +138,12 @@ class Answer(Transcript):
         if self.location is None:
             self._source.close()
             return
-        url, headers = cancellation(self._question, self.location)
         try:
-            answer = self._pool.request("POST", url, headers=headers, redirect=False, retries=False, timeout=TIMEOUT)
+            status, body = self._call("POST", *cancellation(self._question, self.location))
         except urllib3.exceptions.HTTPError as error:
             raise ConnectionFailed(f"The answer could not be cancelled: {error}.") from error
-        if answer.status >= 300:
-            raise failed(Stop(f"Cancelling was answered with {answer.status}", answer.status), answer.data)
+        if status >= 300:
+            raise failed(Stop(f"Cancelling was answered with {status}", status), body)
 
     def close(self) -> None:
         """Stop reading and close the connection. What the server then does is its policy; `cancel` says stop."""
@@ -171,10 +162,13 @@ class Answer(Transcript):
     def _run(self) -> Iterator[Delta]:
         self._started = True
         try:
-            for event in self._source:
-                yield from self.take(event)
-                if self.done:
-                    break
+            try:
+                yield from self._read()
+            except ConnectionFailed as error:
+                if not self._may_ask_again(error):
+                    raise
+                self._source = self._open(repeatable(self._question))
+                yield from self._read()
             self.end()
         except (ConnectionFailed, EventTooLarge) as error:
             if self._opened.is_set() and isinstance(error, ConnectionFailed):
@@ -184,6 +178,36 @@ class Answer(Transcript):
                 raise
         finally:
             self.close()
+
+    def _read(self) -> Iterator[Delta]:
+        for event in self._source:
+            yield from self.take(event)
+            if self.done:
+                break
+
+    def _may_ask_again(self, error: ConnectionFailed) -> bool:
+        """Tell whether a question that was cut before its answer began went to a server that answers it once."""
+        aside = None if self._opened.is_set() else probe(self._question, error)
+        try:
+            return aside is not None and is_tickertape(*self._call("GET", *aside))
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def _open(self, question: Question) -> EventSource:
+        return EventSource(
+            question.url,
+            json=question.json,
+            headers=question.headers,
+            auth=question.auth,
+            policy=question.policy,
+            pool=self._pool,
+            on_open=self._on_open,
+            on_reconnect=self._on_reconnect,
+        )
+
+    def _call(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        answer = self._pool.request(method, url, headers=headers, redirect=False, retries=False, timeout=TIMEOUT)
+        return answer.status, answer.data
 
     def _on_open(self, headers: Mapping[str, str]) -> None:
         if self._opened.is_set():

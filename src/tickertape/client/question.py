@@ -24,11 +24,16 @@ from tickertape.sse.reconnect import origin
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tickertape.errors import ConnectionFailed
+
 TICKERTAPE_ROUTE = "/api/openai/stream"
 """A route that only tickertape has: there, sending a POST again under its key is known to be safe."""
 
 KEY = "Idempotency-Key"
 """One POST, one answer: the server attaches a second POST under the same key to the first one's answer."""
+
+NO_STREAM = "0" * 32
+"""The id of no stream: ids are drawn at random, and this one will not be."""
 
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
 
@@ -73,9 +78,40 @@ def cancellation(question: Question, location: str) -> tuple[str, dict[str, str]
     """Return the URL and the headers of the POST that says stop to the stream at this location."""
     parts = urlsplit(location)
     url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/cancel", query=""))
+    return url, _aside(question, url)
+
+
+def probe(question: Question, error: ConnectionFailed) -> tuple[str, dict[str, str]] | None:
+    """Return the URL and the headers of a GET that tells whether a question may be sent again; None if it may not.
+
+    A question whose connection was cut before the answer began may be on its way to being answered. Only
+    tickertape, which knows it by its key, may get it again, and only tickertape answers this GET, for a stream that
+    cannot exist, as `is_tickertape` wants it.
+    """
+    if error.status is not None or question.policy.repost or question.policy.max_retries == 0:
+        return None
+    try:
+        url = stream_url(question.url, NO_STREAM)
+    except ValueError:
+        return None
+    return url, _aside(question, url)
+
+
+def is_tickertape(status: int, body: bytes) -> bool:
+    """Tell whether this is how tickertape speaks of a stream that it does not have."""
+    return status == 404 and b'"unknown_stream"' in body
+
+
+def repeatable(question: Question) -> Question:
+    """Return the question for a server that is known to answer it once, however often it is sent."""
+    return msgspec.structs.replace(question, policy=msgspec.structs.replace(question.policy, repost=True))
+
+
+def _aside(question: Question, url: str) -> dict[str, str]:
+    """Return the headers for a request beside the question's own."""
     headers = {name: value for name, value in question.headers.items() if name != KEY}
-    connect = Connect("POST", url, b"", with_body=False, same_origin=origin(url) == origin(question.url))
-    return url, Request(headers=headers).headers_for(connect, question.auth)
+    connect = Connect("GET", url, b"", with_body=False, same_origin=origin(url) == origin(question.url))
+    return Request(headers={"Accept": "application/json"} | headers).headers_for(connect, question.auth)
 
 
 def stream_id(location: str | None) -> str | None:
