@@ -1,7 +1,9 @@
 // @ts-check
 /** What the standard asks of every EventSource (WHATWG HTML 9.2.1): its constants and its `on…` attributes. */
 
-export const [CONNECTING, OPEN, CLOSED] = [0, 1, 2];
+export const CONNECTING = 0;
+export const OPEN = 1;
+export const CLOSED = 2;
 
 /** @typedef {((event: any) => unknown) | null} Handler */
 
@@ -26,12 +28,12 @@ function setHandler(target, type, value) {
 
 /** An EventTarget with EventSource's constants and handlers, and with those of the events that only ours has. */
 export class SourceTarget extends EventTarget {
-  static get CONNECTING() { return CONNECTING; }
-  static get OPEN() { return OPEN; }
-  static get CLOSED() { return CLOSED; }
-  get CONNECTING() { return CONNECTING; }
-  get OPEN() { return OPEN; }
-  get CLOSED() { return CLOSED; }
+  static get CONNECTING() { return /** @type {0} */ (CONNECTING); }
+  static get OPEN() { return /** @type {1} */ (OPEN); }
+  static get CLOSED() { return /** @type {2} */ (CLOSED); }
+  get CONNECTING() { return /** @type {0} */ (CONNECTING); }
+  get OPEN() { return /** @type {1} */ (OPEN); }
+  get CLOSED() { return /** @type {2} */ (CLOSED); }
 
   /** @type {Handler} */ get onopen() { return handler(this, 'open'); }
   set onopen(value) { setHandler(this, 'open', value); }

@@ -27,7 +27,7 @@ const SILENCE = new Error('silence');
  * Its listeners get `OpenEvent`, `StreamMessageEvent` and `StreamErrorEvent` of stream-events.js.
  */
 export class ResumableEventSource extends SourceTarget {
-  #readyState = CONNECTING;
+  /** @type {number} */ #readyState = CONNECTING;
   #bytesReceived = 0;
   #controller = new AbortController();
   #watchdog = new Watchdog(0, () => {});
