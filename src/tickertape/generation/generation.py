@@ -107,6 +107,7 @@ class Generation:
         self._order = order
         self._turns = turns
         self._limits = limits
+        self.end: End | None = None
         self._events = self._size = 0
         self._stopped_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -128,7 +129,7 @@ class Generation:
         self.tape.on_leave = self._left
         self._left(ARRIVAL)
         try:
-            end = await self._outcome()
+            end = self.end = await self._outcome()
         finally:
             self.tape.unlisten(self._look)
             self.tape.on_leave = None

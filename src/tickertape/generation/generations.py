@@ -16,12 +16,29 @@ from tickertape.generation.turns import Turns
 from tickertape.log.base import Header, Key, Log, Tape
 
 if TYPE_CHECKING:
+    from tickertape.deltas import End
     from tickertape.providers.base import Provider
 
 logger = logging.getLogger("tickertape")
 
 COME_AGAIN = 5.0
 """Seconds that a refused caller is asked to wait."""
+
+
+class Tally:
+    """What has been: how answers ended, and how quickly upstream calls closed after a stop."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.closings = 0
+        self.closing_seconds = 0.0
+
+    def add(self, end: End) -> None:
+        """Count one answer."""
+        self.states[end.state] += 1
+        if end.closed_after_ms is not None:
+            self.closings += 1
+            self.closing_seconds += end.closed_after_ms / 1000
 
 
 class Generations:
@@ -34,8 +51,19 @@ class Generations:
         self._running: set[Generation] = set()
         self._owners: Counter[str] = Counter()
         self._turns: dict[Provider, Turns] = {}
+        self.tally = Tally()
         self._beginning: set[asyncio.Task[Tape]] = set()
-        self._closed = False
+        self.closed = False
+
+    @property
+    def running(self) -> int:
+        """How many answers are produced or wait in line."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many answers wait in line."""
+        return sum(turns.waiting for turns in self._turns.values())
 
     async def begin(self, order: Order, *, owner: str, key: Key | None = None) -> Tape:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
@@ -43,7 +71,7 @@ class Generations:
         Raises KeyReused and LogUnavailable; ProviderError (429) when the server is busy, (503) when it is about to
         exit. Errors of the provider end the stream. A caller who gives up meanwhile ends nothing.
         """
-        if self._closed:
+        if self.closed:
             raise ProviderError(
                 "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
             )
@@ -68,6 +96,8 @@ class Generations:
     def _done(self, generation: Generation) -> None:
         owner = generation.tape.header.owner
         self._running.discard(generation)
+        if generation.end is not None:
+            self.tally.add(generation.end)
         self._owners[owner] -= 1
         if not self._owners[owner]:
             del self._owners[owner]
@@ -89,7 +119,7 @@ class Generations:
 
     async def close(self, grace: float = 0) -> None:
         """Begin no more, let the running answers finish for ``grace`` seconds, then end what is left as lost."""
-        self._closed = True
+        self.closed = True
         await asyncio.gather(*self._beginning, return_exceptions=True)
         tasks = [generation.task for generation in self._running]
         if tasks and grace:

@@ -104,7 +104,7 @@ class Channel:
 
 
 class Fanout:
-    """Pushes committed entries to all readers of this process.
+    """Pushes committed entries to all readers of this process; ``sent`` counts the events.
 
     ``heartbeat`` is the longest silence in seconds; ``send_timeout`` ends a reader that takes nothing for so long.
     """
@@ -118,7 +118,13 @@ class Fanout:
         self._scheduled = False
         self._earliest = 0.0  # loop time before which no flush begins
         self._closed = False
+        self.sent = 0
         self._sweeper = asyncio.create_task(self._sweep())
+
+    @property
+    def readers(self) -> int:
+        """How many streams are open."""
+        return sum(len(channel.readers) for channel in self._channels.values())
 
     async def serve(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
         """Push everything after event number ``after`` until the end, or until the reader leaves.
@@ -201,6 +207,7 @@ class Fanout:
         if body is None:
             body = shared[key] = reader.renderer.render(tape.entries[index : index + SLICE], index + 1)
         reader.index = min(index + SLICE, len(tape.entries))
+        self.sent += reader.index - index
         behind = reader.index < len(tape.entries)
         last = tape.ended and not behind
         self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": not last})

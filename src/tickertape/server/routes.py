@@ -14,6 +14,7 @@ from tickertape.errors import BadRequest, TickertapeError
 from tickertape.generation import Order
 from tickertape.log.base import follow
 from tickertape.server.chunks import Answer, ChunkRenderer, position
+from tickertape.server.metrics import CONTENT_TYPE, exposition
 from tickertape.server.requests import Ask, header, parse_ask, read_body
 from tickertape.server.responses import STREAM_HEADERS, reply, reply_error, reply_failure, reply_json, start
 
@@ -124,6 +125,20 @@ async def get_models(services: Services, _scope: Message, _receive: Receive, sen
 async def get_health(_services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /healthz``: the process is alive."""
     await reply_json(send, {"status": "ok"})
+
+
+async def get_ready(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /readyz``: the process takes on answers."""
+    if services.generations.closed:
+        await reply_json(send, {"status": "ending"}, 503)
+    else:
+        await reply_json(send, {"status": "ready"})
+
+
+async def get_metrics(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /metrics``: figures for Prometheus."""
+    body = exposition(services.generations, services.fanout)
+    await reply(send, 200, body, [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")])
 
 
 async def get_page(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
@@ -246,6 +261,8 @@ PATHS: dict[str, dict[str, Method]] = {
     "/": {"GET": get_page, "HEAD": get_page},
     "/assets/{path:path}": {"GET": get_asset, "HEAD": get_asset},
     "/healthz": {"GET": get_health, "HEAD": get_health},
+    "/readyz": {"GET": get_ready, "HEAD": get_ready},
+    "/metrics": {"GET": get_metrics},
     "/api/openai/stream": {"POST": post_stream},
     "/v1/chat/completions": {"POST": post_completions},
     "/v1/models": {"GET": get_models},
