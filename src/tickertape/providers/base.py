@@ -57,5 +57,8 @@ class Provider(ABC):
         when the consumer does not ask for more, the upstream is not read.
         """
 
+    async def start(self) -> None:  # noqa: B027 - most providers have nothing to load
+        """Load what takes long to load, so that the first answer need not wait. Raises SettingsError."""
+
     async def close(self) -> None:  # noqa: B027 - most providers hold nothing
         """Give back connections, threads and memory. Running streams are ended first by the caller."""

@@ -73,6 +73,11 @@ class Catalog:
             param="model",
         )
 
+    async def start(self) -> None:
+        """Have all providers load what takes long to load. Raises what they raise."""
+        for provider in self._providers:
+            await provider.start()
+
     async def close(self) -> None:
         """Close all providers."""
         await asyncio.gather(*(provider.close() for provider in self._providers))

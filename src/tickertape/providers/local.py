@@ -52,6 +52,7 @@ class Local(Provider):
             note=BUILTIN_NOTE if self._builtin else f"{gguf.name}, on this machine.",
         )
         self._path, self._parallel = path, parallel
+        self.capacity = parallel
         self._context = min(context, gguf.context_length or context)
         # One core is left to the server: tokens that cannot be sent are of no use.
         self._threads = threads or max(1, usable_cores() - 1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route, Router
 
 from tickertape.deltas import encode_delta
-from tickertape.errors import LogError
+from tickertape.errors import LogError, TickertapeError
 from tickertape.generation import LOST, Generations
 from tickertape.log.sqlite import SqliteLog
 from tickertape.server.assets import Assets
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tickertape.server.settings import Settings
 
 
+logger = logging.getLogger("tickertape")
+
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
 
@@ -36,12 +39,16 @@ FORGET = 600.0
 
 
 class App:
-    """The server as an ASGI app. `drain` before the ASGI server closes its connections, else SIGTERM hangs."""
+    """The server as an ASGI app. `drain` before the ASGI server closes its connections, else SIGTERM hangs.
+
+    ``failure`` is what kept it from starting.
+    """
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self._settings = settings
         self._catalog = catalog
         self._services: Services | None = None
+        self.failure: TickertapeError | None = None
         router = Router(
             [Route(path, Endpoint(methods)) for path, methods in PATHS.items()],
             default=not_found,  # type: ignore[arg-type]  # Starlette's types are wider than a dict
@@ -69,17 +76,31 @@ class App:
     async def _lifespan(self, _app: object) -> AsyncIterator[dict[str, Any]]:
         settings = self._settings
         log = SqliteLog(settings.data / LOG_FILE, lost=encode_delta(LOST), synchronous=settings.synchronous)
-        async with log:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(log)
+            except TickertapeError as error:
+                self.failure = error
+                raise
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
             generations = Generations(log, settings.limits)
             services = self._services = Services(settings, log, self._catalog, generations, fanout, Assets())
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection
-            keeper = asyncio.create_task(_forget(log, settings.retention))
+            chores = {asyncio.create_task(_forget(log, settings.retention)), asyncio.create_task(_warm(self._catalog))}
             yield {"services": services}
-            keeper.cancel()
+            for chore in chores:
+                chore.cancel()
             await self.drain()
             await self._catalog.close()
+
+
+async def _warm(catalog: Catalog) -> None:
+    """Load what takes long to load before the first question comes."""
+    try:
+        await catalog.start()
+    except TickertapeError as error:
+        logger.warning("%s", error)  # whoever asks for it is told again
 
 
 async def _forget(log: Log, retention: float) -> None:

@@ -52,7 +52,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started: Callable[[], object]) -> None:
-    """Serve on a listening socket until SIGINT or SIGTERM. ``started`` is called once requests are answered."""
+    """Serve on a listening socket until SIGINT or SIGTERM. ``started`` is called once requests are answered.
+
+    Raises what kept the app from starting.
+    """
     app = App(settings, catalog)
     config = uvicorn.Config(
         app,
@@ -66,7 +69,12 @@ def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started
         timeout_graceful_shutdown=2,  # after the drain nothing is left but connections that do not read
     )
     logging.getLogger("uvicorn.error").addFilter(_expected)
-    _Server(config, app, started).run([listener])
+    try:
+        _Server(config, app, started).run([listener])
+    except SystemExit:
+        if app.failure is not None:
+            raise app.failure from None
+        raise
 
 
 class _Server(uvicorn.Server):
@@ -97,5 +105,8 @@ class _Server(uvicorn.Server):
 
 
 def _expected(record: logging.LogRecord) -> bool:
-    """Drop uvicorn's complaint about unfinished responses: a reader that is cut on purpose is one."""
-    return "without completing response" not in record.getMessage()
+    """Drop what uvicorn says of things that we do on purpose, or say better."""
+    message = record.getMessage()
+    cut = "without completing response" in message  # a reader that is cut
+    unstarted = "Application startup failed" in message or "tickertape.errors" in message  # told in one sentence
+    return not (cut or unstarted)

@@ -44,8 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which a reader that takes nothing is dropped."""
     patience: float = 1.0
     """Seconds that the status line waits for a fast error of the upstream."""
-    grace: float = 10.0
-    """Seconds that running answers get on SIGTERM before they end as lost."""
+    grace: float = 8.0
+    """Seconds that running answers get on SIGTERM before they end as lost; supervisors commonly give 10 in all."""
     max_body: int = 32 * 1024 * 1024
     """Bytes of a request: images come as base64."""
     max_messages: int = 2000
