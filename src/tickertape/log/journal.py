@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
@@ -143,6 +144,25 @@ def groups(body: bytes) -> Iterator[tuple[int, int, bool, list[bytes]]]:
         after = at + 1 + int(count)
         yield int(no), int(first), bool(end), lines[at + 1 : after]
         at = after
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Read as of one moment: between two statements, a neighbour could fold a stream and delete its ticks."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def read(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool] | None:
+    """Return a stream's committed entries and whether it has ended, None if it is gone; within a `snapshot`."""
+    row = connection.execute("SELECT body FROM stream WHERE no = ?", (no,)).fetchone()
+    if row is None or row[0] is None:
+        return row and entries_of(connection, no)
+    return row[0].split(b"\n"), True
 
 
 def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:

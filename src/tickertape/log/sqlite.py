@@ -23,12 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
-from tickertape.log.writer import Append, Beat, Create, Expire, Fenced, Fold, Line, Task, Tell, Writer
+from tickertape.log.neighbours import attempt, lock_path, reap_dead
+from tickertape.log.tasks import Append, Beat, Create, Expire, Fenced, Fold, Late, Line, Task, Tell
+from tickertape.log.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +55,7 @@ def check(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_name(f"{path.name}-check").touch()
-        path.with_name(f"{path.name}-check").unlink()
+        path.with_name(f"{path.name}-check").unlink(missing_ok=True)  # another process may be checking too
     except OSError as error:
         raise LogUnavailable(
             f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
@@ -92,13 +94,15 @@ class SqliteLog(Log):
         self._lease = lease
         self._interval = reap
         self._name = secrets.token_hex(8)
-        self._alive = FileLock(self._lock_path(self._name), thread_local=False)
+        self._alive = FileLock(lock_path(self._path, self._name), thread_local=False)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
         self._tapes: weakref.WeakValueDictionary[str, SqliteTape] = weakref.WeakValueDictionary()
         self._running: set[SqliteTape] = set()  # this process produces them: a running stream stays in memory
         self._foreign: weakref.WeakSet[SqliteTape] = weakref.WeakSet()  # running elsewhere, read here
         self._neighbours = 0
+        self._news = False  # there are tapes that the watch has not looked at, or we have changed some
         self._tasks: list[Task] = []  # for the writer, at the end of this turn of the loop
+        self._late: list[Fold | Late] = []  # could not be written; tried again by and by
         self._noted: dict[SqliteTape, Append] = {}
         self._backlog = 0
         self._drained = asyncio.Event()
@@ -108,7 +112,11 @@ class SqliteLog(Log):
 
     async def __aenter__(self) -> SqliteLog:
         self._loop = asyncio.get_running_loop()
-        await self._in_reader(self._open)
+        try:
+            await self._in_reader(self._open)
+        except BaseException:
+            self._reader.shutdown()
+            raise
         self._writer.start()
         self._background = {asyncio.create_task(self._watch()), asyncio.create_task(self._patrol())}
         return self
@@ -117,6 +125,7 @@ class SqliteLog(Log):
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self._try_again()
         self._submit()
         self._writer.stop()
         await self._loop.run_in_executor(None, self._writer.join)
@@ -125,11 +134,19 @@ class SqliteLog(Log):
 
     def _open(self) -> None:
         check(self._path)
-        self._alive.acquire(timeout=0)
-        self._connection = journal.connect(self._path, synchronous=self._synchronous)
-        self._writes = journal.connect(self._path, synchronous=self._synchronous)
-        self._writer = Writer(self._writes, self._path, self._name, self._deliver, self._rejoined)
-        self._reap()
+        with contextlib.ExitStack() as undo:
+            self._alive.acquire(timeout=0)
+            undo.callback(self._release)
+            self._connection = journal.connect(self._path, synchronous=self._synchronous)
+            undo.callback(self._connection.close)
+            self._writes = journal.connect(self._path, synchronous=self._synchronous)
+            undo.callback(self._writes.close)
+            try:
+                self._writer = Writer(self._writes, self._path, self._name, self._deliver, self._rejoined)
+                self._reap()
+            except sqlite3.Error as error:
+                raise journal.explain(error, self._path) from error
+            undo.pop_all()
 
     def _close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -139,11 +156,11 @@ class SqliteLog(Log):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._connection.close()
         self._writes.close()
+        self._release()
+
+    def _release(self) -> None:
         self._alive.release()
         Path(self._alive.lock_file).unlink(missing_ok=True)
-
-    def _lock_path(self, name: str) -> Path:
-        return self._path.with_name(f"{self._path.name}-producer-{name}.lock")
 
     # --- producing
 
@@ -180,7 +197,7 @@ class SqliteLog(Log):
         del self._noted[tape]
         try:
             await task.done
-            self._note(Fold(tape, tape.line))
+            self._note(Fold(tape, tape.line, self._again))
         except LogError:
             await self._settle(tape, entries[-1:])
         finally:
@@ -195,11 +212,24 @@ class SqliteLog(Log):
 
     async def _settle(self, tape: SqliteTape, last: Sequence[bytes]) -> None:
         """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
+        assert tape.line is not None  # noqa: S101 - it was produced here
         with contextlib.suppress(LogError):
             found = await self._in_reader(functools.partial(self._load, tape.header.id))
             if found.ended:
-                last = found.entries[len(tape.entries) :]
+                tape.extend(found.entries[len(tape.entries) :], ended=True)
+                return
         tape.extend(last, ended=True)
+        self._again(Late(tape, tape.line, lambda line: self._note(Fold(tape, line, self._again)), self._again))
+
+    def _again(self, task: Fold | Late) -> None:
+        """Keep what could not be written to be tried again. It holds the tape: readers go on to find it here."""
+        if task.line.producer == self._writer.producer:
+            self._late.append(task)
+
+    def _try_again(self) -> None:
+        late, self._late = self._late, []
+        for task in late:
+            self._note(task)
 
     def _rejoined(self) -> None:
         for tape in tuple(self._running):
@@ -246,30 +276,31 @@ class SqliteLog(Log):
 
     async def get(self, stream_id: str, owner: str) -> Tape:
         tape = self._tapes.get(stream_id)
-        if tape is None:
+        if tape is None or tape in self._foreign:
+            # A neighbour's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
             loaded = await self._in_reader(functools.partial(self._load, stream_id))
             tape = self._tapes.setdefault(stream_id, loaded)
-            if not tape.ended and tape.line is None:
+            self._catch_up(tape, loaded.entries, loaded.ended)
+            if not tape.ended and tape.line is None and tape not in self._foreign:
                 self._foreign.add(tape)
+                self._news = True
         if tape.header.owner != owner:
             raise UnknownStream(stream_id)
         return tape
 
     def _load(self, stream_id: str) -> SqliteTape:
         try:
-            row = self._connection.execute(
-                "SELECT no, owner, model, created, body FROM stream WHERE id = ?", (stream_id,)
-            ).fetchone()
-            if row is None:
-                raise UnknownStream(stream_id)
-            no, owner, model, created, body = row
-            header = Header(id=stream_id, owner=owner, model=model, created=created)
-            if body is not None:
-                return SqliteTape(header, body.split(b"\n"), no, ended=True)
-            entries, ended = journal.entries_of(self._connection, no)
-            return SqliteTape(header, entries, no, ended=ended)
+            with journal.snapshot(self._connection) as connection:
+                row = connection.execute(
+                    "SELECT no, owner, model, created FROM stream WHERE id = ?", (stream_id,)
+                ).fetchone()
+                if row is None:
+                    raise UnknownStream(stream_id)
+                no, owner, model, created = row
+                entries, ended = journal.read(connection, no) or ([], False)
         except sqlite3.Error as error:
             raise journal.explain(error, self._path) from error
+        return SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
 
     # --- neighbours
 
@@ -296,26 +327,12 @@ class SqliteLog(Log):
                 return total
 
     async def reap(self) -> int:
-        return await self._in_reader(self._reap)
+        lost = await self._in_reader(self._reap)
+        self._news = self._news or lost > 0  # data_version does not tell of what this connection wrote
+        return lost
 
     def _reap(self) -> int:
-        lost = neighbours = 0
-        for no, name, beat in self._connection.execute(
-            "SELECT no, name, beat FROM producer WHERE name != ?", (self._name,)
-        ).fetchall():
-            lock = FileLock(self._lock_path(name), thread_local=False)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                if time.monotonic() - beat <= self._lease:
-                    neighbours += 1
-                else:
-                    lost += journal.reap(self._connection, no, self._lost)
-            else:
-                lost += journal.reap(self._connection, no, self._lost)
-                lock.release()
-                Path(lock.lock_file).unlink(missing_ok=True)
-        self._neighbours = neighbours
+        lost, self._neighbours = reap_dead(self._connection, self._path, self._name, self._lost, self._lease)
         return lost
 
     async def _patrol(self) -> None:
@@ -325,16 +342,17 @@ class SqliteLog(Log):
             for tape in self._foreign:
                 if tape.readers:
                     self._note(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
-            with contextlib.suppress(sqlite3.Error):  # a busy or full disk: the next round tries again
-                await self.reap()
+            self._try_again()
+            await attempt(self.reap())
 
     async def _watch(self) -> None:
         version = -1
         while True:
             await asyncio.sleep(WATCH)
             if self._neighbours or self._foreign:
-                with contextlib.suppress(sqlite3.Error):
-                    version = await self._in_reader(functools.partial(self._look, version, tuple(self._foreign)))
+                seen, self._news = -1 if self._news else version, False
+                looking = self._in_reader(functools.partial(self._look, seen, tuple(self._foreign)))
+                version = await attempt(looking) or -1
 
     def _look(self, seen: int, tapes: tuple[SqliteTape, ...]) -> int:
         """Bring foreign tapes up to date and pass on stops, if another connection wrote since version ``seen``."""
@@ -342,10 +360,9 @@ class SqliteLog(Log):
         if version == seen:
             return version
         for tape in tapes:
-            (body,) = self._connection.execute("SELECT body FROM stream WHERE no = ?", (tape.no,)).fetchone()
-            entries, ended = (
-                journal.entries_of(self._connection, tape.no) if body is None else (body.split(b"\n"), True)
-            )
+            with journal.snapshot(self._connection) as connection:
+                # One that has ended and was forgotten meanwhile has an end too, if nobody knows which.
+                entries, ended = journal.read(connection, tape.no) or ([*tape.entries, self._lost], True)
             if ended or len(entries) > len(tape.entries):
                 self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended)
         for (stream_id,) in self._connection.execute(
@@ -355,8 +372,10 @@ class SqliteLog(Log):
         return version
 
     def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool) -> None:
-        tape.extend(entries[len(tape.entries) :], ended=ended)
-        if ended:
+        more = entries[len(tape.entries) :]
+        if more:
+            tape.extend(more, ended=ended)
+        if tape.ended:
             self._foreign.discard(tape)
 
     def _stop(self, stream_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The one thread that writes to the SQLite log, and what it can be asked to do.
+"""The one thread that writes to the SQLite log; `tickertape.log.tasks` is what it can be asked to do.
 
 Adaptive group commit: the thread takes whatever has been asked for since its last transaction and commits it as one.
 When it is idle, that is one token at once; when it is busy, the work gathers while a commit runs.
@@ -6,188 +6,27 @@ When it is idle, that is one token at once; when it is busy, the work gathers wh
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import queue
 import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tickertape.errors import KeyReused, LogError, LogUnavailable
 from tickertape.log import journal
+from tickertape.log.tasks import Append, Fenced, Fold, Line, Task
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tickertape.log.base import Header, Key, Tape
+    from tickertape.log.base import Header, Key
 
 
-class Fenced(LogUnavailable):
-    """Raised in a process that stood still so long that another one took it for dead and ended its streams."""
-
-    def __init__(self) -> None:
-        super().__init__("This process stood still, was taken for dead, and its running answers were ended as lost.")
-
-
-class Line:
-    """The writer's view of one running stream: its row, its producer, and the next entry that may be committed."""
-
-    __slots__ = ("next", "no", "producer", "ticks")
-
-    def __init__(self) -> None:
-        self.no = 0
-        self.producer = 0
-        self.next = 1
-        self.ticks: list[int] = []
-
-
-class Task(Protocol):
-    """Something to be done in the next transaction: `write` in the thread, then one of the others on the loop."""
-
-    def write(self, transaction: Transaction) -> None:
-        """Perform it within the transaction, or raise LogError to be left out of it."""
-
-    def committed(self) -> None:
-        """Run on the event loop once it is committed."""
-
-    def failed(self, error: LogError) -> None:
-        """Run on the event loop when it was not committed."""
-
-
-class Create:
-    """Insert the stream's row and first entries, unless its key exists already."""
-
-    def __init__(self, header: Header, entries: list[bytes], key: Key | None, done: asyncio.Future[str | None]) -> None:
-        self.header, self.entries, self.key, self.done = header, entries, key, done
-        self.line = Line()
-        self.existing: str | None = None
-
-    def write(self, transaction: Transaction) -> None:
-        """Insert; find the existing stream if the key is taken."""
-        header = self.header
-        if self.key is not None:
-            self.existing = transaction.claim(header, self.key)
-            if self.existing is not None:
-                return
-        transaction.insert(header, self.line)
-        transaction.append(self.line, 1, self.entries, ended=False)
-
-    def committed(self) -> None:
-        """Give the waiting caller the stream that the key belongs to, or None for a new one."""
-        if not self.done.done():
-            self.done.set_result(self.existing)
-
-    def failed(self, error: LogError) -> None:
-        """Raise in the waiting caller."""
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
-class Append:
-    """Add entries to a stream's tick; the last of them ends it if ``done`` is given."""
-
-    __slots__ = ("done", "entries", "first", "line", "tape")
-
-    def __init__(self, tape: Tape, line: Line, first: int, entries: list[bytes]) -> None:
-        self.tape, self.line, self.first, self.entries = tape, line, first, entries
-        self.done: asyncio.Future[None] | None = None
-
-    def write(self, transaction: Transaction) -> None:
-        """Put the entries into the tick."""
-        transaction.append(self.line, self.first, self.entries, ended=self.done is not None)
-
-    def committed(self) -> None:
-        """Show the entries to the readers."""
-        self.tape.extend(self.entries, ended=self.done is not None)
-        if self.done is not None and not self.done.done():
-            self.done.set_result(None)
-
-    def failed(self, error: LogError) -> None:
-        """Tell the producer, now if it waits, else with its next append."""
-        if self.done is None:
-            self.tape.error = error
-            self.tape.wake()
-        elif not self.done.done():
-            self.done.set_exception(error)
-
-
-class Fold:
-    """Turn an ended stream's ticks into its body."""
-
-    __slots__ = ("line", "tape")
-
-    def __init__(self, tape: Tape, line: Line) -> None:
-        self.tape, self.line = tape, line
-
-    def write(self, transaction: Transaction) -> None:
-        """Write the body; drop the ticks that nobody needs any more."""
-        transaction.fold(self.line, b"\n".join(self.tape.entries))
-
-    def committed(self) -> None:
-        """Nothing waits for it."""
-
-    def failed(self, error: LogError) -> None:
-        """Leave the ticks: opening the file again folds them."""
-
-
-class Tell:
-    """Tell another process's producer something, in the stream's row, which it looks at."""
-
-    STOP = "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0"
-    SEEN = "UPDATE stream SET seen = ?2 WHERE id = ?1 AND ended IS NULL"
-
-    def __init__(self, statement: str, *values: object) -> None:
-        self.statement, self.values = statement, values
-
-    def write(self, transaction: Transaction) -> None:
-        """Mark the row."""
-        transaction.connection.execute(self.statement, self.values)
-
-    def committed(self) -> None:
-        """Nothing waits for it."""
-
-    def failed(self, error: LogError) -> None:
-        """Do nothing: it will be told again."""
-
-
-class Expire:
-    """Delete old streams and their keys, a few at a time, so that no commit has to wait for long."""
-
-    BATCH = 200
-
-    def __init__(self, before: float, done: asyncio.Future[int]) -> None:
-        self.before, self.done = before, done
-        self.count = 0
-
-    def write(self, transaction: Transaction) -> None:
-        """Delete. The pages are used again; nothing is ever vacuumed."""
-        self.count = transaction.expire(self.before, self.BATCH)
-
-    def committed(self) -> None:
-        """Give the number to who waits."""
-        if not self.done.done():
-            self.done.set_result(self.count)
-
-    def failed(self, error: LogError) -> None:
-        """Raise in who waits."""
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
-class Beat:
-    """Say that this process runs. It goes the way of the tokens, so that it says it of the whole way."""
-
-    def write(self, transaction: Transaction) -> None:
-        """Renew the lease."""
-        transaction.beat()
-
-    def committed(self) -> None:
-        """Nothing waits for it."""
-
-    def failed(self, error: LogError) -> None:
-        """Do nothing: the next one comes."""
+logger = logging.getLogger("tickertape")
 
 
 class Transaction:
@@ -366,12 +205,19 @@ class Writer(threading.Thread):
             self._roll_back()
             reason = error if isinstance(error, LogError) else journal.explain(error, self._path)
             return [_failure(task, reason) for task in tasks]
+        except Exception as error:  # one that cannot be written at all must end neither the others nor this thread
+            self._roll_back()
+            if len(tasks) > 1:
+                return [result for task in tasks for result in self._commit([task])]
+            logger.exception("The stream log cannot write this")
+            return [_failure(tasks[0], LogUnavailable(f"The stream log cannot write this: {error}."))]
         self._pin(tick, transaction.lines, released)
         return results
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # after an I/O error it may have happened already
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def _pin(self, tick: int | None, lines: list[Line], released: Counter[int]) -> None:
         """Note which ticks are still needed, now that the transaction is committed."""

@@ -1,0 +1,67 @@
+"""Who else writes to the SQLite log on this host, and who of them is dead.
+
+A process that exists holds the lock on its lock file, which the operating system takes from it when it dies. One that
+is frozen keeps the lock but misses its beat.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from filelock import FileLock, Timeout
+
+from tickertape.errors import LogError
+from tickertape.log import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+logger = logging.getLogger("tickertape")
+
+
+def lock_path(log: Path, name: str) -> Path:
+    """Return the lock file of the producer of this name."""
+    return log.with_name(f"{log.name}-producer-{name}.lock")
+
+
+def reap_dead(connection: sqlite3.Connection, log: Path, name: str, lost: bytes, lease: float) -> tuple[int, int]:
+    """End what dead producers left with ``lost``; return how many streams that were, and how many producers live.
+
+    Those who are not called ``name`` are looked at. ``lease`` is in seconds.
+    """
+    streams = living = 0
+    for no, other, beat in connection.execute(
+        "SELECT no, name, beat FROM producer WHERE name != ?", (name,)
+    ).fetchall():
+        lock = FileLock(lock_path(log, other), thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if time.monotonic() - beat <= lease:
+                living += 1
+            else:
+                streams += journal.reap(connection, no, lost)
+            continue
+        try:
+            streams += journal.reap(connection, no, lost)
+            lock_path(log, other).unlink(missing_ok=True)
+        finally:
+            lock.release()
+    return streams, living
+
+
+async def attempt(work: Awaitable[T]) -> T | None:
+    """Do work that is done again and again, and must be, whatever happened this time; return None if it failed."""
+    try:
+        return await work
+    except (sqlite3.Error, OSError, LogError):
+        logger.debug("The stream log could not look after its neighbours", exc_info=True)  # a busy or full disk
+    except Exception:
+        logger.exception("The stream log could not look after its neighbours")
+    return None

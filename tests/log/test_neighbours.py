@@ -1,0 +1,389 @@
+"""Several processes on one file: they see each other's streams, stop them, and notice who died."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.producer import DONE, LOST, Producer, entry
+from tickertape.errors import LogError, UnknownStream
+from tickertape.log import journal
+from tickertape.log.sqlite import SqliteLog
+
+from .engines import begin, caught_up, key, new_header, text, whole
+from .test_sqlite import rows, settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tickertape.log.base import Tape
+
+SOON = {"reap": 0.05}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tape.db"
+
+
+def open_log(path: Path, **options: Any) -> SqliteLog:
+    return SqliteLog(path, lost=LOST, **(SOON | options))
+
+
+@asynccontextmanager
+async def two(path: Path) -> AsyncIterator[tuple[SqliteLog, SqliteLog]]:
+    """Open the file twice, as two processes would."""
+    async with open_log(path) as here, open_log(path) as there:
+        yield here, there
+
+
+def oracle(stream_id: str, count: int) -> list[bytes]:
+    return [entry(stream_id, number) for number in range(1, count + 1)]
+
+
+# --- reading each other's
+
+
+async def test_a_neighbours_stream_is_read_while_it_grows(path: Path) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        copies = [await there.get(tape.header.id, "ann")]
+        readers = [asyncio.create_task(whole(copies[0]))]
+        for number in range(2, 100):
+            await here.append(tape, [text(number)])
+            if number % 20 == 0:
+                await caught_up(copies[0], number)
+                copies.append(await there.get(tape.header.id, "ann"))
+                readers.append(asyncio.create_task(whole(copies[-1])))
+        await here.finish(tape, [DONE])
+        assert all(copy is copies[0] for copy in copies)
+        for reading in readers:
+            assert await reading == tape.entries
+
+
+async def test_a_neighbours_ended_stream_is_read_whole(path: Path) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        await here.finish(tape, [DONE])
+        assert await whole(await there.get(tape.header.id, "ann")) == tape.entries
+        with pytest.raises(UnknownStream):
+            await there.get(tape.header.id, "bob")
+
+
+async def test_a_neighbours_stream_cannot_be_written(path: Path) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        copy = await there.get(tape.header.id, "ann")
+        with pytest.raises(LogError):
+            await there.append(copy, [text(2)])
+        await there.finish(copy, [DONE])
+        await here.append(tape, [text(2)])
+        await here.finish(tape, [DONE])
+        assert await whole(copy) == [text(1), text(2), DONE]
+
+
+async def test_one_key_makes_one_stream_in_all_processes(path: Path) -> None:
+    async with two(path) as (here, there):
+        logs = [here, there] * 25
+        made = await asyncio.gather(*(log.create(new_header(), [text(1)], key()) for log in logs))
+        assert sum(fresh for _tape, fresh in made) == 1
+        assert len({tape.header.id for tape, _fresh in made}) == 1
+        producer, tape = next((log, tape) for log, (tape, fresh) in zip(logs, made, strict=True) if fresh)
+        await producer.finish(tape, [DONE])
+        for other, _ in made:
+            assert await whole(other) == [text(1), DONE]
+
+
+async def test_a_stop_reaches_the_producer_in_another_process(path: Path) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        copy = await there.get(tape.header.id, "ann")
+        await there.cancel(copy)
+        await there.cancel(copy)
+        while not tape.stop:
+            await tape.wait(len(tape.entries))
+        await here.finish(tape, [DONE])
+        assert await whole(copy) == [text(1), DONE]
+
+
+async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_comes_later(path: Path) -> None:
+    async with open_log(path) as here:
+        tape = await begin(here)
+        async with open_log(path) as there:
+            copy = await there.get(tape.header.id, "ann")
+            await there.cancel(copy)
+            while not tape.stop:
+                await tape.wait(len(tape.entries))
+            await here.finish(tape, [DONE])
+            assert await whole(copy) == [text(1), DONE]
+
+
+async def test_readers_in_another_process_count_as_attendance(path: Path) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        copy = await there.get(tape.header.id, "ann")
+        while not here._neighbours:
+            await here.reap()
+        copy.enter()
+        while not await here.attended(tape, 60):
+            await settled(here)
+        assert tape.readers == 0
+
+
+# --- races between reading and folding, with the moment held still
+
+
+async def fold_now(log: SqliteLog, tape: Tape, beside: Tape, *, last: int) -> None:
+    """Append up to ``last``, finish and fold; every second tick stays, as it is shared with another stream."""
+    for number in range(len(tape.entries) + 1, last + 1):
+        await log.append(tape, [text(number)])
+        if number % 2:
+            await log.append(beside, [text(number)])
+        await caught_up(tape, number)
+    await asyncio.gather(log.finish(tape, [DONE]), log.append(beside, [text(0)]))
+    await settled(log)
+
+
+async def with_a_tick_that_stays(log: SqliteLog) -> tuple[Tape, Tape]:
+    """Begin a stream whose second tick is shared with another stream, and outlives the fold; the first does not."""
+    tape = await begin(log)
+    _, beside = await asyncio.gather(log.append(tape, [text(2)]), begin(log))
+    await caught_up(tape, 2)
+    return tape, beside
+
+
+class Gate:
+    """Holds the thread that passes it first until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._open = threading.Event()
+        self._used = False
+
+    def pass_through(self) -> None:
+        if not self._used:
+            self._used = True
+            self._loop.call_soon_threadsafe(self.reached.set)
+            assert self._open.wait(60)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Hold the next reading of the journal just before it, or just after it."""
+
+    def hold(*, before: bool) -> Gate:
+        gate = Gate()
+        real = journal.entries_of
+
+        def slow(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
+            if before:
+                gate.pass_through()
+            found = real(connection, no)
+            if not before:
+                gate.pass_through()
+            return found
+
+        monkeypatch.setattr(journal, "entries_of", slow)
+        return gate
+
+    return hold
+
+
+async def test_a_stream_that_is_folded_while_it_is_loaded_has_no_gap(path: Path, held: Any) -> None:
+    async with two(path) as (here, there):
+        tape, beside = await with_a_tick_that_stays(here)
+        gate = held(before=True)
+        loading = asyncio.create_task(there.get(tape.header.id, "ann"))
+        await gate.reached.wait()
+        await fold_now(here, tape, beside, last=20)
+        gate.open()
+        assert await whole(await loading) == tape.entries
+        await here.finish(beside, [DONE])
+
+
+async def test_a_stream_that_is_folded_while_it_is_watched_has_no_gap(path: Path, held: Any) -> None:
+    async with two(path) as (here, there):
+        tape, beside = await with_a_tick_that_stays(here)
+        copy = await there.get(tape.header.id, "ann")
+        gate = held(before=True)
+        reading = asyncio.create_task(whole(copy))
+        await here.append(tape, [text(3)])
+        await gate.reached.wait()
+        await fold_now(here, tape, beside, last=20)
+        gate.open()
+        assert await reading == tape.entries
+        await here.finish(beside, [DONE])
+
+
+async def test_an_end_that_comes_while_the_stream_is_loaded_is_not_missed(path: Path, held: Any) -> None:
+    """The last commit falls between the reading of the stream and its being watched; nothing else is ever written."""
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        for log in (here, there):
+            for task in log._background:
+                if "_patrol" in str(task.get_coro()):
+                    task.cancel()  # its beats are writes
+        gate = held(before=False)
+        loading = asyncio.create_task(there.get(tape.header.id, "ann"))
+        await gate.reached.wait()
+        await here.finish(tape, [text(2), DONE])
+        while not there._reader._work_queue.qsize():
+            await asyncio.sleep(0)  # until the watch has asked, behind the loading
+        gate.open()
+        assert await whole(await loading) == tape.entries
+
+
+async def test_get_brings_a_neighbours_stream_up_to_date(path: Path) -> None:
+    """A reader may come from the neighbour with a cursor that is newer than what was seen here."""
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        copy = await there.get(tape.header.id, "ann")
+        for task in there._background:
+            task.cancel()  # it would come to know in a while; a cursor cannot wait
+        for number in range(2, 10):
+            await here.append(tape, [text(number)])
+            await caught_up(tape, number)
+            assert await there.get(tape.header.id, "ann") is copy
+            assert copy.entries == tape.entries
+        await here.finish(tape, [DONE])
+        await there.get(tape.header.id, "ann")
+        assert (copy.entries, copy.ended) == (tape.entries, True)
+
+
+async def test_a_stream_that_is_forgotten_while_it_is_watched_does_not_blind_the_watch(path: Path) -> None:
+    async with two(path) as (here, there):
+        gone, kept = await begin(here), await begin(here)
+        watched = await there.get(gone.header.id, "ann")
+        copy = await there.get(kept.header.id, "ann")
+        outside = sqlite3.connect(path, isolation_level=None)
+        outside.execute("DELETE FROM stream WHERE id = ?", (gone.header.id,))
+        outside.close()
+        await here.append(kept, [text(2)])
+        await here.finish(kept, [DONE])
+        assert await whole(copy) == [text(1), text(2), DONE]
+        assert watched.header.id == gone.header.id
+
+
+# --- the dead
+
+
+async def test_a_killed_producer_is_noticed_by_a_neighbour_that_does_nothing_else(path: Path) -> None:
+    with Producer(path, streams=3) as producer:
+        async with open_log(path) as log:
+            producer.ready().command("append 5")
+            tapes = [await log.get(stream, "ann") for stream in producer.streams]
+            reading = [asyncio.create_task(whole(tape)) for tape in tapes]
+            await asyncio.gather(*(caught_up(tape, 6) for tape in tapes))
+            producer.kill()
+            for stream, entries in zip(producer.streams, await asyncio.gather(*reading), strict=True):
+                assert entries == [*oracle(stream, 6), LOST]
+
+
+async def test_a_killed_producers_streams_are_ended_before_the_next_log_is_open(path: Path) -> None:
+    with Producer(path, streams=3) as producer:
+        producer.ready().command("append 5")
+        producer.kill()
+    async with open_log(path) as log:
+        for stream in producer.streams:
+            tape = await log.get(stream, "ann")
+            assert (tape.entries, tape.ended) == ([*oracle(stream, 6), LOST], True)
+        assert not list(path.parent.glob(f"*{'lock'}"))[1:], "the dead one's lock file is left"
+
+
+@pytest.mark.parametrize("size", [2, 50, 1000])
+async def test_nothing_that_was_acknowledged_is_missing_after_a_kill(path: Path, size: int) -> None:
+    with Producer(path, streams=10, free=True) as producer:
+        producer.ready().acknowledge(size)
+        producer.kill()
+    async with open_log(path) as log:
+        for stream, acknowledged in producer.acknowledged.items():
+            *entries, end = await whole(await log.get(stream, "ann"))
+            assert end == LOST
+            assert entries == oracle(stream, len(entries))
+            assert len(entries) >= acknowledged
+    assert rows(path, "SELECT * FROM journal") == []
+
+
+async def test_a_neighbour_that_reads_along_sees_what_the_log_holds_after_the_kill(path: Path) -> None:
+    with Producer(path, streams=5, free=True) as producer:
+        async with open_log(path) as log:
+            producer.ready()
+            tapes = [await log.get(stream, "ann") for stream in producer.streams]
+            reading = [asyncio.create_task(whole(tape)) for tape in tapes]
+            await asyncio.gather(*(caught_up(tape, 200) for tape in tapes))
+            producer.kill()
+            seen = await asyncio.gather(*reading)
+    async with open_log(path) as log:
+        for stream, entries in zip(producer.streams, seen, strict=True):
+            assert entries == [*oracle(stream, len(entries) - 1), LOST]
+            assert entries == await whole(await log.get(stream, "ann"))
+
+
+async def test_a_frozen_producer_is_noticed_and_fenced_and_goes_on_as_a_new_one(path: Path) -> None:
+    lease = {"lease": 0.3, "reap": 0.05}
+    with Producer(path, streams=2, **lease) as producer:
+        async with open_log(path, **lease) as log:
+            producer.ready().command("append 5")
+            tapes = [await log.get(stream, "ann") for stream in producer.streams]
+            producer.freeze()
+            seen = await asyncio.gather(*map(whole, tapes))
+            for stream, entries in zip(producer.streams, seen, strict=True):
+                assert entries == [*oracle(stream, 6), LOST]
+            producer.thaw()
+            assert "taken for dead" in producer.command("append 5")
+            assert producer.command("finish") == "ok"
+            fresh = producer.command("create")
+            assert (await log.get(fresh, "ann")).entries == oracle(fresh, 1)
+            for stream, entries in zip(producer.streams, seen, strict=True):
+                assert await whole(await log.get(stream, "ann")) == entries
+
+
+async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> None:
+    async with open_log(path) as log:
+        tape = await begin(log)
+        await log.append(tape, [text(2)])
+        await caught_up(tape, 2)
+        outside = journal.connect(path)
+        assert journal.reap(outside, log._writer.producer, LOST) == 1
+        outside.close()
+        await log.append(tape, [text(3)])
+        while tape.error is None:
+            await tape.wait(2)
+        with pytest.raises(LogError):
+            await log.append(tape, [text(4)])
+        await log.finish(tape, [text(5), DONE])
+        assert await whole(tape) == [text(1), text(2), LOST], "live readers see the end that is on disk"
+        assert rows(path, "SELECT * FROM journal") == []
+        assert rows(path, "SELECT body FROM stream") == [(b"\n".join([text(1), text(2), LOST]),)]
+        other = await begin(log)
+        await log.finish(other, [DONE])
+        assert await whole(other) == [text(1), DONE]
+
+
+async def test_a_patrol_that_meets_an_error_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Producer(path) as producer:
+        async with open_log(path) as log:
+            producer.ready()
+            tape = await log.get(producer.streams[0], "ann")
+            failures: list[Exception] = [OSError("no locks here"), sqlite3.OperationalError("busy")]
+            real = log._reap
+
+            def failing() -> int:
+                if failures:
+                    raise failures.pop()
+                return real()
+
+            monkeypatch.setattr(log, "_reap", failing)
+            producer.kill()
+            assert await whole(tape) == [*oracle(producer.streams[0], 1), LOST]
+            assert not failures

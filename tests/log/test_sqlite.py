@@ -1,0 +1,294 @@
+"""The SQLite log: what is left after a restart, how streams are folded, and that a damaged file is told."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.producer import Producer
+from tickertape.errors import LogUnavailable
+from tickertape.log.journal import connect, group
+from tickertape.log.sqlite import SqliteLog, check
+
+from .engines import DONE, LOST, begin, caught_up, key, new_header, text, whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tickertape.log.base import Tape
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    """Look into the file from outside."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def open_log(path: Path, **options: float) -> SqliteLog:
+    return SqliteLog(path, lost=LOST, **options)  # type: ignore[arg-type]
+
+
+async def settled(log: SqliteLog) -> None:
+    """Wait until everything that was asked of the writer before is committed."""
+    await log.expire(0)
+
+
+# --- restart
+
+
+async def test_an_ended_stream_reads_the_same_after_a_restart(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        tape = await begin(log, text(1), text(2))
+        await log.append(tape, [text(3)])
+        await log.finish(tape, [text(4), DONE])
+        header = tape.header
+    async with open_log(tmp_path / "tape.db") as log:
+        again = await log.get(header.id, "ann")
+        assert (again.header, again.entries, again.ended) == (header, [*map(text, range(1, 5)), DONE], True)
+
+
+async def test_what_was_appended_is_committed_by_closing_and_an_open_stream_is_lost(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        tape = await begin(log)
+        for number in range(2, 100):
+            await log.append(tape, [text(number)])
+        header = tape.header
+    async with open_log(tmp_path / "tape.db") as log:
+        again = await log.get(header.id, "ann")
+        assert (again.entries, again.ended) == ([*map(text, range(1, 100)), LOST], True)
+
+
+async def test_a_key_still_attaches_after_a_restart(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        tape, _ = await log.create(new_header(), [text(1)], key())
+        await log.finish(tape, [DONE])
+        first = tape.header.id
+    async with open_log(tmp_path / "tape.db") as log:
+        again, fresh = await log.create(new_header(), [text(1)], key())
+        assert (again.header.id, fresh) == (first, False)
+
+
+entries = st.lists(st.sampled_from([b"", b"#1 1", b"#1 1 0 end", b"\0", b"\r", b't"a"', b"\xff", b" "]), max_size=4)
+
+
+@given(first=entries, appends=st.lists(entries, max_size=4), last=st.none() | entries)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_entries_survive_a_restart(
+    tmp_path_factory: pytest.TempPathFactory, first: list[bytes], appends: list[list[bytes]], last: list[bytes] | None
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "tape.db"
+
+    async def write() -> str:
+        async with open_log(path) as log:
+            tape, _ = await log.create(new_header(), first)
+            other = await begin(log)
+            for number, batch in enumerate(appends, 2):
+                await log.append(tape, batch)
+                await log.append(other, [text(number)])
+                if number % 2:
+                    await settled(log)
+            if last is not None:
+                await log.finish(tape, [*last, DONE])
+            return tape.header.id
+
+    async def read(stream_id: str) -> list[bytes]:
+        async with open_log(path) as log:
+            return (await log.get(stream_id, "ann")).entries
+
+    expected = [*first, *(entry for batch in appends for entry in batch)]
+    expected += [LOST] if last is None else [*last, DONE]
+    assert asyncio.run(read(asyncio.run(write()))) == expected
+
+
+# --- the file while it is used
+
+
+async def test_an_ended_stream_is_folded_into_one_row_and_its_ticks_go(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        tape = await begin(log)
+        for number in range(2, 30):
+            await log.append(tape, [text(number)])
+            await caught_up(tape, number)
+        assert len(rows(tmp_path / "tape.db", "SELECT tick FROM journal")) == 29
+        await log.finish(tape, [DONE])
+        await settled(log)
+        assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == []
+        assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join(tape.entries),)]
+
+
+async def test_a_tick_stays_as_long_as_one_of_its_streams_runs(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        short, long = await asyncio.gather(begin(log), begin(log))
+        for number in range(2, 10):
+            await asyncio.gather(log.append(short, [text(number)]), log.append(long, [text(number)]))
+            await caught_up(long, number)
+        before = rows(tmp_path / "tape.db", "SELECT tick FROM journal")
+        await log.finish(short, [DONE])
+        await settled(log)
+        assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == before
+        await log.finish(long, [DONE])
+        await settled(log)
+        assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == []
+
+
+async def test_many_streams_that_come_and_go_leave_no_ticks(tmp_path: Path) -> None:
+    async def produce(size: int) -> None:
+        tape = await begin(log)
+        for number in range(2, size):
+            await log.append(tape, [text(number)])
+            await asyncio.sleep(0)
+        await log.finish(tape, [DONE])
+
+    async with open_log(tmp_path / "tape.db") as log:
+        await asyncio.gather(*(produce(size % 37) for size in range(150)))
+        await settled(log)
+        assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == []
+        assert rows(tmp_path / "tape.db", "SELECT count(*) FROM stream WHERE body IS NULL") == [(0,)]
+
+
+async def test_a_stream_that_nobody_holds_is_read_from_disk(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        tape = await begin(log, text(1), b"", b"#1 1")
+        await log.finish(tape, [DONE])
+        await settled(log)
+        await settled(log)  # the writer holds on to what it wrote last until it writes again
+        header = tape.header
+        del tape
+        gc.collect()
+        assert header.id not in log._tapes
+        again = await log.get(header.id, "ann")
+        assert (again.header, again.entries, again.ended) == (header, [text(1), b"", b"#1 1", DONE], True)
+
+
+async def test_tokens_that_come_together_share_a_transaction(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db") as log:
+        tapes = await asyncio.gather(*(begin(log) for _ in range(20)))
+        for tape in tapes:
+            for number in range(2, 52):
+                await log.append(tape, [text(number)])
+        await asyncio.gather(*(caught_up(tape, 51) for tape in tapes))
+        assert rows(tmp_path / "tape.db", "SELECT count(*) FROM journal")[0][0] < 10
+
+
+async def test_nothing_is_readable_before_it_is_committed(tmp_path: Path) -> None:
+    """Whenever a reader is woken, the file already holds what it can read: asked over a connection of its own."""
+    async with open_log(tmp_path / "tape.db") as log:
+        tape = await begin(log)
+        outside = sqlite3.connect(tmp_path / "tape.db")
+        checks = []
+
+        def on_disk() -> None:
+            found = b"\n".join(body for (body,) in outside.execute("SELECT body FROM journal ORDER BY tick"))
+            checks.append(all(entry in found.split(b"\n") for entry in tape.entries))
+
+        tape.listen(on_disk)
+        for number in range(2, 200):
+            await log.append(tape, [text(number)])
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+        await log.finish(tape, [DONE])
+        outside.close()
+        assert len(checks) > 2
+        assert all(checks)
+
+
+# --- the door
+
+
+@pytest.mark.parametrize("table", ["producer", "stream", "journal"])
+async def test_a_damaged_page_is_one_clear_sentence(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "tape.db"
+    connection = connect(path)
+    connection.execute("INSERT INTO producer (no, name, beat) VALUES (7, 'dead', 0)")
+    for no in range(500):
+        statement = "INSERT INTO stream (no, id, owner, model, created, producer) VALUES (?, ?, 'ann', 'echo', 0, 7)"
+        connection.execute(statement, (no + 1, f"{no}"))
+        tick = group(no + 1, 1, [text(1) * 20], ended=False)
+        connection.execute("INSERT INTO journal (producer, body) VALUES (7, ?)", (tick,))
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    connection.close()
+    damaged = bytearray(path.read_bytes())
+    damaged[(root - 1) * 4096 : root * 4096] = b"\xaa" * 4096
+    path.write_bytes(damaged)
+    with pytest.raises(LogUnavailable, match="the file is damaged; move it away"):
+        async with open_log(path):
+            pass
+    assert [file.name for file in tmp_path.glob("*.lock")] in ([], ["tape.db-producer-dead.lock"])
+
+
+async def test_a_log_that_could_not_be_opened_lets_go_of_its_threads_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    path.write_bytes(b"Dear diary, " * 1000)
+    log = open_log(path)
+    with pytest.raises(LogUnavailable):
+        await log.__aenter__()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["tape.db"]
+    assert log._reader._shutdown
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(LogUnavailable, match=r"cannot be used for the stream log: .*Choose another --data folder"):
+            check(folder / "tape.db")
+
+
+def test_a_folder_that_cannot_be_written_is_told() -> None:
+    from pathlib import Path
+
+    with pytest.raises(LogUnavailable, match="Choose another --data folder"):
+        check(Path("/proc/self/tape.db"))
+
+
+def test_the_check_leaves_nothing_but_the_log(tmp_path: Path) -> None:
+    check(tmp_path / "new" / "folder" / "tape.db")
+    assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == ["tape.db"]
+
+
+def test_processes_that_open_one_new_file_at_once_do_not_trip_over_each_other(tmp_path: Path) -> None:
+    producers = [Producer(tmp_path / "tape.db") for _ in range(6)]
+    try:
+        for producer in producers:
+            producer.ready()
+            assert producer.command("append 3") == "ok"
+            assert producer.command("finish") == "ok"
+    finally:
+        for producer in producers:
+            producer.__exit__()
+    ids = {stream for producer in producers for stream in producer.streams}
+    assert {row[0] for row in rows(tmp_path / "tape.db", "SELECT id FROM stream")} == ids
+
+
+async def test_opening_and_closing_leaves_no_lock_file(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db"):
+        assert len(list(tmp_path.glob("*.lock"))) == 1
+    assert not list(tmp_path.glob("*.lock"))
+    assert rows(tmp_path / "tape.db", "SELECT * FROM producer") == []
+
+
+async def test_the_log_can_be_opened_and_closed_without_being_used(tmp_path: Path) -> None:
+    for _ in range(3):
+        async with open_log(tmp_path / "tape.db"):
+            pass
+
+
+async def test_a_reader_that_is_far_behind_the_disk_makes_the_producer_wait(tmp_path: Path) -> None:
+    """An endless producer does not fill the memory: it is at most a backlog ahead of the disk."""
+    async with open_log(tmp_path / "tape.db") as log:
+        tape: Tape = await begin(log)
+        most = 0
+        for number in range(2, 60_002):
+            await log.append(tape, [text(number)])
+            most = max(most, number - len(tape.entries))
+        assert most <= 20_001
+        await log.finish(tape, [DONE])
+        assert await whole(tape) == [*map(text, range(1, 60_002)), DONE]
