@@ -485,3 +485,26 @@ def test_an_unusable_key_or_time_is_refused() -> None:
     assert "sk-" not in str(caught.value)
     with pytest.raises(SettingsError, match="seconds above 0"):
         OpenAI("http://h/v1", idle_timeout=0)
+
+
+async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, upstream: Upstream) -> None:
+    upstream.script = [SSE_HEAD, piece(HEALTHY[1]), HANG]
+    before = len(asyncio.all_tasks())
+
+    async def begin() -> None:
+        async with aclosing(openai.stream(ASK)) as stream:
+            await anext(stream)
+            await anext(stream)
+
+    tasks = [asyncio.create_task(begin()) for _ in range(100)]
+    while len(upstream.asked) < 100:
+        await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await asyncio.wait_for(asyncio.gather(*(asked.closed.wait() for asked in upstream.asked)), 5)
+    session = openai._link._session
+    assert session is not None
+    assert session.connector is not None
+    assert not session.connector._acquired
+    assert len(asyncio.all_tasks()) - before <= 100  # the upstream's own, one a connection

@@ -67,14 +67,15 @@ class Asker:
 def read_chunk(reader: ChunkReader, data: bytes) -> list[Delta]:
     """Return the deltas of one chunk of the runtime. Raises ProviderError for what is an error."""
     if data.startswith(b'{"error"'):
-        raise _refused(msgspec.json.decode(data)["error"])
+        raise refused_by(msgspec.json.decode(data)["error"])
     deltas = reader.take(data)
     if reader.error is not None:
         raise reader.error
     return deltas
 
 
-def _refused(error: dict[str, Any]) -> ProviderError:
+def refused_by(error: dict[str, Any]) -> ProviderError:
+    """Return the error for what the runtime says in place of an answer."""
     if error.get("type") == "exceed_context_size_error":
         return BadRequest(
             f"This conversation has {error.get('n_prompt_tokens')} tokens, and the model holds {error.get('n_ctx')}, "
@@ -84,7 +85,7 @@ def _refused(error: dict[str, Any]) -> ProviderError:
         )
     words = one_line(error.get("message"))
     if error.get("code") == 400:
-        return BadRequest(f"The local model cannot take this request: {words}.")
+        return BadRequest(f"The local model cannot take this request: {words}.", code="invalid_request")
     return failed(words)
 
 

@@ -42,6 +42,9 @@ class Provider(ABC):
     capacity: int | None = None
     """Answers that it can produce at once; more wait in line. None: as many as come."""
 
+    prefills: bool = False
+    """Whether it goes on from a last message of the assistant, instead of answering it."""
+
     @abstractmethod
     async def models(self) -> list[Model]:
         """Return the models served, the default first. Raises ProviderError when they cannot be had."""

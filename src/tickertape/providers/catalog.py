@@ -67,7 +67,7 @@ class Catalog:
             return unlisted, wanted
         shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
         raise BadRequest(
-            f"The model {wanted!r} is not served here. Served are: {shown or 'none'}.",
+            f"The model {wanted[:80]!r} is not served here. Served are: {shown or 'none'}.",
             status=404,
             code="model_not_found",
             param="model",

@@ -32,6 +32,7 @@ class Echo(Provider):
     """
 
     name = "echo"
+    prefills = True
 
     def __init__(self, rate: float = 0) -> None:
         if not (isfinite(rate) and rate >= 0):
@@ -45,7 +46,7 @@ class Echo(Provider):
 
     async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
         """Yield the last user message in pieces; a `BadRequest` when there is none."""
-        text = last_user_text(request.messages)
+        text = last_user_text(request.messages).removeprefix(_begun(request.messages))
         if not text:
             yield [Finish("stop"), _usage(request, 0)]
             return
@@ -81,6 +82,11 @@ def last_user_text(messages: list[dict[str, Any]]) -> str:
         'Add {"role": "user", "content": "…"}.',
         param="messages",
     )
+
+
+def _begun(messages: list[dict[str, Any]]) -> str:
+    """Return the partial answer that is to be gone on from, if there is one."""
+    return text_of(messages[-1]) if messages[-1].get("role") == "assistant" else ""
 
 
 def text_of(message: dict[str, Any]) -> str:

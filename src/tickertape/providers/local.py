@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tickertape.errors import BadRequest, ProviderError, SettingsError
-from tickertape.providers.asking import Asker, failed, read_chunk
+from tickertape.errors import ProviderError, SettingsError
+from tickertape.providers.asking import Asker, failed, read_chunk, refused_by
 from tickertape.providers.base import Model, Provider, Request
 from tickertape.providers.builtin import PINNED
 from tickertape.providers.gguf import read_gguf
 from tickertape.providers.llama import Llama, check_runtime, usable_cores
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.run import Run
-from tickertape.providers.upstream import Upstream, one_line
+from tickertape.providers.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -41,6 +41,7 @@ class Local(Provider):
     """
 
     name = "local"
+    prefills = True  # the runtime's chat templates leave a last assistant message open
 
     def __init__(self, path: Path, *, parallel: int = 4, context: int = 4096, threads: int | None = None) -> None:
         check_runtime()
@@ -72,7 +73,10 @@ class Local(Provider):
         await self._loaded()
 
     async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
-        """Yield the answer; `BadRequest` for what the model cannot do, such as a conversation that is too long."""
+        """Yield the answer; `BadRequest` for what the model cannot do, such as a conversation that is too long.
+
+        A piece is a token: what people see as one character, a flag or a family, may come in two. Readers join them.
+        """
         body = self._asker.body(request)
         try:
             llama = await self._loaded()
@@ -136,7 +140,7 @@ def _answer(llama: Llama, body: bytes, run: Run) -> None:
         try:
             return run.give(read_chunk(reader, data))
         except BaseException as error:
-            failure.append(error)
+            failure.append(error)  # the runtime would swallow it and go on without a listener
             return True
 
     try:
@@ -144,7 +148,7 @@ def _answer(llama: Llama, body: bytes, run: Run) -> None:
     except (ValueError, TypeError, RuntimeError) as error:
         if reader.events:
             raise failed(str(error)) from error
-        raise BadRequest(f"The local model cannot take this request: {one_line(error)}.") from error
+        raise refused_by({"code": 400, "message": str(error)}) from error
     if failure:
         raise failure[0]
     run.give(reader.feed(b""))

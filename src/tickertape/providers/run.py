@@ -76,7 +76,7 @@ class Run:
     def _main(self) -> None:
         try:
             self._work(self)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is belongs to the one who waits
             self._error = error
         with self._lock:
             self._done = True

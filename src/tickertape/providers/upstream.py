@@ -7,6 +7,7 @@ caller: an upstream's own failure (500) is a bad gateway (502) to them, its refu
 from __future__ import annotations
 
 import json
+import re
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _WORDS = 500
 """Characters of the upstream's own words that are kept; some answer with a whole page."""
+
+_DAY = 86_400.0
 
 _STATUS = {408: 504, 500: 502, 503: 503, 504: 504, 529: 503}  # 529: Anthropic's "overloaded"; other 5xx are 502
 
@@ -48,7 +51,10 @@ class Upstream(msgspec.Struct, frozen=True):
         elif status in (401, 403):
             what, do = "refused the API key", "Check the key (OPENAI_API_KEY) and what it may use."
         elif status == 404:
-            what, do = f"does not know the model {model!r} or this address", "Check the model's name and the base URL."
+            what, do = (
+                f"does not know the model {model[:80]!r} or this address",
+                "Check the model's name and the base URL.",
+            )
         elif status == 429:
             wait = f"in {retry_after:g} s" if retry_after else "later"
             what, do = "is limiting requests", f"Try again {wait}, or check the account's quota."
@@ -84,7 +90,7 @@ class Upstream(msgspec.Struct, frozen=True):
 
     def unusable(self, what: str) -> ProviderError:
         """Return the error for an answer that is none of this dialect."""
-        return ProviderError(f"{self.name} {what}", code="upstream_invalid_response")
+        return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_invalid_response")
 
     def unreachable(self, what: str) -> ProviderError:
         """Return the error for an upstream that cannot be connected to."""
@@ -138,12 +144,10 @@ def read_complaint(value: Any) -> Complaint:
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
     value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return min(max(float(value), 0.0), _DAY)
     try:
-        return min(max(float(value), 0.0), 86_400.0)
-    except ValueError:
-        pass
-    try:
-        return min(max(parsedate_to_datetime(value).timestamp() - time(), 0.0), 86_400.0)
+        return min(max(parsedate_to_datetime(value).timestamp() - time(), 0.0), _DAY)
     except ValueError:
         return None
 

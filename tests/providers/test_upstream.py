@@ -1,0 +1,78 @@
+"""What is said about an upstream's errors, whatever shape they come in."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from tickertape.providers.upstream import Complaint, Upstream, one_line, read_complaint, read_retry_after, shown_status
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ({"error": {"message": "m", "type": "t", "code": 5, "param": "p"}}, Complaint("m", "t", "5", "p")),
+        ({"error": {"message": "m", "code": None}}, Complaint("m")),
+        ({"error": "m"}, Complaint("m")),
+        ({"object": "error", "message": "m", "type": "t", "code": 400}, Complaint("m", "t", "400")),
+        ({"detail": "m"}, Complaint("m")),
+        ({"detail": [{"msg": "m"}]}, Complaint('[{"msg": "m"}]')),
+        ([{"error": {"message": "m", "status": "X"}}], Complaint("m")),
+        ({"error": {}}, Complaint()),
+        ("m", Complaint("m")),
+        (None, Complaint()),
+        ([], Complaint("[]")),
+    ],
+)
+def test_a_complaint_is_read_in_every_shape(value: object, complaint: Complaint) -> None:
+    assert read_complaint(value) == complaint
+
+
+def test_words_are_one_short_line_without_control_characters() -> None:
+    assert one_line("a\n\tb\x1b[31m\x00c\u2028d") == "a b [31m c d"
+    assert one_line("x" * 900) == "x" * 500 + "…"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (400, 400),
+        (401, 401),
+        (408, 504),
+        (418, 418),
+        (500, 502),
+        (501, 502),
+        (503, 503),
+        (504, 504),
+        (529, 503),
+        (302, 502),
+    ],
+)
+def test_a_status_is_shown_as_ours(theirs: int, ours: int) -> None:
+    assert shown_status(theirs) == ours
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    assert read_retry_after({"Retry-After": " 7 "}) == 7
+    assert read_retry_after({"Retry-After": "0.5"}) == 0.5
+    assert read_retry_after({"Retry-After": "-3"}) == 0
+    assert read_retry_after({"Retry-After": "9" * 400}) == 86_400
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert read_retry_after({"Retry-After": soon}) == pytest.approx(60, abs=5)
+    for nothing in ({}, {"Retry-After": "soon"}, {"Retry-After": "nan"}, {"Retry-After": "Mon, 99 Foo"}):
+        assert read_retry_after(nothing) is None
+
+
+def test_the_key_is_never_shown_wherever_it_comes_up() -> None:
+    upstream = Upstream("up.example", "sk-1")
+    fields = dict.fromkeys(("message", "type", "code", "param"), "has sk-1 in it")
+    errors = [
+        upstream.refused(401, b"sk-1", {}, "m"),
+        upstream.refused(302, b"", {"Location": "https://x/?key=sk-1"}, "m"),
+        upstream.reported({"error": fields}),
+        upstream.unreachable("at sk-1"),
+        upstream.unusable("sent 'sk-1'"),
+    ]
+    for error in errors:
+        shown = (error.message, error.type, error.code, error.param)
+        assert not any("sk-1" in part for part in shown if part), shown
