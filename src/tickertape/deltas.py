@@ -3,13 +3,14 @@
 Every dialect is translated into these, and every route renders them. A delta is kept in the log as one *entry*: a
 tag byte and a JSON value, without a line end::
 
-    t"Hel"                     Text     a piece of the answer
+    t"Hel"                     Text       a piece of the answer
     r"Let me see"              Reasoning  a piece of the thinking before it
-    d{"tool_calls":[…]}        Raw      an OpenAI delta object, passed through: role, tool calls, refusal
-    f"stop"                    Finish   the provider's own terminal marker, as OpenAI's finish reason
-    u{"prompt_tokens":3,…}     Usage    token counts in OpenAI's shape, to be shown in the stream
-    snull                      Stopped  someone pressed stop; the terminal entry follows
-    .{"state":"completed",…}   End      the terminal entry: always there, always last
+    d{"tool_calls":[…]}        Raw        an OpenAI delta object, passed through: role, tool calls, refusal
+    c"3c22…"                   Continues  this answer goes on where that stream's was cut off
+    f"stop"                    Finish     the provider's own terminal marker, as OpenAI's finish reason
+    u{"prompt_tokens":3,…}     Usage      token counts in OpenAI's shape, to be shown in the stream
+    snull                      Stopped    someone pressed stop; the terminal entry follows
+    .{"state":"completed",…}   End        the terminal entry: always there, always last
 
 An entry is a pure function of its delta and is encoded once; JSON has no raw line ends, so entries can be
 kept as lines.
@@ -59,6 +60,12 @@ class Raw(msgspec.Struct, frozen=True):
     delta: dict[str, Any]
 
 
+class Continues(msgspec.Struct, frozen=True, gc=False):
+    """A new generation that goes on from the partial answer of another stream, whose text is not repeated."""
+
+    stream: str
+
+
 class Finish(msgspec.Struct, frozen=True, gc=False):
     """The provider's terminal marker was seen: stop, length, tool_calls, content_filter or function_call."""
 
@@ -96,13 +103,14 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     closed_after_ms: float | None = None
 
 
-Delta = Text | Reasoning | Raw | Finish | Stopped | Usage
+Delta = Text | Reasoning | Raw | Continues | Finish | Stopped | Usage
 
 _json = msgspec.json.Encoder().encode
 _TAGS: dict[type, tuple[bytes, str, Any]] = {
     Text: (b"t", "text", str),
     Reasoning: (b"r", "text", str),
     Raw: (b"d", "delta", dict[str, Any]),
+    Continues: (b"c", "stream", str),
     Finish: (b"f", "reason", str),
     Stopped: (b"s", "reason", None),
     Usage: (b"u", "usage", dict[str, Any]),

@@ -141,3 +141,12 @@ async def test_readers_in_another_process_count(log: Log, monkeypatch: pytest.Mo
     tape.leave()
     assert (await end_of(tape)).cancelled_by == "disconnect"
     assert asked == 3
+
+
+async def test_an_answer_that_goes_on_from_another_says_so_before_its_text(log: Log) -> None:
+    provider = Scripted()
+    tape = await Generations(log).begin(Order(provider, ASKED, continues="abc"), owner="ann")
+    provider.say("lo")
+    provider.finish()
+    assert (await end_of(tape)).state is State.COMPLETED
+    assert tape.entries[1:3] == [b'c"abc"', b't"lo"']

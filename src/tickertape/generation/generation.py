@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tickertape.deltas import Delta, End, Finish, Raw, State, Stopped, Text, Usage, decode_delta, encode_delta
+from tickertape.deltas import (
+    Continues,
+    Delta,
+    End,
+    Finish,
+    Raw,
+    State,
+    Stopped,
+    Text,
+    Usage,
+    decode_delta,
+    encode_delta,
+)
 from tickertape.errors import LogError, ProviderError
 
 if TYPE_CHECKING:
@@ -82,13 +94,19 @@ class Order(msgspec.Struct, frozen=True):
     """What is to be produced, and what becomes of it when nobody reads.
 
     The answer is cancelled once nobody has read it for ``abandon_after`` seconds; None lets it go on. ``show_usage``
-    puts the token counts into the stream.
+    puts the token counts into the stream. ``continues`` names the stream whose partial answer it goes on from.
     """
 
     provider: Provider
     request: Request
     show_usage: bool = False
     abandon_after: float | None = None
+    continues: str | None = None
+
+    @property
+    def opening(self) -> list[bytes]:
+        """The first entries of the stream."""
+        return [OPENING, encode_delta(Continues(self.continues))] if self.continues else [OPENING]
 
 
 class Generation:
@@ -138,7 +156,10 @@ class Generation:
         entries = [encode_delta(last)] if last else []
         if self._usage and self._order.show_usage:
             entries.append(encode_delta(self._usage))
-        await self._log.finish(self.tape, [*entries, encode_delta(end)])
+        try:
+            await self._log.finish(self.tape, [*entries, encode_delta(end)])
+        except LogError as error:  # whatever the provider said, the answer is not whole if the log is not
+            await self._log.fail(self.tape, encode_delta(_failure(error)))
 
     def _look(self) -> None:
         """Notice that someone pressed stop, or that the log cannot be written."""

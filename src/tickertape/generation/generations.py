@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tickertape.errors import ProviderError
-from tickertape.generation.generation import OPENING, Generation, Order
+from tickertape.generation.generation import Generation, Order
 from tickertape.generation.limits import Limits
 from tickertape.generation.turns import Turns
 from tickertape.log.base import Header, Key, Log, Tape
@@ -85,7 +85,7 @@ class Generations:
 
     async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Tape:
         header = Header(id=secrets.token_hex(16), owner=owner, model=order.request.model, created=int(time.time()))
-        tape, fresh = await self._log.create(header, [OPENING], key)
+        tape, fresh = await self._log.create(header, order.opening, key)
         if fresh:
             generation = Generation(self._log, tape, order, turns, self._limits)
             self._running.add(generation)

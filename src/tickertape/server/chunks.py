@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.deltas import End, Finish, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
+from tickertape.deltas import Continues, End, Finish, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ RETRY = 1000
 """Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""
 
 _json = msgspec.json.Encoder().encode
-_TEXT, _REASONING, _RAW, _FINISH, _STOPPED, _USAGE, _END = b"trdfsu."
+_TEXT, _REASONING, _RAW, _CONTINUES, _FINISH, _STOPPED, _USAGE, _END = b"trdcfsu."
 
 
 def event_id(stream_id: str, number: int) -> str:
@@ -54,6 +54,7 @@ class ChunkRenderer:
             _TEXT: delta + b'{"content":',
             _REASONING: delta + b'{"reasoning_content":',
             _RAW: delta,
+            _CONTINUES: delta + b'{},"logprobs":null,"finish_reason":null}],"tickertape":{"continues":',
             _FINISH: delta + b'{},"logprobs":null,"finish_reason":',
             _STOPPED: delta + b'{},"logprobs":null,"finish_reason":',
             _USAGE: base + b'],"usage":',
@@ -62,6 +63,7 @@ class ChunkRenderer:
             _TEXT: b"}" + after,
             _REASONING: b"}" + after,
             _RAW: after,
+            _CONTINUES: b"}}\n\n",
             _FINISH: b"}]}\n\n",
             _STOPPED: b'}],"tickertape":{"state":"cancelled"}}\n\n',
             _USAGE: b"}\n\n",
@@ -97,6 +99,7 @@ class Answer:
         self.header = tape.header
         self.count = len(tape.entries)
         self.queued = tape.queued
+        self.continues: str | None = None
         self.end: End | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -114,6 +117,8 @@ class Answer:
                 self._raw.append(raw)
             case End():
                 self.end = delta
+            case Continues(stream):
+                self.continues = stream
             case Finish() | Stopped() | Usage():
                 pass  # the terminal entry has them too
 
@@ -130,6 +135,7 @@ class Answer:
             "object": "stream",
             "state": end.state,
             "finish_reason": end.finish_reason,
+            "continues": self.continues,
             "cancelled_by": end.cancelled_by,
             "closed_after_ms": end.closed_after_ms,
             "queued": self.queued,

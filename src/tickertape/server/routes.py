@@ -9,6 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import BadRequest, TickertapeError
 from tickertape.generation import Order
@@ -44,10 +46,20 @@ class Services:
         self.fanout = fanout
         self.assets = assets
 
-    async def begin(self, ask: Ask, owner: str) -> Tape:
-        """Begin an answer, or find the one that the Idempotency-Key began."""
+    async def begin(self, ask: Ask, owner: str, continues: str | None = None) -> Tape:
+        """Begin an answer, or find the one that the Idempotency-Key began.
+
+        With ``continues`` it goes on from that stream's partial answer, which is the last of the messages. Raises
+        BadRequest if the provider cannot.
+        """
         provider, model = await self.catalog.find(ask.model)
-        order = Order(provider, ask.request(model), ask.show_usage, ask.abandon_after)
+        if continues is not None and not provider.prefills:
+            raise BadRequest(
+                f"The model {model!r} cannot go on from a partial answer; ask again instead.",
+                code="cannot_continue",
+                param="model",
+            )
+        order = Order(provider, ask.request(model), ask.show_usage, ask.abandon_after, continues)
         return await self.generations.begin(order, owner=owner, key=ask.key)
 
     async def ask(self, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
@@ -113,6 +125,26 @@ async def cancel_stream(services: Services, scope: Message, _receive: Receive, s
     await reply_json(send, Answer(tape).snapshot())
 
 
+async def continue_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /v1/streams/{id}/continue``: a new answer that goes on where that one was cut off.
+
+    The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
+    """
+    tape = await _tape(services, scope)
+    partial = Answer(tape)
+    if partial.end is None or not partial.text:
+        raise BadRequest(
+            f"Stream {tape.header.id!r} is {'still running' if partial.end is None else 'empty'}; "
+            "only an answer that has ended, with some text, can be gone on from.",
+            status=409,
+            code="cannot_continue",
+        )
+    ask = await services.ask(scope, receive)
+    messages = [*ask.messages, {"role": "assistant", "content": partial.text}]
+    ask = msgspec.structs.replace(ask, messages=messages, model=ask.model or tape.header.model)
+    await _answer(services, ask, scope, receive, send, continues=tape.header.id)
+
+
 async def get_models(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /v1/models``: what can be asked for, the default first."""
     models = [
@@ -153,16 +185,19 @@ async def get_asset(services: Services, scope: Message, _receive: Receive, send:
         raise BadRequest(f"There is no file {path!r}.", status=404, code="not_found")
 
 
-async def _answer(services: Services, ask: Ask, scope: Message, receive: Receive, send: Send) -> None:
+async def _answer(
+    services: Services, ask: Ask, scope: Message, receive: Receive, send: Send, continues: str | None = None
+) -> None:
     """Begin an answer and stream it; an error that the upstream reports at once becomes the status."""
-    tape = await services.begin(ask, scope["owner"])
+    tape = await services.begin(ask, scope["owner"], continues)
+    opening = 1 if continues is None else 2
     try:
         async with asyncio.timeout(services.settings.patience):
-            await tape.wait(1)
+            await tape.wait(opening)
     except TimeoutError:
         pass  # slow, not failed: the stream begins, and the first event goes out before the first token
-    if tape.ended and len(tape.entries) == 2:  # the opening and the end, no token between
-        end = decode_delta(tape.entries[1])
+    if tape.ended and len(tape.entries) == opening + 1:  # the opening and the end, no token between
+        end = decode_delta(tape.entries[-1])
         if isinstance(end, End) and end.error is not None:
             await reply_failure(send, end.error, end.status, end.retry_after)
             return
@@ -269,4 +304,5 @@ PATHS: dict[str, dict[str, Method]] = {
     "/v1/streams": {"POST": post_streams},
     "/v1/streams/{id}": {"GET": get_stream, "DELETE": cancel_stream},
     "/v1/streams/{id}/cancel": {"POST": cancel_stream},
+    "/v1/streams/{id}/continue": {"POST": continue_stream},
 }
