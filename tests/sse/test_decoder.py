@@ -205,6 +205,7 @@ class TestFields:
         assert decoder.feed(b"id: new\nevent: x\ndata: a\ndata: b") == []
         decoder.close()
         assert decoder.last_event_id == "old"
+        assert decoder.feed(b"\ndata: c\n\n") == [Event("c", id="old")]
 
     def test_comments_arrive_whole_and_before_feed_returns(self):
         seen: list[str] = []
@@ -216,6 +217,7 @@ class TestFields:
 
     def test_the_bytes_of_a_reused_buffer_are_not_kept(self):
         decoder, buffer = Decoder(), bytearray(b"data: one")
+        decoder.feed(b"\n")
         decoder.feed(buffer)
         buffer[:] = b"XXXXXXXXX"
         assert decoder.feed(b"\n\n") == [Event("one")]

@@ -1,6 +1,6 @@
 """Bytes, however they were cut, to events: WHATWG HTML 9.2.6, rule by rule.
 
-The standard is quoted beside the code. How it stays fast and bounded:
+The standard is quoted beside the code, its long names of characters shortened. How it stays fast and bounded:
 
 * Line ends. A CR is rare on the wire, so it is looked for once a read. A read that holds one has every line end
   turned into LF, and from there on there is one path. A CR that ends a read ends its line at once; the LF
@@ -55,8 +55,8 @@ class Decoder:
         "_limit",
         "_line",
         "_on_comment",
-        "_pending",
         "_retry",
+        "_room",
         "_start",
         "_swallow_lf",
         "_type",
@@ -76,7 +76,7 @@ class Decoder:
             raise ValueError(f"max_event_size must be at least 1 byte; it was {max_event_size!r}.")
         self.last_event_id = last_event_id
         self.retry: int | None = None
-        self._limit = max_event_size
+        self._limit = self._room = max_event_size  # bytes in all, and what `_data` and `_line` leave of them
         self._on_comment = on_comment
         # "When a stream is parsed, a data buffer, an event type buffer, and a last event ID buffer must be
         # associated with it."
@@ -85,7 +85,6 @@ class Decoder:
         self._id_buffer = last_event_id
         self._retry: int | None = None  # the retry field of the block being read, for its event
         self._line: bytes | bytearray = b""  # the unfinished line
-        self._pending = False  # whether `_data` or `_line` may hold something
         self._start: bytes | None = b""  # the first bytes, until it is known whether they are a BOM
         self._swallow_lf = False  # whether the read before ended in CR
         self._failed = False  # whether an event was too large
@@ -100,8 +99,10 @@ class Decoder:
         """
         if self._unusual or _CR in chunk:
             chunk = self._prepare(chunk)
-        if self._pending or len(chunk) > self._limit:
+        if len(chunk) > self._room:
             return self._within_limit(chunk)
+        if self._room != self._limit:  # something is pending
+            return self._lines(chunk)
 
         # The shortcut: is the read one block that ends in a line `data: …`, with at most one line before that?
         # A `removeprefix` or `removesuffix` that changes nothing did not find what it looks for.
@@ -133,7 +134,7 @@ class Decoder:
         if self._failed:
             raise EventTooLarge(self._limit)
         self._line = self._data = b""
-        self._pending = False
+        self._room = self._limit
         self._type, self._id_buffer, self._retry = "", self.last_event_id, None
 
     def _prepare(self, chunk: bytes) -> bytes:
@@ -155,9 +156,9 @@ class Decoder:
         return chunk
 
     def _after_bom(self, chunk: bytes) -> bytes:
-        """Return what follows a leading BOM; nothing while the bytes so far may still become one."""
+        """Return what follows a leading BOM; nothing while all bytes so far are its own."""
         start = (self._start or b"") + chunk
-        if len(start) < len(_BOM) and _BOM.startswith(start):
+        if _BOM.startswith(start):
             self._start = start
             return b""
         self._start = None
@@ -166,20 +167,16 @@ class Decoder:
     def _within_limit(self, chunk: bytes) -> list[Event]:
         """Read as `_lines` does, never holding more than the limit.
 
-        Pieces no longer than what is left of it can be taken as they are. Nothing is left when it is exactly
-        filled, and then only a line end may follow.
+        A piece no longer than the room can be taken as it is. Where there is none, only a line end may follow.
         """
-        room = self._limit - len(self._line) - len(self._data)
-        if len(chunk) <= room:
-            return self._lines(chunk)
         events: list[Event] = []
         at = 0
         while at < len(chunk):
-            if not room and chunk[at] != _LF:
+            if not self._room and chunk[at] != _LF:
                 return self._fail(events)
-            end = at + (room or 1)
+            end = at + (self._room or 1)
             events += self._lines(chunk[at:end])
-            at, room = end, self._limit - len(self._line) - len(self._data)
+            at = end
         return events
 
     def _fail(self, events: list[Event]) -> list[Event]:
@@ -192,13 +189,15 @@ class Decoder:
 
     def _lines(self, chunk: bytes) -> list[Event]:
         """Process the lines that end in this read, whose line ends are all LF; keep the unfinished one."""
+        if _LF not in chunk:
+            self._line = _grown(self._line, chunk)
+            self._room -= len(chunk)
+            return []
+        if isinstance(self._line, bytearray):
+            return self._lines(self._after_long_line(self._line, chunk))
         rest = b""
         if not chunk.endswith(b"\n"):
             end = chunk.rfind(b"\n") + 1
-            if not end:
-                self._line = _grown(self._line, bytes(chunk))
-                self._pending = True
-                return []
             chunk, rest = chunk[:end], chunk[end:]
         lines = BytesIO(self._line + chunk if self._line else chunk)
         self._line = rest
@@ -215,8 +214,9 @@ class Decoder:
                 if data:
                     # 3. "If the data buffer's last character is a LF character, remove the last character."
                     text = data.removesuffix(b"\n").decode("utf-8", "replace")
-                    # 4-6. "… initialize the type attribute to 'message' … If the event type buffer has a value other
-                    #      than the empty string, change the type of the newly created event to equal that value."
+                    # 4-6. "… Initialize event's type attribute to "message", its data attribute to data, … and its
+                    #      lastEventId attribute to the last event ID string of the event source. If the event type
+                    #      buffer has a value other than the empty string, change the type of the newly created event."
                     events.append(Event(text, self._type or "message", self._id_buffer, self._retry))
                     # 7. "Set the data buffer and the event type buffer to the empty string."
                     data = b""
@@ -231,21 +231,35 @@ class Decoder:
             else:
                 data = self._field(line.removesuffix(b"\n"), data)
         self._data = data
-        self._pending = rest != b"" or data != b""
+        self._room = self._limit - len(rest) - len(data) if rest or data else self._limit
         return events
+
+    def _after_long_line(self, line: bytearray, chunk: bytes) -> bytes:
+        """Return what follows a line that came in many pieces; megabytes of data in it are not copied."""
+        end, _, chunk = chunk.partition(b"\n")
+        line += end
+        if line.startswith(b"data: ") and not self._data:
+            del line[:6]
+            line += b"\n"
+            self._data = line
+        else:
+            self._data = self._field(bytes(line), self._data)
+        self._line = b""
+        self._room = self._limit - len(self._data)
+        return chunk
 
     def _field(self, line: bytes, data: bytes | bytearray) -> bytes | bytearray:
         """Take a line that is not blank, without its end; return the data buffer."""
-        # "If the line contains a COLON character: Collect the characters on the line before the first colon, and let
-        # field be that string. Collect the characters after it, and let value be that string." "Otherwise: … using
-        # the whole line as the field name, and the empty string as the field value."
-        field, colon, value = line.partition(b":")
-        # "If the line starts with a COLON character: Ignore the line."
-        if colon and not field:
+        field, _, value = line.partition(b":")
+        # "If the line starts with a COLON character (:): Ignore the line."
+        if not field:
             if self._on_comment is not None:
                 self._on_comment(value.decode("utf-8", "replace"))
             return data
-        # "If value starts with a U+0020 SPACE character, remove it from value."
+        # "If the line contains a COLON character (:): Collect the characters on the line before the first COLON character
+        # (:), and let field be that string. Collect the characters on the line after the first COLON character (:), and
+        # let value be that string. If value starts with a SPACE character, remove it from value." "Otherwise … using
+        # the whole line as the field name, and the empty string as the field value."
         value = value.removeprefix(b" ")
         # "Field names must be compared literally, with no case folding performed."
         match field:
@@ -285,7 +299,7 @@ def _with_lf_only(chunk: bytes) -> bytes:
 def _grown(buffer: bytes | bytearray, piece: bytes) -> bytes | bytearray:
     """Return the buffer with the piece at its end, made a bytearray once it has to grow."""
     if not buffer:
-        return piece
+        return bytes(piece)  # the caller's own buffer, if it was one, may change
     if isinstance(buffer, bytes):
         buffer = bytearray(buffer)
     buffer += piece

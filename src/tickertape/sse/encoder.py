@@ -25,7 +25,7 @@ def encode(event: Event) -> bytes:
     """
     data, kind, last_id = event.data, event.type, event.id
     if not (isinstance(data, str) and isinstance(kind, str) and isinstance(last_id, str)):
-        raise TypeError(_no_str(data, kind, last_id))  # type: ignore[unreachable]  # not everybody checks types
+        raise TypeError(_no_str(data, kind, last_id))
     head = ""
     if last_id:
         if "\n" in last_id or "\r" in last_id or "\0" in last_id:
