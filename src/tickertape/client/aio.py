@@ -229,7 +229,9 @@ def _loss(error: Exception) -> tuple[Loss, str]:
     match error:
         case aiohttp.ClientSSLError():
             return Loss.FUTILE, str(error)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+        case aiohttp.ClientConnectorError():
+            return Loss.UNREACHABLE, str(error.os_error)
+        case aiohttp.ConnectionTimeoutError():
             return Loss.UNREACHABLE, str(error)
         case aiohttp.SocketTimeoutError():
             return Loss.SILENT, ""

@@ -74,7 +74,8 @@ def what_was_lost(error: Exception) -> tuple[Loss, str]:
         case urllib3.exceptions.SSLError():
             return Loss.FUTILE, str(error)
         case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.ConnectTimeoutError():
-            return Loss.UNREACHABLE, str(error)
+            # Its sentence starts with the connection's repr; the URL is told anyway.
+            return Loss.UNREACHABLE, str(error.args[-1]).rpartition("): ")[2]
         case urllib3.exceptions.ReadTimeoutError():
             return Loss.SILENT, ""
         case urllib3.exceptions.LocationParseError() | ValueError():

@@ -1,0 +1,132 @@
+"""``tickertape doctor``: what is wrong with somebody's stream, and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from tickertape.cli.finding import Finding, Level
+from tickertape.cli.options import request_options, with_content_type
+from tickertape.cli.terminal import escape
+from tickertape.errors import ConnectionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tickertape.cli.observation import Observer, Seen
+
+_MARKS = {
+    Level.OK: ("✓", "green"),
+    Level.NOTE: ("·", "dim"),
+    Level.WARNING: ("!", "yellow"),
+    Level.PROBLEM: ("✗", "red"),
+}
+
+
+@click.command()
+@request_options
+@click.option(
+    "--seconds",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600),
+    help="How long to look. Heartbeats are wanted every 15 s.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(
+    url: str,
+    method: str | None,
+    body: bytes | None,
+    headers: dict[str, str],
+    *,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Say what is wrong with the stream at URL, why it matters and how to mend it.
+
+    Looks at the head, at the arrival of events, heartbeats, the lines themselves, ids and the end; then reconnects to
+    see whether resuming works and what a finished stream answers. A POST is sent once: it is resumed only from the
+    Location that its answer names.
+
+    Exit code: 0 without a problem (there may be warnings), 1 with one or when nothing answers, 2 when the command line
+    is wrong, 130 after Ctrl-C.
+    """
+    from tickertape.cli.observation import Observer  # only here: `tickertape --help` need not wait for urllib3
+    from tickertape.client.request import Request
+
+    # What browsers offer: whether something on the way compresses shows only when it is offered.
+    headers = {"Accept-Encoding": "gzip, deflate"} | with_content_type(headers, body)
+    observer = Observer(url, Request(method=method, body=body, headers=headers), seconds)
+    try:
+        findings = list(_examine(observer))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        observer.close()
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
+    else:
+        _show(findings)
+    sys.exit(any(finding.level is Level.PROBLEM for finding in findings))
+
+
+def _examine(observer: Observer) -> Iterator[Finding]:
+    """Look, and look again where the first look gives reason to."""
+    from tickertape.cli import diagnosis
+    from tickertape.cli.form import form
+
+    seen = observer.look()
+    yield from diagnosis.head(seen)
+    if not seen.readable:
+        return
+    yield from diagnosis.flow(seen)
+    yield from form(seen)
+    yield from diagnosis.identity(seen)
+    yield from diagnosis.ending(seen)
+    try:
+        yield from _come_back(observer, seen)
+    except ConnectionFailed as error:
+        mend = "Answer every reconnect: readers come back, and name the last event they had."
+        yield Finding(Level.PROBLEM, "reconnect", str(error), mend, "HTML 9.2.3")
+
+
+def _come_back(observer: Observer, seen: Seen) -> Iterator[Finding]:
+    """Reconnect as a reader would that was cut off in the middle, and as one would that had everything."""
+    from tickertape.cli import diagnosis
+
+    events = seen.events()
+    if seen.method != "GET" and seen.location is None:
+        mend = "Name the stream in the answer's Location, so that a reader that was cut off can go on with GET."
+        found = f"not tried: a second {seen.method} might do its work twice, and there is no Location"
+        yield Finding(Level.WARNING, "resume", found, mend, "fetch-event-source POSTs again when a tab is shown")
+        return
+    url = seen.location or seen.url
+    if len(events) > 1 and events[0].id:
+        cursor = (len(events) - 1) // 2
+        again = observer.look(url=url, last_event_id=events[cursor].id, stop_after=len(events) - cursor - 1)
+        yield diagnosis.resuming(events, cursor, again)
+    if seen.ended and events and events[-1].id:
+        yield diagnosis.after_the_end(observer.look(url=url, last_event_id=events[-1].id, stop_after=1))
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    width = max(len(finding.about) for finding in findings)
+    for finding in findings:
+        mark, colour = _MARKS[finding.level]
+        out.print(
+            Text(f"{mark} {finding.about:{width}}  ", style=colour).append(escape(finding.found), style="default")
+        )
+        if finding.mend and finding.level is not Level.OK:
+            reference = f" ({finding.reference})" if finding.reference else ""
+            out.print(Text(f"  {'':{width}}  {finding.mend}{reference}", style="dim"))
+    counts = [(level, sum(finding.level is level for finding in findings)) for level in (Level.PROBLEM, Level.WARNING)]
+    said = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts if count]
+    out.print(f"{' and '.join(said) or 'Nothing to mend'}.", style="bold")

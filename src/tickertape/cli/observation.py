@@ -1,0 +1,162 @@
+"""How `doctor` looks at a stream: byte by byte as it arrives, with the time of each arrival."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import urllib3
+
+from tickertape.client.pool import strict_pool, what_was_lost
+from tickertape.client.request import EXCERPT, Request, excerpt, failed
+from tickertape.sse.actions import Connect, Read, Stop
+from tickertape.sse.decoder import Decoder
+from tickertape.sse.reconnect import REDIRECTS, Reconnector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tickertape.sse.event import Event
+
+LIMIT = 8 * 1024 * 1024
+"""Bytes that are looked at: enough for any answer, and no flood fills the memory."""
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """Bytes that came together, and when: seconds after the request was sent."""
+
+    at: float
+    data: bytes
+
+
+class Seen(msgspec.Struct, kw_only=True):
+    """What one connection showed."""
+
+    url: str
+    """Where it was, after redirects."""
+    method: str
+    status: int = 0
+    headers: dict[str, str] = {}
+    said: str = ""
+    """The message of a refusal."""
+    readable: bool = False
+    """The head opens an event stream."""
+    redirects: int = 0
+    head_at: float = 0.0
+    """Seconds from the request to the head of the answer."""
+    arrivals: list[Arrival] = []
+    ended: bool = False
+    """The body came to its end."""
+    ended_at: float = 0.0
+    broke: str = ""
+    """How the body broke off."""
+    location: str | None = None
+
+    @property
+    def body(self) -> bytes:
+        """Everything that arrived."""
+        return b"".join(arrival.data for arrival in self.arrivals)
+
+    def events(self) -> list[Event]:
+        """Return the events of the body."""
+        decoder = Decoder(LIMIT)
+        return [event for arrival in self.arrivals for event in decoder.feed(arrival.data)]
+
+
+class Observer:
+    """Connects to one stream again and again, as a doctor taps a knee. Close it in the end."""
+
+    def __init__(self, url: str, request: Request, seconds: float) -> None:
+        self._url = url
+        self._request = request
+        self._seconds = seconds
+        self._pool = strict_pool()
+
+    def look(self, *, url: str | None = None, last_event_id: str = "", stop_after: int | None = None) -> Seen:
+        """Connect and watch for some seconds, or until this many events came.
+
+        With a URL it is read with GET, else the request is sent as the caller gave it. Raises ConnectionFailed when
+        there is no answer at all.
+        """
+        method = self._request.method if url is None else "GET"
+        machine = Reconnector(url or self._url, random=random.random, method=method, last_event_id=last_event_id)
+        began = time.monotonic()
+        connect, redirects = machine.connect(), 0
+        while True:
+            response = self._send(machine, connect)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            action = machine.answered(response.status, headers, time.time())
+            if not isinstance(action, Connect):
+                break
+            connect, redirects = action, redirects + 1
+            response.close()
+        seen = Seen(url=connect.url, method=connect.method, status=response.status, headers=headers)
+        seen.redirects, seen.head_at, seen.location = redirects, time.monotonic() - began, machine.location
+        seen.readable = isinstance(action, Read)
+        if seen.readable:
+            self._watch(response, seen, began, stop_after)
+        elif response.status != 204:
+            seen.said = excerpt(_few(response))
+            if isinstance(action, Stop) and response.status in REDIRECTS:
+                seen.said = action.error or ""
+        response.close()
+        return seen
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._pool.clear()
+
+    def _send(self, machine: Reconnector, connect: Connect) -> urllib3.BaseHTTPResponse:
+        headers = self._request.headers_for(connect, None)
+        if connect.last_event_id:
+            headers["last-event-id"] = connect.last_event_id.decode("latin-1")
+        timeout = urllib3.Timeout(connect=10.0, read=max(30.0, self._seconds))
+        try:
+            return self._pool.request(
+                connect.method,
+                connect.url,
+                body=self._request.body_for(connect),
+                headers=headers,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=timeout,
+            )
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            loss, detail = what_was_lost(error)
+            raise failed(Stop(f"The connection to {connect.url} {loss.value}: {detail}")) from error
+
+    def _watch(self, response: urllib3.BaseHTTPResponse, seen: Seen, began: float, stop_after: int | None) -> None:
+        decoder, events, size = Decoder(LIMIT), 0, 0
+        for arrival in self._arrivals(response, seen, began):
+            seen.arrivals.append(arrival)
+            events += len(decoder.feed(arrival.data))
+            size += len(arrival.data)
+            if size > LIMIT or (stop_after is not None and events >= stop_after):
+                return
+
+    def _arrivals(self, response: urllib3.BaseHTTPResponse, seen: Seen, began: float) -> Iterator[Arrival]:
+        while (left := began + self._seconds - time.monotonic()) > 0:
+            sock = getattr(response.connection, "sock", None)
+            if sock is not None:
+                sock.settimeout(left)
+            try:
+                data = response.read1(65_536)
+            except urllib3.exceptions.ReadTimeoutError:
+                return
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                seen.broke, seen.ended_at = str(error), time.monotonic() - began
+                return
+            if not data:
+                seen.ended, seen.ended_at = True, time.monotonic() - began
+                return
+            yield Arrival(time.monotonic() - began, data)
+
+
+def _few(response: urllib3.BaseHTTPResponse) -> bytes:
+    try:
+        return response.read(EXCERPT)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        return b""
