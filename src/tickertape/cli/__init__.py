@@ -1,25 +1,33 @@
-"""The roof: what a person types."""
+"""The roof: what a person types. A command's module is imported when it is called, so that each pays for itself."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
 import tickertape
-from tickertape.cli.ask import ask
-from tickertape.cli.serve import serve
 from tickertape.errors import TickertapeError
 
+COMMANDS = ("serve", "ask", "tail", "doctor")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"tickertape.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tickertape.__version__, prog_name="tickertape")
 def cli() -> None:
     """Stream an LLM's answer over plain HTTP, and never lose, repeat or falsely complete one."""
-
-
-for command in (serve, ask):
-    cli.add_command(command)
 
 
 def main() -> None:
