@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     Play = Callable[["Connection"], None]
@@ -103,7 +104,8 @@ class Connection:
 class FaultServer:
     """Serves plays on a free port of the loopback interface, a thread for each connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._scripts: dict[str, Script] = {}
         self._numbers = itertools.count(1)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -117,7 +119,9 @@ class FaultServer:
     def serve(self, *plays: Play, path: str = "") -> Script:
         """Give these plays a URL."""
         where = f"/{next(self._numbers)}{path}"
-        self._scripts[where] = script = Script(f"http://127.0.0.1:{self.port}{where}", list(plays))
+        self._scripts[where] = script = Script(
+            f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}{where}", list(plays)
+        )
         return script
 
     def script_at(self, target: str) -> Script | None:
@@ -160,6 +164,9 @@ class FaultServer:
 
     def _converse(self, sock: socket.socket) -> None:
         try:
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+                self._sockets.add(sock)
             while self._one(sock):
                 pass
         except OSError:
