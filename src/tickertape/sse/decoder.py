@@ -256,10 +256,10 @@ class Decoder:
             if self._on_comment is not None:
                 self._on_comment(value.decode("utf-8", "replace"))
             return data
-        # "If the line contains a COLON character (:): Collect the characters on the line before the first COLON character
-        # (:), and let field be that string. Collect the characters on the line after the first COLON character (:), and
-        # let value be that string. If value starts with a SPACE character, remove it from value." "Otherwise … using
-        # the whole line as the field name, and the empty string as the field value."
+        # "If the line contains a COLON character (:): Collect the characters on the line before the first COLON
+        # character (:), and let field be that string. Collect the characters on the line after the first COLON
+        # character (:), and let value be that string. If value starts with a SPACE character, remove it from value."
+        # "Otherwise … using the whole line as the field name, and the empty string as the field value."
         value = value.removeprefix(b" ")
         # "Field names must be compared literally, with no case folding performed."
         match field:
