@@ -15,6 +15,7 @@ import msgspec
 
 from tickertape.deltas import Delta, Finish, Raw, Reasoning, State, Text, Usage
 from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
+from tickertape.tool_calls import merge_tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,8 +168,8 @@ class Transcript:
             self._text.append(text)
             deltas.append(Text(text))
         self.refusal += _text(delta.get("refusal"))
-        for call in _objects(delta.get("tool_calls")):
-            self._tool_call(call)
+        for piece in _objects(delta.get("tool_calls")):
+            merge_tool_call(self.tool_calls, piece)
         if delta.get("tool_calls") or delta.get("refusal"):
             deltas.append(Raw(delta))
         reason = _text(choice.get("finish_reason"))
@@ -178,21 +179,6 @@ class Transcript:
             self.finish_reason = reason
             deltas.append(Finish(reason))
         return deltas
-
-    def _tool_call(self, part: dict[str, Any]) -> None:
-        """Merge one piece: id, type and name come once, the arguments in pieces (OpenAI: "merge by index")."""
-        index = part.get("index")
-        if not isinstance(index, int):  # Gemini's OpenAI route leaves it out and sends calls whole
-            index = len(self.tool_calls) if part.get("id") or not self.tool_calls else self.tool_calls[-1]["index"]
-        place = next((call for call in self.tool_calls if call["index"] == index), None)
-        if place is None:
-            place = {"index": index, "id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-            self.tool_calls.append(place)
-        place["id"] = part.get("id") or place["id"]
-        place["type"] = part.get("type") or place["type"]
-        function = _object(part.get("function"))
-        place["function"]["name"] = _text(function.get("name")) or place["function"]["name"]
-        place["function"]["arguments"] += _text(function.get("arguments"))
 
 
 # A stream is somebody's JSON: what is not of the type it should be counts as absent.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Continues, End, Finish, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
+from tickertape.tool_calls import merge_tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,8 +157,10 @@ class Answer:
             message["reasoning_content"] = "".join(self._reasoning)
         for raw in self._raw:
             _merge(message, raw)
-        if not message["content"] and "tool_calls" in message:
-            message["content"] = None
+        if "tool_calls" in message:
+            message["content"] = message["content"] or None
+            for call in message["tool_calls"]:
+                del call["index"]  # only pieces have one
         body = {
             "id": f"chatcmpl-{self.header.id}",
             "object": "chat.completion",
@@ -169,24 +172,12 @@ class Answer:
 
 
 def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Merge a raw delta: strings are joined, tool calls are merged by their index, the role is known."""
+    """Merge a raw delta: strings are joined, tool calls merged by their index; role and content are known."""
     for name, value in delta.items():
         if name == "tool_calls" and isinstance(value, list):
-            for call in value:
-                _merge_call(message.setdefault("tool_calls", []), call)
+            for piece in value:
+                merge_tool_call(message.setdefault("tool_calls", []), piece)
         elif name not in ("role", "content") and isinstance(value, str):
             message[name] = message.get(name, "") + value
         elif name not in message:
             message[name] = value
-
-
-def _merge_call(calls: list[dict[str, Any]], piece: dict[str, Any]) -> None:
-    """Merge one piece of a tool call: id and name come once, the arguments in pieces."""
-    index = piece.get("index", len(calls))
-    while len(calls) <= index < 1000:
-        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[min(index, len(calls) - 1)]
-    function = piece.get("function") or {}
-    call["id"] = piece.get("id") or call["id"]
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
