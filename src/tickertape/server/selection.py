@@ -41,7 +41,8 @@ def select(settings: Settings, model_file: Path | None) -> Catalog:
         from tickertape.providers.openai import OpenAI
 
         url = settings.upstream or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
-        return Catalog([OpenAI(url, api_key=os.environ.get("OPENAI_API_KEY"))], default=settings.model)
+        upstream = OpenAI(url, api_key=os.environ.get("OPENAI_API_KEY"), model=settings.model)
+        return Catalog([upstream], default=settings.model)
     providers: list[Provider] = [Echo(settings.echo_rate)]
     if name == "local" and model_file is not None:
         from tickertape.providers.local import Local
