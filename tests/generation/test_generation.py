@@ -508,6 +508,23 @@ async def test_a_log_that_cannot_be_written_fails_the_answer_and_keeps_what_was_
     assert provider.closed.is_set()
 
 
+async def test_a_log_that_cannot_be_written_at_the_end_never_shows_a_completed_answer(provider: Scripted) -> None:
+    class FullAtTheEnd(MemoryLog):
+        async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+            raise LogUnavailable("The stream log cannot be used: the disk is full.")
+
+        async def fail(self, tape: Tape, end: bytes) -> None:
+            await super().finish(tape, [end])
+
+    tape = await begin(FullAtTheEnd(), provider)
+    provider.say("Hello")
+    provider.finish()
+    deltas, end = await ended(tape)
+    assert (deltas, end.state, end.status) == ([Text("Hello")], State.FAILED, 503)
+    assert end.error is not None
+    assert "disk is full" in end.error["message"]
+
+
 async def test_an_append_that_is_refused_as_ended_ends_the_generation(provider: Scripted) -> None:
     class Fenced(MemoryLog):
         async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:

@@ -341,7 +341,7 @@ async def test_a_frozen_producer_is_noticed_and_fenced_and_goes_on_as_a_new_one(
                 assert entries == [*oracle(stream, 6), LOST]
             producer.thaw()
             assert "taken for dead" in producer.command("append 5")
-            assert producer.command("finish") == "ok"
+            assert producer.command("fail") == "ok"
             fresh = producer.command("create")
             assert (await log.get(fresh, "ann")).entries == oracle(fresh, 1)
             for stream, entries in zip(producer.streams, seen, strict=True):
@@ -361,7 +361,9 @@ async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> N
             await tape.wait(2)
         with pytest.raises(LogError):
             await log.append(tape, [text(4)])
-        await log.finish(tape, [text(5), DONE])
+        with pytest.raises(LogError):
+            await log.finish(tape, [text(5), DONE])
+        await log.fail(tape, DONE)
         assert await whole(tape) == [text(1), text(2), LOST], "live readers see the end that is on disk"
         assert rows(path, "SELECT * FROM journal") == []
         assert rows(path, "SELECT body FROM stream") == [(b"\n".join([text(1), text(2), LOST]),)]

@@ -23,6 +23,7 @@ from tickertape.log.sqlite import SqliteLog
 from .server import STOP_TIMEOUT, clean_environment
 
 LOST = b'.{"state":"lost"}'
+FAILED = b'.{"state":"failed"}'
 DONE = b'.{"state":"completed","finish_reason":"stop"}'
 
 
@@ -122,7 +123,7 @@ class Role:
     async def create(self) -> None:
         header = Header(id=os.urandom(16).hex(), owner="ann", model="echo", created=0)
         tape, _ = await self.log.create(header, [entry(header.id, 1)])
-        tape.listen(lambda: say(ack=header.id, to=len(tape.entries), error=tape.error and str(tape.error)))
+        tape.listen(lambda: say(ack=header.id, to=len(tape.entries) - tape.ended))
         self.tapes.append(tape)
 
     async def append(self, tape: Tape, number: int) -> None:
@@ -148,6 +149,9 @@ class Role:
                 size = len(tape.entries)
                 if verb == "finish":
                     await self.log.finish(tape, [DONE])
+                    continue
+                if verb == "fail":
+                    await self.log.fail(tape, FAILED)
                     continue
                 for number in range(size + 1, size + 1 + int(count or 1)):
                     await self.append(tape, number)

@@ -171,8 +171,16 @@ class Log(ABC):
     async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
         """Commit the last entries, of which the last is the terminal entry, and return when that is done.
 
-        Does nothing on an ended stream. If the log cannot be written, the terminal entry is shown to live readers
-        all the same, for none may hang; on disk the stream is then found unfinished and ends as lost.
+        Does nothing on an ended stream. Raises LogUnavailable if they, or what was appended before, could not be
+        committed: then say so with `fail`.
+        """
+
+    @abstractmethod
+    async def fail(self, tape: Tape, end: bytes) -> None:
+        """End a stream that could not be committed, with this terminal entry after what was committed.
+
+        If the log can still not be written, live readers are shown the entry all the same, for none may hang. It is
+        committed as soon as that is possible; if this process does not live to see that, the stream ends as lost.
         """
 
     @abstractmethod

@@ -40,6 +40,9 @@ class MemoryLog(Log):
             self._ended[tape.header.id] = time.time()
             tape.extend(entries, ended=True)
 
+    async def fail(self, tape: Tape, end: bytes) -> None:
+        await self.finish(tape, [end])
+
     async def get(self, stream_id: str, owner: str) -> Tape:
         tape = self._tapes.get(stream_id)
         if tape is None or tape.header.owner != owner:

@@ -190,17 +190,28 @@ class SqliteLog(Log):
         if tape.ended or tape.line is None:
             return
         if tape.error is not None:
-            tape.appended = len(tape.entries)  # what was not committed is given up; the end follows what was
-            entries = entries[-1:]
+            raise tape.error
         task = self._append(tape, entries)
         task.done = self._loop.create_future()
         del self._noted[tape]
         try:
             await task.done
-            self._note(Fold(tape, tape.line, self._again))
+        except LogError as error:
+            raise tape.error or error from error  # the first one has the reason
+        self._running.discard(tape)
+        self._note(Fold(tape, tape.line, self._again))
+
+    async def fail(self, tape: Tape, end: bytes) -> None:
+        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
+        if tape.ended or tape.line is None:
+            return
+        tape.error = None
+        tape.appended = len(tape.entries)  # what was not committed is given up; the end follows what was
+        self._noted.pop(tape, None)
+        try:
+            await self.finish(tape, [end])
         except LogError:
-            await self._settle(tape, entries[-1:])
-        finally:
+            await self._settle(tape, end)
             self._running.discard(tape)
 
     async def cancel(self, tape: Tape) -> None:
@@ -210,7 +221,7 @@ class SqliteLog(Log):
         elif not tape.ended:
             self._note(Tell(Tell.STOP, tape.header.id))
 
-    async def _settle(self, tape: SqliteTape, last: Sequence[bytes]) -> None:
+    async def _settle(self, tape: SqliteTape, end: bytes) -> None:
         """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
         assert tape.line is not None  # noqa: S101 - it was produced here
         with contextlib.suppress(LogError):
@@ -218,7 +229,7 @@ class SqliteLog(Log):
             if found.ended:
                 tape.extend(found.entries[len(tape.entries) :], ended=True)
                 return
-        tape.extend(last, ended=True)
+        tape.extend([end], ended=True)
         self._again(Late(tape, tape.line, lambda line: self._note(Fold(tape, line, self._again)), self._again))
 
     def _again(self, task: Fold | Late) -> None:

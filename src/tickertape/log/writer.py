@@ -185,6 +185,8 @@ class Writer(threading.Thread):
         transaction = Transaction(self._connection, self.producer)
         results: list[Callable[[], None]] = []
         try:
+            if self._connection.in_transaction:  # even rolling back had failed
+                self._connection.execute("ROLLBACK")
             for task in tasks:
                 try:
                     task.write(transaction)

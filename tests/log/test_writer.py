@@ -1,0 +1,269 @@
+"""The thread that writes, on a disk that is full or fails: no gap, no false end, and the others go on.
+
+The oracle of all these tests: entry n of a stream is a function of both; a reader sees a prefix of it and one end;
+*completed* comes only after the whole; and what the file holds is what live readers saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.producer import DONE, LOST, Producer, entry
+from tickertape.errors import LogError, LogUnavailable
+from tickertape.log.base import Header
+from tickertape.log.sqlite import SqliteLog
+
+from .engines import begin, caught_up, key, new_header, text, whole
+from .faults import FlakyConnection, limit_pages
+from .test_sqlite import rows, settled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tickertape.log.base import Tape
+
+FAILED = b'.{"state":"failed"}'
+COUNT = 12
+"""Entries of a stream that is whole, its end not counted."""
+PADDING = b"x" * 1500
+
+
+def padded(number: int, stream_id: str) -> bytes:
+    return b't"%b %d %b"' % (stream_id.encode(), number, PADDING)
+
+
+async def produce(log: SqliteLog, streams: list[Tape], *, pause: int) -> None:
+    """Make one answer, as a generation does: what cannot be committed ends it as failed."""
+    header = new_header()
+    try:
+        tape, _ = await log.create(header, [padded(1, header.id)], key(header.id))
+    except LogUnavailable:
+        return
+    streams.append(tape)
+    try:
+        for number in range(2, COUNT + 1):
+            await log.append(tape, [padded(number, header.id)])
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            if pause == 2:
+                await caught_up_or_failed(tape, number)
+        await log.finish(tape, [DONE])
+    except LogError:
+        await log.fail(tape, FAILED)
+
+
+async def caught_up_or_failed(tape: Tape, size: int) -> None:
+    while len(tape.entries) < size and tape.error is None:
+        await tape.wait(len(tape.entries))
+
+
+async def work(log: SqliteLog) -> list[Tape]:
+    """Make several answers side by side: in lockstep with the disk, a little faster, and all at once."""
+    streams: list[Tape] = []
+    await asyncio.gather(*(produce(log, streams, pause=pause) for pause in (0, 0, 1, 2, 2)))
+    return streams
+
+
+def check(header: Header, entries: list[bytes]) -> bool:
+    """Check one stream against the oracle; return whether it is whole."""
+    *body, end = entries
+    assert body == [padded(number, header.id) for number in range(1, len(body) + 1)], "a gap, a repeat or a swap"
+    assert end in (DONE, FAILED)
+    assert end == FAILED or len(body) == COUNT, "a false end"
+    return end == DONE
+
+
+async def check_file(path: Path, seen: dict[Header, list[bytes]]) -> None:
+    """Check that what is on disk is what live readers saw, and that nothing is left over."""
+    async with SqliteLog(path, lost=LOST) as log:
+        for header, entries in seen.items():
+            assert (await log.get(header.id, "ann")).entries == entries
+    assert rows(path, "SELECT count(*) FROM journal") == [(0,)]
+    ids = {header.id for header in seen}
+    assert {name for (name,) in rows(path, "SELECT id FROM stream")} == ids
+    assert {name for (name,) in rows(path, "SELECT stream FROM idempotency")} == ids, "a key without its stream"
+
+
+async def live_on(log: SqliteLog, streams: list[Tape]) -> dict[Header, list[bytes]]:
+    """Check that the log goes on once the fault is over; return all streams as live readers saw them."""
+    await settled(log)  # what the fault still hit is known now
+    log._try_again()
+    await settled(log)
+    header = new_header()
+    tape, fresh = await log.create(header, [padded(1, header.id)], key(header.id))
+    assert fresh
+    await log.append(tape, [padded(number, header.id) for number in range(2, COUNT + 1)])
+    await log.finish(tape, [DONE])
+    seen = {stream.header: list(stream.entries) for stream in [*streams, tape]}
+    del tape
+    streams.clear()
+    await settled(log)
+    await settled(log)
+    gc.collect()
+    for known, entries in seen.items():
+        assert known.id not in log._tapes, "it is on disk: no need to keep it in memory"
+        assert (await log.get(known.id, "ann")).entries == entries
+    return seen
+
+
+# --- moving the failing step on until the run completes
+
+
+async def test_a_full_disk_at_any_page_ends_only_what_it_hits_and_leaves_no_gap(tmp_path: Path) -> None:
+    """Guards: the check that an append follows what was committed; the second end of an answer; the late end."""
+    whole_ones = -1
+    for more in range(0, 200, 2):
+        path = tmp_path / f"{more}.db"
+        async with SqliteLog(path, lost=LOST, reap=60) as log:
+            limit_pages(log._writes, more)
+            streams = await work(log)
+            whole_ones = sum([check(tape.header, tape.entries) for tape in streams])
+            limit_pages(log._writes, None)
+            seen = await live_on(log, streams)
+        await check_file(path, seen)
+        if whole_ones == 5:
+            break
+    assert whole_ones == 5, "the limit was never out of the way"
+    assert more > 10, "the limit was never in the way"
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000], ids=["once", "three times", "for long"])
+async def test_an_io_error_at_any_statement_ends_only_what_it_hits_and_leaves_no_gap(
+    tmp_path: Path, count: int
+) -> None:
+    """Guards: the rollback, that the thread outlives every error, and all that the full disk guards."""
+    step, failed = 0, True
+    while failed:
+        step += 1
+        path = tmp_path / f"{step}.db"
+        async with SqliteLog(path, lost=LOST, reap=60, synchronous="OFF") as log:
+            flaky = FlakyConnection(log._writes, step, count)
+            log._writer._connection = flaky  # type: ignore[assignment]
+            streams = await work(log)
+            failed = bool(flaky.failed)
+            assert [check(tape.header, tape.entries) for tape in streams].count(True) >= 0
+            log._writer._connection = log._writes
+            seen = await live_on(log, streams)
+        await check_file(path, seen)
+    assert step > 10
+
+
+async def test_a_full_disk_is_told_to_who_wants_to_begin(tmp_path: Path) -> None:
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        limit_pages(log._writes, 0)
+        refused: list[Any] = [None]
+        while not isinstance(refused[0], LogUnavailable):
+            header = new_header()
+            refused = await asyncio.gather(log.create(header, [padded(1, header.id) * 4]), return_exceptions=True)
+        assert "the disk is full; free some space, the server goes on by itself" in str(refused[0])
+        limit_pages(log._writes, None)
+        await log.finish(await begin(log), [DONE])
+
+
+async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: Path) -> None:
+    """The disk has room again before the producer knows that it had none."""
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        tape = await begin(log)
+        flaky = FlakyConnection(log._writes, 1)
+        log._writer._connection = flaky  # type: ignore[assignment]
+        await log.append(tape, [text(2)])
+        log._submit()
+        while not flaky.failed:
+            pass  # the loop stands still: the producer has not been told
+        await log.append(tape, [text(3)])
+        log._submit()
+        with pytest.raises(LogUnavailable, match="I/O error"):
+            await log.finish(tape, [DONE])
+        await log.fail(tape, FAILED)
+        assert await whole(tape) == [text(1), FAILED]
+    assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join([text(1), FAILED]),)]
+
+
+async def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        tape = await begin(log)
+        log._writer._connection = FlakyConnection(log._writes, 1)  # type: ignore[assignment]
+        for number in (2, 3, 4):
+            await log.append(tape, [text(number)])
+            log._submit()
+        with pytest.raises(LogUnavailable, match="I/O error"):
+            await log.finish(tape, [DONE])
+
+
+async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tmp_path: Path) -> None:
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST, reap=0.01) as log:
+        tape = await begin(log)
+        await log.append(tape, [text(2)])
+        await caught_up(tape, 2)
+        flaky = FlakyConnection(log._writes, 1, 20)
+        log._writer._connection = flaky  # type: ignore[assignment]
+        with pytest.raises(LogUnavailable):
+            await log.finish(tape, [DONE])
+        await log.fail(tape, FAILED)
+        assert await whole(tape) == [text(1), text(2), FAILED]
+        stream_id = tape.header.id
+        del tape
+        while rows(tmp_path / "tape.db", "SELECT 1 FROM stream WHERE body IS NULL"):
+            assert (await log.get(stream_id, "ann")).entries == [text(1), text(2), FAILED]
+            await settled_or_not(log)
+        assert len(flaky.failed) == 20
+    assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join([text(1), text(2), FAILED]),)]
+
+
+async def settled_or_not(log: SqliteLog) -> None:
+    await asyncio.gather(log.expire(0), return_exceptions=True)
+
+
+async def test_a_task_that_cannot_be_written_at_all_harms_no_other(tmp_path: Path) -> None:
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        tape = await begin(log)
+        header = new_header()
+        poisoned = Header(id="poison", owner="half a \ud83d", model="echo", created=0)
+        appending = log.append(tape, [text(2)])
+        results = await asyncio.gather(
+            log.create(new_header(), [text(1)], key("one")),
+            appending,
+            log.create(poisoned, [text(1)], key("two")),
+            log.create(header, [text(1)], key("three")),
+            return_exceptions=True,
+        )
+        assert isinstance(results[2], LogUnavailable)
+        assert [isinstance(result, Exception) for result in results] == [False, False, True, False]
+        await log.finish(tape, [DONE])
+        assert tape.entries == [text(1), text(2), DONE]
+        assert (await log.get(header.id, "ann")).entries == [text(1)]
+    assert rows(tmp_path / "tape.db", "SELECT key FROM idempotency ORDER BY key") == [("one",), ("three",)]
+
+
+# --- a limit that the operating system sets, in a process of its own
+
+
+@pytest.mark.parametrize("room", [0, 1, 4_096, 20_000, 60_000])
+async def test_a_file_that_may_not_grow_ends_only_what_it_hits(tmp_path: Path, room: int) -> None:
+    """RLIMIT_FSIZE: writes beyond it fail, in the middle of the file that is being written."""
+    path = tmp_path / "tape.db"
+    with Producer(path, streams=3) as producer:
+        producer.ready()
+        assert producer.command("append 10") == "ok"
+        size = path.with_name("tape.db-wal").stat().st_size
+        producer.command(f"limit {size + room}")
+        outcome = "ok"
+        while outcome == "ok":
+            outcome = producer.command("append 1")
+        assert outcome.startswith("LogUnavailable: The stream log"), outcome
+        assert "No such file" not in outcome
+        producer.command("limit -1")
+        fresh = producer.command("create")
+        producer.command("fail")
+        producer.kill()
+    async with SqliteLog(path, lost=LOST) as log:
+        for stream, acknowledged in producer.acknowledged.items():
+            *entries, end = await whole(await log.get(stream, "ann"))
+            assert entries == [entry(stream, number) for number in range(1, len(entries) + 1)]
+            assert len(entries) >= acknowledged
+            assert end == FAILED
+        assert (await log.get(fresh, "ann")).entries == [entry(fresh, 1), FAILED]
