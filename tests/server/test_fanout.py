@@ -1,0 +1,252 @@
+"""From tapes to sockets: who gets what, who waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tickertape.log.base import Header, Tape
+from tickertape.server.fanout import HEARTBEAT, Fanout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from tickertape.server.fanout import Message
+
+
+class Plain:
+    """A dialect in which an event is its number and its entry; counts what it is asked to render."""
+
+    renderings = 0
+
+    def __init__(self, header: Header) -> None:
+        self.name = header.id
+
+    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+        Plain.renderings += 1
+        return b"".join(b"%d:%b\n" % (number, entry) for number, entry in enumerate(entries, first))
+
+
+class Socket:
+    """The other side of one response: takes what is sent, unless its gate is shut."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.writes = 0
+        self.ended = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.left = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def send(self, message: Message) -> None:
+        if not self.gate.is_set():
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        assert not self.ended, "something was sent after the end"
+        self.body += message["body"]
+        self.writes += 1
+        if not message["more_body"]:
+            self.ended = True
+            self.left.set()
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+def a_tape(*entries: bytes, ended: bool = False) -> Tape:
+    return Tape(Header(id="s", owner="ann", model="m", created=0), list(entries), ended=ended)
+
+
+@pytest.fixture
+async def fanout() -> AsyncIterator[Fanout]:
+    made = Fanout()
+    yield made
+    made.close()
+
+
+def attach(fanout: Fanout, tape: Tape, socket: Socket, after: int = 0) -> asyncio.Task[None]:
+    return asyncio.create_task(fanout.serve(tape, after, Plain, socket.send, socket.receive))  # type: ignore[arg-type]
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def text(*numbers: int) -> bytes:
+    return b"".join(b"%d:e%d\n" % (number, number) for number in numbers)
+
+
+async def test_a_reader_gets_what_is_there_what_comes_and_the_end(fanout: Fanout) -> None:
+    tape, socket = a_tape(b"e1", b"e2"), Socket()
+    serving = attach(fanout, tape, socket)
+    await until(lambda: socket.body == text(1, 2))
+    tape.extend([b"e3"])
+    await until(lambda: socket.body == text(1, 2, 3))
+    tape.extend([b"e4"], ended=True)
+    await serving
+    assert (socket.body, socket.ended) == (text(1, 2, 3, 4), True)
+    assert (fanout.readers, tape.readers, fanout.sent) == (0, 0, 4)
+
+
+@pytest.mark.parametrize("after", range(5))
+async def test_a_reader_with_cursor_k_gets_exactly_what_comes_after_k(fanout: Fanout, after: int) -> None:
+    tape, socket = a_tape(b"e1", b"e2", b"e3", b"e4", b"e5", ended=True), Socket()
+    await attach(fanout, tape, socket, after)
+    assert socket.body == text(*range(after + 1, 6))
+
+
+async def test_a_long_stream_is_replayed_in_slices_and_whole(fanout: Fanout) -> None:
+    tape, socket = a_tape(*(b"e%d" % number for number in range(1, 3001)), ended=True), Socket()
+    await attach(fanout, tape, socket)
+    assert socket.body == text(*range(1, 3001))
+    assert socket.writes == 6
+
+
+async def test_readers_at_the_same_place_share_one_rendering(fanout: Fanout) -> None:
+    tape, sockets = a_tape(b"e1"), [Socket() for _ in range(1000)]
+    serving = [attach(fanout, tape, socket) for socket in sockets]
+    await until(lambda: all(socket.body == text(1) for socket in sockets))
+    before = Plain.renderings
+    tape.extend([b"e2"], ended=True)
+    await asyncio.gather(*serving)
+    assert all(socket.body == text(1, 2) for socket in sockets)
+    assert Plain.renderings == before + 1
+
+
+async def test_a_slow_reader_holds_nobody_up_and_catches_up_from_its_index(fanout: Fanout) -> None:
+    tape, slow, quick = a_tape(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, tape, slow), attach(fanout, tape, quick)]
+    await until(lambda: slow.body and quick.body)
+    slow.gate.clear()
+    for number in range(2, 100):
+        tape.extend([b"e%d" % number])
+        await until(lambda: quick.body == text(*range(1, number + 1)))  # noqa: B023 - awaited at once
+    assert slow.body == text(1)
+    slow.gate.set()
+    tape.extend([b"e100"], ended=True)
+    await asyncio.gather(*serving)
+    assert slow.body == quick.body == text(*range(1, 101))
+    assert slow.writes <= 4, "what it missed came piece by piece"
+
+
+async def test_a_reader_that_blocks_on_the_last_write_still_gets_it(fanout: Fanout) -> None:
+    tape, socket = a_tape(b"e1"), Socket()
+    serving = attach(fanout, tape, socket)
+    await until(lambda: socket.body)
+    socket.gate.clear()
+    tape.extend([b"e2"], ended=True)
+    await asyncio.sleep(0)
+    socket.gate.set()
+    await serving
+    assert (socket.body, socket.ended) == (text(1, 2), True)
+
+
+async def test_a_reader_that_leaves_is_forgotten(fanout: Fanout) -> None:
+    tape, socket, other = a_tape(b"e1"), Socket(), Socket()
+    serving = attach(fanout, tape, socket)
+    staying = attach(fanout, tape, other)
+    await until(lambda: socket.body and other.body)
+    assert (tape.readers, fanout.readers) == (2, 2)
+    socket.left.set()
+    await serving
+    assert (tape.readers, fanout.readers) == (1, 1)
+    tape.extend([b"e2"], ended=True)
+    await staying
+    assert (socket.body, other.body) == (text(1), text(1, 2))
+
+
+async def test_a_reader_whose_connection_fails_does_not_stop_the_flush(fanout: Fanout) -> None:
+    tape, broken, sound = a_tape(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, tape, broken), attach(fanout, tape, sound)]
+    await until(lambda: broken.body and sound.body)
+    broken.error = OSError("gone")
+    tape.extend([b"e2"], ended=True)
+    await asyncio.gather(*serving)
+    assert sound.body == text(1, 2)
+    assert not broken.ended
+
+
+async def test_closing_cuts_every_reader_without_an_end(fanout: Fanout) -> None:
+    tape, socket, slow = a_tape(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, tape, socket), attach(fanout, tape, slow)]
+    await until(lambda: socket.body and slow.body)
+    slow.gate.clear()
+    tape.extend([b"e2"])
+    await until(lambda: socket.body == text(1, 2))
+    fanout.close()
+    await asyncio.gather(*serving)
+    assert not socket.ended
+    assert not slow.ended
+    assert fanout.readers == 0
+    late = Socket()
+    await attach(fanout, tape, late)
+    assert not late.ended, "a reader who comes after the close is cut too"
+
+
+async def test_silence_is_bridged_by_comments_of_one_line() -> None:
+    fanout = Fanout(heartbeat=0.02)
+    tape, socket = a_tape(b"e1"), Socket()
+    serving = attach(fanout, tape, socket)
+    await until(lambda: socket.body.count(HEARTBEAT) >= 3)
+    assert HEARTBEAT == b": ping\n"
+    tape.extend([b"e2"], ended=True)
+    await serving
+    assert socket.body.replace(HEARTBEAT, b"") == text(1, 2)
+    fanout.close()
+
+
+async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
+    fanout = Fanout(heartbeat=0.02, send_timeout=0.05)
+    tape, stuck, well = a_tape(b"e1"), Socket(), Socket()
+    serving, other = attach(fanout, tape, stuck), attach(fanout, tape, well)
+    await until(lambda: stuck.body and well.body)
+    stuck.gate.clear()
+    tape.extend([b"e2"])
+    await serving
+    assert not stuck.ended
+    assert not other.done()
+    tape.extend([b"e3"], ended=True)
+    await other
+    assert well.body.replace(HEARTBEAT, b"") == text(1, 2, 3)
+    fanout.close()
+
+
+async def test_a_reader_is_told_its_place_in_the_line_by_a_comment(fanout: Fanout) -> None:
+    tape, socket = a_tape(b"e1"), Socket()
+    tape.queued = 3
+    serving = attach(fanout, tape, socket)
+    await until(lambda: b": queued, 2 before you\n" in socket.body)
+    tape.queued = 1
+    tape.wake()
+    await until(lambda: b": queued, 0 before you\n" in socket.body)
+    tape.queued = 0
+    tape.extend([b"e2"], ended=True)
+    await serving
+    assert socket.body.endswith(text(2))
+
+
+async def test_readers_who_come_and_go_at_any_time_read_exactly_the_log(fanout: Fanout) -> None:
+    tape = a_tape()
+    sockets: list[tuple[int, Socket, asyncio.Task[None]]] = []
+    for number in range(1, 200):
+        tape.extend([b"e%d" % number], ended=number == 199)
+        for after in {0, number // 2, number} if number < 199 else ():
+            socket = Socket()
+            sockets.append((after, socket, attach(fanout, tape, socket, after)))
+        if number % 3 == 0:
+            sockets[number][1].gate.clear()
+        if number % 7 == 0:
+            sockets[number - 2][1].gate.set()
+        await asyncio.sleep(0)
+    for _after, socket, _serving in sockets:
+        socket.gate.set()
+    await asyncio.gather(*(serving for _after, _socket, serving in sockets))
+    for after, socket, _serving in sockets:
+        assert socket.body == text(*range(after + 1, 200))
+        assert socket.ended
