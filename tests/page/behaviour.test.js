@@ -5,10 +5,8 @@ import { after, before, describe, test } from 'node:test';
 
 import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
 import { behaviourScenarios } from './support/cases.js';
-import { complaints, follow, serveScenarios } from './support/scenarios.js';
-
-/** What the standard closes for good on and this client waits out. */
-const DIFFERS = '503 on a reconnect closes for good';
+import { DIFFERS, judged } from './support/follow.js';
+import { serveScenarios } from './support/scenarios.js';
 
 const scenarios = behaviourScenarios();
 
@@ -23,10 +21,8 @@ describe('behaviour scenarios', { skip: scenarios ? false : 'they lie beside the
     for (const strict of [true, false]) {
       if (!strict && scenario.name === DIFFERS) continue;
       test(`${scenario.name}${strict ? ', strict' : ''}`, async () => {
-        const path = `/${index}?${strict}`;
-        const source = new ResumableEventSource(server.origin + path, { strict });
-        const got = await follow(source, scenario);
-        assert.deepEqual(complaints(scenario, got, server.log(path)), []);
+        const open = (/** @type {string} */ path) => new ResumableEventSource(server.origin + path, { strict });
+        assert.deepEqual(await judged(scenario, `/${index}?${strict}`, open, server.log), []);
       });
     }
   }

@@ -8,12 +8,10 @@
  * - The unfinished line and the data lines gathered so far never exceed `maxEventSize`, counted in UTF-8 (an invalid
  *   byte counts as the three of its U+FFFD). It is checked line by line only where a read could break it.
  */
-import { LineText, utf8Size } from './text.js';
+import { LineText, MANY, Pieces, utf8Size } from './text.js';
 
 /** Bytes. Whole images arrive as base64 in one event; 16 MiB holds a 12 MB one. */
 export const MAX_EVENT_SIZE = 16 * 1024 * 1024;
-
-const PIECES = 1024; // so many short reads of one line are joined at a time: an array takes less memory than a rope
 
 /**
  * One event of an event stream. `data` is the text, its lines joined by LF. `id` is the last event ID at the moment
@@ -49,9 +47,7 @@ export class Decoder {
   /** @type {number | null} the retry field of the block being read */ #blockRetry = null;
   #size = 0; // bytes of the data lines measured so far,
   #measured = 0; // and how many these are
-  /** @type {string[]} the newest pieces of the unfinished line */ #pieces = [];
-  #line = ''; // the unfinished line before them
-  #lineSize = 0;
+  #line = new Pieces(); // the unfinished line
   #failed = false;
   #limit;
   #onComment;
@@ -82,13 +78,12 @@ export class Decoder {
     if (this.#failed) throw new EventTooLarge(this.#limit);
     let text = this.#text.decode(chunk);
     // A UTF-16 unit is at most three bytes of UTF-8.
-    const checked = this.#size + this.#lineSize + 3 * text.length > this.#limit;
+    const checked = this.#size + this.#line.size + 3 * text.length > this.#limit;
     let end = text.indexOf('\n');
-    if (end !== -1 && this.#lineSize) {
-      const pending = this.#line + this.#pieces.join('');
+    if (end !== -1 && this.#line.size) {
+      const pending = this.#line.take();
       text = pending + text;
       end += pending.length;
-      this.#dropLine();
     }
     /** @type {StreamEvent[]} */ const events = [];
     let start = 0;
@@ -103,9 +98,9 @@ export class Decoder {
         this.#field(text.slice(start, end));
       }
     }
-    if (start < text.length) this.#keep(text.slice(start));
+    if (start < text.length) this.#line.push(text.slice(start));
     this.#measure();
-    return this.#size + this.#lineSize > this.#limit ? this.#fail(events) : events;
+    return this.#size + this.#line.size > this.#limit ? this.#fail(events) : events;
   }
 
   /**
@@ -114,7 +109,7 @@ export class Decoder {
    */
   close() {
     if (this.#failed) throw new EventTooLarge(this.#limit);
-    this.#dropLine();
+    this.#line.take();
     this.#dropBlock();
     this.#idBuffer = this.lastEventId;
   }
@@ -158,28 +153,17 @@ export class Decoder {
     } // "Otherwise: The field is ignored."
   }
 
-  /** @param {string} piece */
-  #keep(piece) {
-    this.#lineSize += utf8Size(piece);
-    if (this.#pieces.push(piece) < PIECES) return;
-    this.#line += this.#pieces.join('');
-    this.#pieces = [];
-  }
-
   #measure() {
     for (; this.#measured < this.#data.length; this.#measured++) this.#size += utf8Size(this.#data[this.#measured]) + 1;
+    if (this.#data.length <= MANY) return;
+    this.#data[0] += `\n${this.#data.splice(1).join('\n')}`;
+    this.#measured = 1;
   }
 
   /** @param {string} text @param {number} start @param {number} end */
   #exceeds(text, start, end) {
     this.#measure();
     return this.#size + utf8Size(text, start, end) > this.#limit;
-  }
-
-  #dropLine() {
-    this.#pieces = [];
-    this.#line = '';
-    this.#lineSize = 0;
   }
 
   #dropBlock() {
@@ -192,7 +176,7 @@ export class Decoder {
   /** Free the memory; throw, or return the events before the giant one. @param {StreamEvent[]} events */
   #fail(events) {
     this.#failed = true;
-    this.#dropLine();
+    this.#line.take();
     this.#data = [];
     if (!events.length) throw new EventTooLarge(this.#limit);
     return events;

@@ -1,7 +1,10 @@
 // @ts-check
-/** Bytes, however they were cut, to text whose lines end in LF. Pure; used by sse.js. */
+/** Bytes, however they were cut, to text whose lines end in LF, and text in pieces. Pure; used by sse.js. */
 
 const NOTHING = new Uint8Array(0);
+
+/** So many short pieces are joined at a time: an array of them takes less memory than a rope. */
+export const MANY = 1024;
 
 /**
  * Decodes one response body. "Streams must be decoded using the UTF-8 decode algorithm" (WHATWG HTML 9.2.5), which
@@ -71,4 +74,28 @@ export function utf8Size(text, start = 0, end = text.length) {
     if (unit > 0x7f) size += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
   }
   return size;
+}
+
+/** A text that grows by pieces, however many and short, in linear time. `size` is that of the whole in UTF-8. */
+export class Pieces {
+  size = 0;
+  #joined = '';
+  /** @type {string[]} */ #newest = [];
+
+  /** @param {string} piece */
+  push(piece) {
+    this.size += utf8Size(piece);
+    if (this.#newest.push(piece) < MANY) return;
+    this.#joined += this.#newest.join('');
+    this.#newest = [];
+  }
+
+  /** Return the text and begin anew. */
+  take() {
+    const text = this.#joined + this.#newest.join('');
+    this.#joined = '';
+    this.#newest = [];
+    this.size = 0;
+    return text;
+  }
 }

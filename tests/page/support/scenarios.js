@@ -1,5 +1,5 @@
 // @ts-check
-/** Serves the behaviour scenarios, each under a path of its own, and judges what a client made of one. */
+/** Serves the behaviour scenarios, each under a path of its own. */
 import { bytesOf } from './cases.js';
 import { head, listen } from './server.js';
 
@@ -30,49 +30,4 @@ export async function serveScenarios(scenarios, other) {
     return socket.end(body);
   });
   return { ...server, log };
-}
-
-/**
- * Follow a source until the scenario is over, close it and return what it did.
- * @param {any} source an EventSource @param {any} scenario @returns {Promise<any>}
- */
-export function follow(source, scenario) {
-  /** @type {any[]} */ const events = [];
-  /** @type {number[]} */ const errors = [];
-  const { expected_events: expected, requests, final } = scenario;
-  return new Promise((resolve) => {
-    const finish = () => {
-      const { readyState } = source;
-      source.close();
-      resolve({ events, errors, readyState });
-    };
-    source.onmessage = (/** @type {any} */ { type, data, lastEventId }) => {
-      events.push({ event: type, data, id: lastEventId });
-      if (final === 'reconnecting' && events.length >= expected.length && errors.length >= requests.length - 1) finish();
-    };
-    source.onerror = () => {
-      errors.push(source.readyState);
-      if (source.readyState === 2) finish();
-    };
-  });
-}
-
-/** What is wrong with what a client did; empty if nothing is. @param {any} scenario @param {any} got @param {any[]} log */
-export function complaints(scenario, got, log) {
-  const found = [];
-  const same = (/** @type {unknown} */ a, /** @type {unknown} */ b) => JSON.stringify(a) === JSON.stringify(b);
-  const events = got.events.slice(0, scenario.expected_events.length);
-  const ids = log.slice(0, scenario.requests.length).map((request) => request.lastEventId);
-  const wanted = scenario.requests.map((/** @type {any} */ request) => request.last_event_id_b64);
-  if (!same(events, scenario.expected_events)) found.push(`events ${JSON.stringify(got.events)}`);
-  if (!same(ids, wanted)) found.push(`Last-Event-ID ${JSON.stringify(ids)}`);
-  if ((got.readyState === 2) !== (scenario.final === 'closed')) found.push(`readyState ${got.readyState}`);
-  if (scenario.final === 'closed' && log.length !== wanted.length) found.push(`${log.length} requests`);
-  if (scenario.final === 'closed' && got.errors.slice(0, -1).includes(2)) found.push(`errors in states ${got.errors}`);
-  if (scenario.delay_ms) {
-    const [least, most] = scenario.delay_ms;
-    const delay = log[1].at - log[0].at;
-    if (!(delay >= least && delay <= most)) found.push(`a delay of ${delay} ms`);
-  }
-  return found;
 }
