@@ -89,8 +89,7 @@ async def test_aask_cancel_stops_a_real_answer_before_its_first_token(serve) -> 
     slow = serve(echo_rate=0.2)
     async with aask(slow.url, "hello there") as answer:
         reading = asyncio.create_task(answer.read())
-        while not answer.events:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # the reading has begun; cancel waits until the answer has a name
         await answer.cancel()
         await reading
     assert answer.state is State.CANCELLED

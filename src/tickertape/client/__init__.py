@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from tickertape.client.aio_answer import AsyncAnswer, aask
     from tickertape.client.answer import Answer, ask
     from tickertape.client.sync import EventSource
+    from tickertape.sse.actions import Policy, Wait
 
-__all__ = ["Answer", "AsyncAnswer", "AsyncEventSource", "EventSource", "aask", "ask"]
+__all__ = ["Answer", "AsyncAnswer", "AsyncEventSource", "EventSource", "Policy", "Wait", "aask", "ask"]
 
 _HOMES = {
     "AsyncEventSource": "tickertape.client.aio",
@@ -24,6 +25,8 @@ _HOMES = {
     "AsyncAnswer": "tickertape.client.aio_answer",
     "aask": "tickertape.client.aio_answer",
     "ask": "tickertape.client.answer",
+    "Policy": "tickertape.sse.actions",
+    "Wait": "tickertape.sse.actions",
 }
 
 
