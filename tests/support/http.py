@@ -42,7 +42,6 @@ class Reply:
         value = self.json()
         assert set(value) == {"error"}, value
         assert set(value["error"]) >= {"message", "type", "code", "param"}, value
-        assert value["error"]["message"][0].isupper() or not value["error"]["message"][0].isalpha()
         assert value["error"]["message"].endswith("."), value
         return value["error"]
 

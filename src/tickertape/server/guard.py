@@ -62,7 +62,7 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _check_host(self, scope: Message) -> None:
-        host = header(scope, b"host") or ""
+        host = (header(scope, b"host") or "").lower()
         if self._loopback and _name(host) not in _LOOPBACK:
             raise BadRequest(
                 f"This server answers on this machine only, not as {host!r}. Use 127.0.0.1 or localhost.",
