@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from support.server import Server
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Serve = Callable[..., Server]
+
+
+# No example is failed for being slow: the machine may be busy.
+settings.register_profile("tickertape", deadline=None)
+settings.load_profile("tickertape")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,174 @@
+"""The SQLite log does what the memory log does, whatever is asked in whatever order, crashes in between included."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
+from tickertape.log.base import Key
+from tickertape.log.memory import MemoryLog
+from tickertape.log.sqlite import SqliteLog
+
+from .engines import DONE, LOST, caught_up, new_header
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from tickertape.log.base import Log, Tape
+
+entries = st.lists(st.sampled_from([b't"a"', b't"b"', b"#1 1 1", b""]), max_size=3)
+owners = st.sampled_from(["ann", "bob"])
+keys = st.sampled_from([None, "k", "l"])
+
+
+class Machine(RuleBasedStateMachine):
+    """Drives both logs. Streams are known by their ids alone, so that the log may forget what nobody holds."""
+
+    streams = Bundle("streams")
+
+    @initialize()
+    def open(self) -> None:
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp(prefix="tickertape-"))
+        self.model = MemoryLog()
+        self.owners: dict[str, str] = {}
+        self.stopped: set[str] = set()
+        self.generation = 0
+        self._open(self.folder / "tape.db")
+
+    def _open(self, path: Path) -> None:
+        self.path = path
+        self.log = SqliteLog(path, lost=LOST, synchronous="OFF", reap=60)
+        self.run(self.log.__aenter__())
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    def both(self, ask: Any) -> tuple[Any, Any]:
+        """Ask both logs the same; both must answer, or raise the same error."""
+
+        async def attempt(log: Log) -> Any:
+            try:
+                return await ask(log)
+            except LogError as error:
+                return type(error)
+
+        one, other = self.run(attempt(self.model)), self.run(attempt(self.log))
+        assert isinstance(one, type) == isinstance(other, type), (one, other)
+        assert not isinstance(one, type) or one is other, (one, other)
+        return one, other
+
+    async def tape(self, log: Log, stream: str) -> Tape:
+        return await log.get(stream, self.owners[stream])
+
+    @rule(target=streams, owner=owners, key=keys, digest=st.sampled_from("de"), first=entries)
+    def create(self, owner: str, key: str | None, digest: str, first: list[bytes]) -> str:
+        header = new_header(owner)
+        made = Key(key, digest.encode()) if key else None
+        one, other = self.both(lambda log: log.create(header, first, made))
+        if one is KeyReused:
+            return ""
+        assert one[1] == other[1]
+        assert one[0].header == other[0].header
+        self.owners[one[0].header.id] = owner
+        return str(one[0].header.id)
+
+    @rule(stream=streams, more=entries)
+    def append(self, stream: str, more: list[bytes]) -> None:
+        async def ask(log: Log) -> None:
+            tape = await self.tape(log, stream)
+            await log.append(tape, more)
+            await caught_up(tape, len((await self.tape(self.model, stream)).entries))
+
+        if stream:
+            one, _ = self.both(ask)
+            assert one in (None, StreamEnded)
+
+    @rule(stream=streams, last=entries)
+    def finish(self, stream: str, last: list[bytes]) -> None:
+        async def ask(log: Log) -> None:
+            await log.finish(await self.tape(log, stream), [*last, DONE])
+
+        if stream:
+            self.both(ask)
+
+    @rule(stream=streams)
+    def fail(self, stream: str) -> None:
+        async def ask(log: Log) -> None:
+            await log.fail(await self.tape(log, stream), LOST)
+
+        if stream:
+            self.both(ask)
+
+    @rule(stream=streams)
+    def cancel(self, stream: str) -> None:
+        async def ask(log: Log) -> bool:
+            tape = await self.tape(log, stream)
+            await log.cancel(tape)
+            return tape.stop and not tape.ended  # of an ended one, it may be forgotten
+
+        if stream:
+            one, other = self.both(ask)
+            assert one == other
+
+    @rule(stream=streams, owner=owners)
+    def get(self, stream: str, owner: str) -> None:
+        async def ask(log: Log) -> tuple[list[bytes], bool]:
+            tape = await log.get(stream, owner)
+            return tape.entries, tape.ended
+
+        one, other = self.both(ask)
+        assert one == other
+        assert (one is UnknownStream) == (self.owners.get(stream) != owner)
+
+    @rule(kill=st.booleans())
+    def restart(self, kill: bool) -> None:
+        """Close and open again: what ran is lost, everything else is as it was.
+
+        What a kill leaves is the file and its WAL as they are this moment.
+        """
+        if not kill:
+            self.run(self.log.__aexit__())
+            self._lose()
+            self._open(self.path)
+            return
+        self.generation += 1
+        folder = self.folder / str(self.generation)
+        folder.mkdir()
+        for name in ("tape.db", "tape.db-wal"):
+            if self.path.with_name(name).exists():
+                shutil.copyfile(self.path.with_name(name), folder / name)
+        self.run(self.log.__aexit__())
+        self._lose()
+        self._open(folder / "tape.db")
+
+    def _lose(self) -> None:
+        for stream in self.owners:
+            tape = self.run(self.tape(self.model, stream))
+            self.run(self.model.finish(tape, [LOST]))
+
+    @invariant()
+    def everything_is_equal(self) -> None:
+        for stream in getattr(self, "owners", ()):
+            one, other = self.run(self.tape(self.model, stream)), self.run(self.tape(self.log, stream))
+            assert (one.header, one.entries, one.ended) == (other.header, other.entries, other.ended)
+
+    def teardown(self) -> None:
+        if hasattr(self, "runner"):
+            self.run(self.log.__aexit__())
+            self.runner.close()
+            shutil.rmtree(self.folder)
+
+
+TestSqliteBehavesLikeMemory = Machine.TestCase
+TestSqliteBehavesLikeMemory.settings = settings(
+    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+)
