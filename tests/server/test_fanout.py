@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tickertape.errors import LogUnavailable
 from tickertape.log.base import Header, Tape
 from tickertape.server.fanout import HEARTBEAT, Fanout
 
@@ -69,8 +70,10 @@ async def fanout() -> AsyncIterator[Fanout]:
     made.close()
 
 
-def attach(fanout: Fanout, tape: Tape, socket: Socket, after: int = 0) -> asyncio.Task[None]:
-    return asyncio.create_task(fanout.serve(tape, after, Plain, socket.send, socket.receive))  # type: ignore[arg-type]
+def attach(
+    fanout: Fanout, tape: Tape, socket: Socket, after: int = 0, dialect: type[Plain] = Plain
+) -> asyncio.Task[None]:
+    return asyncio.create_task(fanout.serve(tape, after, dialect, socket.send, socket.receive))  # type: ignore[arg-type]
 
 
 async def until(condition: Any) -> None:
@@ -170,6 +173,51 @@ async def test_a_reader_whose_connection_fails_does_not_stop_the_flush(fanout: F
     await asyncio.gather(*serving)
     assert sound.body == text(1, 2)
     assert not broken.ended
+
+
+async def test_a_connection_that_fails_while_its_reader_is_slow_is_cut(fanout: Fanout) -> None:
+    tape, broken, sound = a_tape(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, tape, broken), attach(fanout, tape, sound)]
+    await until(lambda: broken.body and sound.body)
+    broken.gate.clear()
+    tape.extend([b"e2"])
+    await until(lambda: sound.body == text(1, 2))
+    broken.error = OSError("gone")
+    broken.gate.set()
+    await serving[0]
+    tape.extend([b"e3"], ended=True)
+    await serving[1]
+    assert (broken.body, broken.ended, sound.body) == (text(1), False, text(1, 2, 3))
+
+
+class Damaged(Plain):
+    """A dialect that cannot read one of the entries."""
+
+    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+        if b"damaged" in entries:
+            raise LogUnavailable("The log holds an entry that this version cannot read.")
+        return super().render(entries, first)
+
+
+async def test_an_entry_that_cannot_be_read_cuts_its_readers_and_nobody_else(
+    fanout: Fanout, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, sound = a_tape(b"e1"), a_tape(b"e1")
+    sockets = [Socket() for _ in range(4)]
+    tapes = [damaged, sound, damaged, sound]
+    serving = [attach(fanout, tape, socket, 0, Damaged) for tape, socket in zip(tapes, sockets, strict=True)]
+    await until(lambda: all(socket.body == text(1) for socket in sockets))
+    damaged.extend([b"damaged"])
+    sound.extend([b"e2"])  # in the same flush, after the damaged one
+    await until(lambda: sockets[1].body == sockets[3].body == text(1, 2))
+    await asyncio.gather(serving[0], serving[2])
+    late = Socket()
+    await attach(fanout, damaged, late, 0, Damaged)
+    sound.extend([b"e3"], ended=True)
+    await asyncio.gather(*serving)
+    assert [socket.ended for socket in sockets] == [False, True, False, True]
+    assert (late.body, late.ended) == (b"", False)
+    assert "cannot read" in caplog.text
 
 
 async def test_closing_cuts_every_reader_without_an_end(fanout: Fanout) -> None:

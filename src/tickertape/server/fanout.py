@@ -205,7 +205,12 @@ class Fanout:
         key = (index, reader.renderer)
         body = shared.get(key)
         if body is None:
-            body = shared[key] = reader.renderer.render(tape.entries[index : index + SLICE], index + 1)
+            try:
+                body = shared[key] = reader.renderer.render(tape.entries[index : index + SLICE], index + 1)
+            except Exception:  # an entry that cannot be read must not stop the flush for the others
+                logger.exception("Stream %s cannot be shown", tape.header.id)
+                reader.cut()
+                return
         reader.index = min(index + SLICE, len(tape.entries))
         self.sent += reader.index - index
         behind = reader.index < len(tape.entries)
@@ -229,8 +234,11 @@ class Fanout:
             reader.cut()
             return
 
-        def resume(_task: asyncio.Task[None]) -> None:
+        def resume(sent: asyncio.Task[None]) -> None:
             reader.parked = None
+            if not sent.cancelled() and sent.exception() is not None:
+                logger.debug("A reader's connection failed", exc_info=sent.exception())
+                reader.cut()
             reader.since = self._loop.time()
             channel.mark()
 
