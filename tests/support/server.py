@@ -103,6 +103,7 @@ class Server:
                 self.port = int(line.removeprefix(READY).split()[0].rpartition(":")[2])
                 break
         else:
+            self._process.stdout.close()
             code = self._process.wait(STOP_TIMEOUT)
             raise ServerEnded(f"exit code {code}\n{self.stderr}")
         self._drain = threading.Thread(target=self._process.stdout.read, name="server output")

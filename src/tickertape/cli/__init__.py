@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 import tickertape
+from tickertape.cli.terminal import escape
 from tickertape.errors import TickertapeError
 
 COMMANDS = ("serve", "ask", "tail", "doctor")
@@ -35,5 +36,5 @@ def main() -> None:
     try:
         cli.main(prog_name="tickertape")
     except TickertapeError as error:
-        click.echo(f"tickertape: {error}", err=True)
+        click.echo(f"tickertape: {escape(str(error))}", err=True)  # it may hold what a server said
         sys.exit(1)

@@ -1,0 +1,123 @@
+"""Starting, ending and dying."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.http import ask, open_stream, request, texts
+from support.server import ServerEnded
+
+if TYPE_CHECKING:
+    from conftest import Serve
+
+LONG = "word " * 5000
+SHOW = {"Accept": "application/json"}
+GO_ON = {"Tickertape-Disconnect": "continue"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_cuts_the_readers_and_ends_within_the_grace(serve: Serve, workers: str) -> None:
+    """A proper end of the response would look like a whole answer: it is left unfinished."""
+    server = serve(f"--workers={workers}", echo_rate=50)
+    streams = [open_stream(server.url, "POST", "/api/openai/stream", ask(LONG), GO_ON) for _ in range(10)]
+    for stream in streams:
+        stream.until(lambda stream: len(stream.events) > 3)
+    server.signal(signal.SIGTERM)
+    for stream in streams:
+        stream.read()
+        assert stream.complete is False, "the reader was told that this was all"
+        assert stream.events[-1].data != "[DONE]"
+        stream.close()
+    server.signal(signal.SIGTERM)  # the second one: do not wait for the answers
+    server.wait()
+    server.start()
+    for stream in streams:
+        path = f"/v1/streams/{stream.id}"
+        snapshot = request(server.url, "GET", path, headers=SHOW).json()
+        assert snapshot["state"] == "lost"
+        assert snapshot["text"].startswith(texts(stream.events))
+        with open_stream(server.url, "GET", path, headers={"Last-Event-ID": stream.last_event_id}) as rest:
+            rest.read()
+        assert json.loads(rest.events[-1].data)["error"]["code"] == "lost"
+        assert texts(stream.events) + texts(rest.events) == snapshot["text"]
+
+
+def test_an_answer_that_is_nearly_done_is_finished_before_the_end(serve: Serve) -> None:
+    server = serve(echo_rate=50)
+    with open_stream(server.url, "POST", "/api/openai/stream", ask("word " * 60), GO_ON) as stream:
+        stream.until(lambda stream: len(stream.events) > 3)
+        server.terminate()
+        stream.read()
+    server.start()
+    snapshot = request(server.url, "GET", f"/v1/streams/{stream.id}", headers=SHOW).json()
+    assert (snapshot["state"], snapshot["text"]) == ("completed", "word " * 60)
+
+
+def test_ctrl_c_is_an_orderly_end_too(serve: Serve) -> None:
+    server = serve()
+    server.signal(signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.stderr
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_answers_end_as_lost(serve: Serve) -> None:
+    server = serve("--workers=2", echo_rate=50)
+    workers = server.workers
+    assert len(workers) == 2
+    streams = [open_stream(server.url, "POST", "/api/openai/stream", ask(LONG), GO_ON) for _ in range(12)]
+    for stream in streams:
+        stream.until(lambda stream: len(stream.events) > 2)
+    os.kill(workers[0], signal.SIGKILL)
+    states = set()
+    for stream in streams:
+        stream.close()
+        path, cursor = f"/v1/streams/{stream.id}", {"Last-Event-ID": stream.last_event_id}
+        with open_stream(server.url, "GET", path, headers=cursor) as again:
+            again.until(lambda again: len(again.events) > 200 or b'"lost"' in again.body)
+        states.add("lost" if b'"lost"' in again.body else "running")
+        if b'"lost"' in again.body:
+            assert json.loads(again.events[-1].data)["tickertape"] == {"state": "lost"}
+        else:
+            assert request(server.url, "POST", f"{path}/cancel").json()["text"].startswith("word word")
+    assert "lost" in states
+    assert request(server.url, "GET", "/readyz").status == 200
+
+
+def test_a_busy_port_is_one_sentence(serve: Serve) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        with pytest.raises(ServerEnded) as ended:
+            serve(f"--port={port}")
+    assert "exit code 1\n" in str(ended.value)
+    assert f"tickertape: Cannot listen on 127.0.0.1:{port}: Address already in use." in str(ended.value)
+    assert "--port" in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+
+
+def test_a_folder_that_cannot_be_used_is_one_sentence(serve: Serve) -> None:
+    with pytest.raises(ServerEnded) as ended:
+        serve(data=Path("/proc/nothing"))
+    assert "tickertape: The folder /proc/nothing cannot be used for the stream log" in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to be looked at as one" * 20, b"SQLite format 3\0" + b"\xff" * 4096]
+)
+def test_a_damaged_log_is_one_sentence_and_is_left_as_it_is(serve: Serve, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "tape.db"
+    file.write_bytes(content)
+    with pytest.raises(ServerEnded) as ended:
+        serve(data=tmp_path)
+    assert f"tickertape: The stream log {file} cannot be used" in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+    assert file.read_bytes() == content
