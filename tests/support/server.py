@@ -46,13 +46,14 @@ class Server:
         self,
         data: Path,
         *options: str,
-        provider: str = "echo",
+        provider: str | None = "echo",
         echo_rate: float = 0,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data
         self.port = 0
-        self._options = [f"--provider={provider}", f"--echo-rate={echo_rate}", "--log-level=warning", *options]
+        chosen = [f"--provider={provider}"] if provider else []
+        self._options = [*chosen, f"--echo-rate={echo_rate}", "--log-level=warning", *options]
         self._environment = clean_environment(env)
         handle, name = tempfile.mkstemp(prefix="tickertape-", suffix=".err")
         os.close(handle)

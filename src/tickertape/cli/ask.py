@@ -78,14 +78,22 @@ def ask(
     messages = ([{"role": "system", "content": system}] if system else []) + [
         {"role": "user", "content": question or ""}
     ]
+    answer: _Answering
     if url:
-        answer: _Answering = aask(url, None if attach else messages, model=model, api_key=api_key, attach=attach)
+        answer = _remote(url, None if attach else messages, model=model, api_key=api_key, attach=attach)
     else:
         settings = Settings(
             provider=provider, upstream=upstream, model=model, model_path=model_path, echo_rate=echo_rate
         )
         answer = AnswerHere(settings, messages)
     sys.exit(asyncio.run(_type(answer, str if raw else escape)))
+
+
+def _remote(url: str, messages: list[dict[str, str]] | None, **options: str | None) -> _Answering:
+    try:
+        return aask(url, messages, **options)
+    except ValueError as error:
+        raise SettingsError(f"{error}") from error
 
 
 class _Answering(Protocol):

@@ -1,0 +1,120 @@
+"""``tickertape ask``: typed in the terminal, true in its exit code."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.http import request
+from support.server import clean_environment
+
+if TYPE_CHECKING:
+    from conftest import Serve
+    from support.server import Server
+
+ECHO = "--provider=echo"
+
+
+def start(*arguments: str, stdin: str | None = None) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tickertape", "ask", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    assert process.stdin is not None
+    if stdin is not None:
+        process.stdin.write(stdin)
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def run(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
+    with start(*arguments, stdin=stdin) as process:
+        out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+def test_an_answer_is_made_here_when_no_server_is_named() -> None:
+    assert run(ECHO, "--echo-rate=0", "Hello there") == (0, "Hello there\n", "")
+
+
+def test_a_question_can_be_piped_in() -> None:
+    assert run(ECHO, "--echo-rate=0", stdin="Hello\nthere\n") == (0, "Hello\nthere\n", "")
+
+
+def test_a_server_is_asked_when_one_is_named(echo_server: Server) -> None:
+    assert run("--url", echo_server.url, "Hello there") == (0, "Hello there\n", "")
+
+
+def test_control_characters_are_shown_and_do_nothing(echo_server: Server) -> None:
+    question = "a\x1b[2Jb\x07c"
+    assert run("--url", echo_server.url, question)[1] == "a\\x1b[2Jb\\x07c\n"
+    assert run("--url", echo_server.url, "--raw", question)[1] == question + "\n"
+
+
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_ctrl_c_stops_the_answer_and_says_so(serve: Serve, where: str) -> None:
+    words = "word " * 2000
+    server = serve(echo_rate=50)
+    place = [ECHO, "--echo-rate=50"] if where == "here" else ["--url", server.url]
+    with start(*place, words) as process:
+        assert process.stdout is not None
+        shown = process.stdout.read(20)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "Stopped.\n")
+    assert words.startswith((shown + out).rstrip("\n"))
+    if where == "server":
+        metrics = request(server.url, "GET", "/metrics").body.decode()
+        assert 'tickertape_answers_total{state="cancelled"} 1' in metrics
+
+
+def test_an_answer_that_is_cut_off_for_good_is_a_failure(serve: Serve) -> None:
+    server = serve(echo_rate=50)
+    with start("--url", server.url, "word " * 2000) as process:
+        assert process.stdout is not None
+        shown = process.stdout.read(20)
+        server.kill()
+        server.start()  # what was written is there, and lost
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "word word" in shown + out
+    assert "stopped" in err
+    assert "Traceback" not in err
+
+
+def test_an_answer_can_be_read_again(serve: Serve) -> None:
+    server = serve()
+    stream_id = request(
+        server.url, "POST", "/v1/streams", {"messages": [{"role": "user", "content": "Hello there"}]}
+    ).json()["id"]
+    assert run("--url", server.url, "--attach", stream_id) == (0, "Hello there\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((ECHO, ""), "There is no question"),
+        (("--attach=x",), "--attach needs --url"),
+        ((ECHO, "--model=gpt-9", "hi"), "The model 'gpt-9' is not served here. Served are: echo."),
+        (("--url=http://127.0.0.1:1", "hi"), "127.0.0.1"),
+        (("--url=nonsense", "hi"), "nonsense"),
+        (("--upstream=nonsense", "hi"), "upstream URL"),
+        (("--model-path=/nothing.gguf", "hi"), "/nothing.gguf"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(arguments: tuple[str, ...], says: str) -> None:
+    code, out, err = run(*arguments, stdin="")
+    assert (code, out) == (1, "")
+    assert err.startswith("tickertape: ")
+    assert says in err
+    assert err.count("\n") == 1
