@@ -26,6 +26,7 @@ import { connect, snapshot, stop } from './transport.js';
 
 const SAVE_EVERY = 200; // milliseconds while events arrive; more for a long answer, which costs more to save
 const GRACE = 200; // milliseconds for the response to end by itself: its connection can then be used again
+const PATIENCE = 30_000; // for a stream to begin that is to be stopped at once
 
 export class Answer {
   /** @type {Phase} */ phase = 'sending';
@@ -50,18 +51,15 @@ export class Answer {
     const json = this.hooks.request();
     this.#to(!stream ? 'sending' : text ? 'writing' : 'thinking');
     this.hooks.wire({ what: 'request', transport: this.transport, stream, json });
-    this.#connection = connect(
-      this.transport,
-      { stream, cursor, key, json },
-      {
-        opened: (id) => this.#opened(id),
-        event: (event) => this.#event(event),
-        comment: (comment) => this.hooks.wire({ what: 'comment', text: comment }),
-        waiting: (delay) => this.#waiting(delay),
-        refused: (refusal) => this.#refused(refusal),
-        finished: () => this.#adopt(),
-      },
-    );
+    const want = { stream, cursor, key, json };
+    this.#connection = connect(this.transport, want, {
+      opened: (id) => this.#opened(id),
+      event: (event) => this.#event(event),
+      comment: (comment) => this.hooks.wire({ what: 'comment', text: comment }),
+      waiting: (delay) => this.#waiting(delay),
+      refused: (refusal) => this.#refused(refusal),
+      finished: () => this.#adopt(),
+    });
   }
 
   /** Leave the stream; it goes on without us. */
@@ -75,11 +73,12 @@ export class Answer {
   async stop() {
     if (this.phase === 'over' || this.#stopWanted) return;
     const { stream } = this.message;
-    // Nothing is known to have begun, and nobody answers: it stays unsent, and can be sent again with the same key.
-    if (!stream && this.phase !== 'sending') return this.#end('unsent');
     this.#stopWanted = true;
+    // Where nobody answers nothing has begun, as far as we know: it can be sent again with the same key. Otherwise the
+    // stream is stopped as soon as it has a name.
+    if (!stream) return this.#end(this.phase === 'sending' ? 'cancelled' : 'unsent');
     this.#to('stopping');
-    if (stream) await this.#cancel(stream);
+    await this.#cancel(stream);
   }
 
   /** Save what is not saved yet: before the page goes away. */
@@ -101,6 +100,7 @@ export class Answer {
   /** @param {string | null} stream */
   #opened(stream) {
     const { message } = this;
+    if (this.phase === 'over') return void (stream && stop(stream).catch(() => {}));
     if (stream && !message.stream) {
       Object.assign(message, { stream, state: 'running' });
       this.#save();
@@ -114,6 +114,7 @@ export class Answer {
   /** @param {{ data: string, id: string, bytes: number, retry: number | null }} event */
   #event({ data, id, bytes, retry }) {
     const { message } = this;
+    if (this.phase === 'over') return;
     const chunk = readChunk(data);
     const replayed = this.#replay.has(performance.now());
     this.hooks.wire({ what: 'event', id, data, bytes, retry, text: chunk.text || chunk.reasoning, replayed });
@@ -184,7 +185,7 @@ export class Answer {
   #end(state) {
     const connection = this.#connection;
     this.#connection = null;
-    setTimeout(() => connection?.close(), GRACE);
+    setTimeout(() => connection?.close(), state === 'cancelled' && !this.message.stream ? PATIENCE : GRACE);
     Object.assign(this.message, { state, took: Date.now() - this.message.at });
     this.#save();
     this.hooks.wire({ what: 'end', state });

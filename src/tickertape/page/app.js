@@ -1,58 +1,84 @@
 // @ts-check
-/** Puts the page together: what happens on it, and who is told. */
-import { Chat } from './chat.js';
+/**
+ * Puts the page together: what happens on it, and who is told.
+ *
+ * What an empty page needs is loaded first; the conversation (reading a stream, Markdown, the wire's panel) comes with
+ * the first key that is pressed, or at once where there is something to show.
+ */
 import { Composer } from './composer.js';
-import { byId } from './dom.js';
+import { byId, h } from './dom.js';
 import { unlock } from './key.js';
 import { Models } from './models.js';
-import { Panel } from './panel.js';
 import { Sticky } from './scroll.js';
-import { Session } from './session.js';
 import { bind, settings } from './settings.js';
 import { shell } from './shell.js';
 import { Sidebar } from './sidebar.js';
 import { isOver, LocalStore } from './store.js';
 import { Tape } from './tape.js';
-import { Thread } from './thread.js';
-import { announcement } from './words.js';
 
+/** @import { Panel } from './panel.js' */
+/** @import { Session } from './session.js' */
 /** @import { Message } from './store.js' */
 
 const store = new LocalStore();
 const models = new Models(unlock);
 const tape = new Tape();
-const panel = new Panel();
 const sticky = new Sticky(byId('scroller'), byId('newest'));
-const thread = new Thread(byId('log'), {
-  act,
-  turnTo: (message, step) => session.turnTo(message, step),
-  written: () => sticky.follow(),
-  typing: () => settings.get('typing') === 'on',
-});
-const session = new Session(store, thread, {
-  unlock,
-  changed,
-  wire: () => {
-    tape.poke();
-    panel.update();
-  },
-  stored: () => sidebar.show(),
-});
 const composer = new Composer(/** @type {HTMLFormElement} */ (byId('composer')), {
   send,
-  stop: () => session.stop(),
+  stop: () => session?.stop(),
   editLast,
-  draft: (text) => store.saveDraft(session.chat.empty ? 'new' : session.chat.id, text),
+  draft: (text) => {
+    conversation().catch(() => (loading = null));
+    store.saveDraft(session && !session.chat.empty ? session.chat.id : 'new', text);
+  },
 });
 const sidebar = new Sidebar(
   store,
-  () => session.chat.id,
-  () => (location.hash = ''),
+  () => session?.chat.id ?? '',
+  () => (location.hash = '#/'),
 );
 
+/** @type {Session | null} */ let session = null;
+/** @type {Panel | null} */ let panel = null;
+/** @type {Promise<Session> | null} */ let loading = null;
+
+/** The conversation, loaded once. */
+function conversation() {
+  return (loading ??= load());
+}
+
+async function load() {
+  const script = /** @type {HTMLElement} */ (document.querySelector('script[data-later]'));
+  const links = (script.dataset.later ?? '').split(' ').map((name) => new URL(`./${name}.js`, import.meta.url).href);
+  document.head.append(...links.map((href) => h('link', { rel: 'modulepreload', href })));
+  const [parts, { Thread }, { Panel }] = await Promise.all([
+    import('./session.js'),
+    import('./thread.js'),
+    import('./panel.js'),
+  ]);
+  panel = new Panel();
+  const thread = new Thread(byId('log'), {
+    act,
+    turnTo: (message, step) => session?.turnTo(message, step),
+    written: () => sticky.follow(),
+    typing: () => settings.get('typing') === 'on',
+  });
+  session = new parts.Session(store, thread, { unlock, changed, wire, stored: () => sidebar.show() });
+  return session;
+}
+
 /** @param {string} text @param {string | null} [editing] */
-function send(text, editing = null) {
-  if (session.busy) return;
+async function send(text, editing = null) {
+  try {
+    await conversation();
+  } catch {
+    // The rest of the page could not be loaded: nothing can be asked, and nothing is lost.
+    loading = null;
+    composer.edit(editing, text);
+    return sidebar.say('The server does not answer. Your question is still here.');
+  }
+  if (!session || session.busy) return;
   session.send(text, editing, models.picked);
   history.replaceState(null, '', `#/c/${session.chat.id}`);
   sidebar.show();
@@ -62,70 +88,72 @@ function send(text, editing = null) {
 /** @param {import('./words.js').Action | 'edit' | 'another'} what @param {Message} message */
 function act(what, message) {
   if (what === 'edit') composer.edit(message.id, message.text);
-  else if (what === 'resend') session.resend(message);
-  else if (what === 'now' || what === 'unlock') session.reattach();
-  else session.again(message, models.picked);
+  else if (what === 'resend') session?.resend(message);
+  else if (what === 'now' || what === 'unlock') session?.reattach();
+  else session?.again(message, models.picked);
 }
 
 function editLast() {
-  const last = session.chat.path.findLast(({ role }) => role === 'user');
+  const last = session?.chat.path.findLast(({ role }) => role === 'user');
   if (last) composer.edit(last.id, last.text);
   return last?.id ?? null;
+}
+
+function wire() {
+  tape.poke();
+  panel?.update();
 }
 
 let announced = '';
 /** The chat or the phase of its answer is another. */
 function changed() {
-  const { chat, run, busy } = session;
+  if (!session) return;
+  const { chat, busy, log, announcement } = session;
   document.body.classList.toggle('empty', chat.empty);
   document.title = chat.info.title ? `${busy ? '▮ ' : ''}${chat.info.title} · tickertape` : 'tickertape';
   composer.busy = busy;
-  tape.show(session.log);
-  panel.show(session.log);
-  const words = run ? announcement(run.message, run.phase) : '';
-  if (words !== announced) byId('status').textContent = announced = words;
+  tape.show(log);
+  panel?.show(log);
+  if (announcement !== announced) byId('status').textContent = announced = announcement;
   sticky.follow();
 }
 
-/** Open what the address names. Without one: the chat whose answer is still being written, or a new one. */
+/** Open what the address names, or a new chat. */
 async function route() {
   const [, id = ''] = /^#\/c\/([0-9a-f]+)$/.exec(location.hash) ?? [];
-  if (id && id === session.chat.id) return;
+  if (id ? id === session?.chat.id : !session) return;
   const info = (await store.chats()).find((chat) => chat.id === id);
-  const chat = info ? new Chat(info, await store.messages(id)) : new Chat();
+  const open = await conversation();
   composer.edit(null, store.draft(info ? id : 'new'));
-  session.open(chat);
+  await open.show(info ?? null);
   if (info?.model) models.pick(info.model);
   sticky.toEnd();
   sidebar.show();
 }
 
-/** @returns {Promise<void>} */
 async function start() {
-  if (!location.hash) {
-    const [newest] = await store.chats();
-    const last = newest && (await store.messages(newest.id)).find(({ id }) => id === newest.leaf);
-    if (last && !isOver(last) && last.stream) history.replaceState(null, '', `#/c/${newest.id}`);
+  const [newest] = await store.chats();
+  if (newest && !location.hash) {
+    // An answer that is still being written is what one comes back for.
+    const last = (await store.messages(newest.id)).find(({ id }) => id === newest.leaf);
+    if (last?.stream && !isOver(last)) history.replaceState(null, '', `#/c/${newest.id}`);
   }
+  composer.text = store.draft('new');
+  sidebar.show();
   await route();
   await models.load();
-  if (session.chat.info.model) models.pick(session.chat.info.model);
+  if (session?.chat.info.model) models.pick(session.chat.info.model);
 }
 
 store.onfull = () => sidebar.say('This browser keeps no more. What is written now is gone with this tab.');
-store.watch({ message: (message) => session.merge(message), chats: () => sidebar.show() });
+store.watch({ message: (message) => session?.merge(message), chats: () => sidebar.show() });
 for (const name of /** @type {const} */ (['theme', 'typing', 'transport'])) bind(name);
-settings.addEventListener('transport', () => session.reattach());
+settings.addEventListener('transport', () => session?.reattach());
+byId('tape').addEventListener('click', () => conversation().then(() => panel?.toggle(!panel.open)));
 addEventListener('hashchange', route);
-addEventListener('pagehide', () => session.run?.saveNow());
-document.addEventListener('visibilitychange', () => document.hidden && session.run?.saveNow());
-for (const name of ['online', 'offline']) addEventListener(name, tick);
-setInterval(tick, 500);
-shell({ composer, session, send, tape });
+addEventListener('pagehide', () => session?.saveNow());
+document.addEventListener('visibilitychange', () => document.hidden && session?.saveNow());
+for (const name of ['online', 'offline']) addEventListener(name, () => session?.tick());
+setInterval(() => session?.tick(), 500);
+shell({ composer, busy: () => session?.busy ?? false, stop: () => session?.stop(), send, tape });
 start();
-
-/** What changes with time alone. */
-function tick() {
-  const { run, busy } = session;
-  if (run && busy && !document.hidden) thread.answer(run.message.id)?.tick(run);
-}

@@ -27,7 +27,6 @@ export class Panel {
     raw.addEventListener('click', () => this.#unfold(raw.getAttribute('aria-pressed') !== 'true'));
     const curl = byId('wire-curl');
     curl.addEventListener('click', () => copy(curl, this.#log.curl(location.origin)));
-    this.#opener.addEventListener('click', () => this.toggle(this.#panel.hidden));
     this.#panel.addEventListener('keydown', (event) => {
       if (event.key !== 'Escape') return;
       event.stopPropagation();

@@ -3,10 +3,12 @@
 import { Answer } from './answer.js';
 import { Chat } from './chat.js';
 import { settings } from './settings.js';
+import { progress } from './store.js';
 import { isOpen } from './taking.js';
 import { WireLog } from './wirelog.js';
+import { announcement } from './words.js';
 
-/** @import { LocalStore, Message } from './store.js' */
+/** @import { ChatInfo, LocalStore, Message } from './store.js' */
 /** @import { Thread } from './thread.js' */
 
 /**
@@ -33,11 +35,27 @@ export class Session {
     return this.run !== null && this.run.phase !== 'over';
   }
 
-  /** Show a chat, and go on with its answer if that is not over. @param {Chat} chat */
-  open(chat) {
+  /** What a screen reader is told. */
+  get announcement() {
+    return this.run ? announcement(this.run.message, this.run.phase) : '';
+  }
+
+  /** Show a chat, or a new one, and go on with its answer if that is not over. @param {ChatInfo | null} info */
+  async show(info) {
+    const messages = info ? await this.store.messages(info.id) : [];
     this.#leave();
-    this.chat = chat;
+    this.chat = new Chat(info ?? undefined, messages);
     this.#show();
+  }
+
+  /** Save what is not saved yet: before the page goes away. */
+  saveNow() {
+    this.run?.saveNow();
+  }
+
+  /** What changes with time alone. */
+  tick() {
+    if (this.run && this.busy && !document.hidden) this.thread.answer(this.run.message.id)?.tick(this.run);
   }
 
   /** Ask; instead of the question `editing`, if one is given. @param {string} text @param {string | null} editing @param {string} model */
@@ -90,14 +108,12 @@ export class Session {
   /** What another tab stored. @param {Message} stored */
   merge(stored) {
     if (stored.chat !== this.chat.id) return;
-    if (this.busy && this.run?.message.id === stored.id) return; // we read it ourselves
     const known = this.chat.get(stored.id);
+    if (known && (progress(stored) <= progress(known) || (this.busy && this.run?.message === known))) return;
     const before = known?.text.length ?? 0;
     const message = this.chat.merge(stored);
-    if (known && message.text.length >= before)
-      this.thread.answer(message.id)?.write(message.text.slice(before), false);
-    else this.thread.answer(message.id)?.reset();
-    // The tab that asked sends the question; once its stream has a name we read it too.
+    this.thread.answer(message.id)?.write(message.text.slice(before), false);
+    // The tab that asked sends the question; once its stream has a name it is read here too.
     if (this.busy || (message.state === 'sending' && !message.stream)) this.#refresh();
     else this.#show();
   }
@@ -113,9 +129,12 @@ export class Session {
   #show() {
     const { last } = this.chat;
     const reads = this.busy && this.run?.message === last;
-    if (!reads) this.#leave();
+    if (!reads) {
+      this.#leave();
+      if (last && isOpen(last)) this.run = this.#reader(last);
+    }
     this.thread.show(this.chat, this.run);
-    if (!reads && last && isOpen(last)) this.#read(last);
+    if (!reads && this.run) this.run.attach();
     else this.hooks.changed();
   }
 
@@ -130,11 +149,11 @@ export class Session {
   }
 
   /** @param {Message} message */
-  #read(message) {
+  #reader(message) {
     const { chat, store } = this;
     const log = (this.log = new WireLog());
     const view = () => this.thread.answer(message.id);
-    this.run = new Answer(message, settings.get('transport'), {
+    return new Answer(message, settings.get('transport'), {
       request: () => chat.request(message),
       save: (one) => store.save(one),
       text: (text, live) => view()?.write(text, live),
@@ -146,7 +165,6 @@ export class Session {
       },
       unlock: this.hooks.unlock,
     });
-    this.run.attach();
   }
 
   #changed() {

@@ -4,14 +4,13 @@ import { byId } from './dom.js';
 import { settings } from './settings.js';
 
 /** @import { Composer } from './composer.js' */
-/** @import { Session } from './session.js' */
 /** @import { Tape } from './tape.js' */
 
 /** From here on there is room for the list beside the conversation. */
 const WIDE = matchMedia('(min-width: 1080px)');
 
-/** @param {{ composer: Composer, session: Session, send: (text: string) => void, tape: Tape }} parts */
-export function shell({ composer, session, send, tape }) {
+/** @param {{ composer: Composer, busy: () => boolean, stop: () => void, send: (text: string) => void, tape: Tape }} parts */
+export function shell({ composer, busy, stop, send, tape }) {
   theme(tape);
   chats();
   for (const example of document.querySelectorAll('[data-ask]')) {
@@ -23,8 +22,7 @@ export function shell({ composer, session, send, tape }) {
   });
   addEventListener('keydown', (event) => {
     const typing = event.target instanceof Element && event.target.closest('input, textarea, select, dialog');
-    if (event.key === 'Escape' && session.busy && !document.querySelector('dialog[open], :popover-open'))
-      session.stop();
+    if (event.key === 'Escape' && busy() && !document.querySelector('dialog[open], :popover-open')) stop();
     else if (event.key === '/' && !typing && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       composer.focus();

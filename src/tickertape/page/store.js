@@ -151,9 +151,10 @@ export class LocalStore {
   }
 }
 
-/** How far an answer has come. @param {Message} message */
-function progress(message) {
-  return isOver(message) ? Infinity : message.count;
+/** How far an answer has come: a message with less of it never replaces one with more. @param {Message} message */
+export function progress(message) {
+  if (isOver(message)) return Infinity;
+  return message.stream ? message.count : -1;
 }
 
 /** The browser's storage, or null where it is switched off. */

@@ -2,6 +2,7 @@
 /** A question and an answer as they stand on the page. */
 import { button, copy, h, icon } from './dom.js';
 import { MarkdownView } from './render.js';
+import { isOpen } from './taking.js';
 import { Typist } from './typist.js';
 import { ACTIONS, describeEnd, describeRunning, duration } from './words.js';
 
@@ -126,7 +127,7 @@ export class AnswerView {
     const { message } = this;
     const running = run && run.phase !== 'over' ? run : null;
     if (!running || running.phase === 'stopping') this.#typist.flush();
-    if (!running) this.#view.end();
+    if (!running && !isOpen(message)) this.#view.end();
     this.element.dataset.state = running ? running.phase : message.state;
     this.#showReasoning(Boolean(running));
     this.#showCalls();
