@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     Decode = Callable[[Iterable[bytes]], Iterator[Any]]
-    Consume = Callable[[list[bytes]], tuple[int, int]]
+    Consume = Callable[[list[bytes]], int]
 
 REQUIREMENTS = {
     "tickertape": [],
@@ -37,15 +37,14 @@ REQUIREMENTS = {
 def tickertape() -> Consume:
     from tickertape.sse import Decoder
 
-    def consume(chunks: list[bytes]) -> tuple[int, int]:
-        events = characters = 0
+    def consume(chunks: list[bytes]) -> int:
+        events = 0
         decoder = Decoder()
         for chunk in chunks:
-            for event in decoder.feed(chunk):
+            for _event in decoder.feed(chunk):
                 events += 1
-                characters += len(event.data)
         decoder.close()
-        return events, characters
+        return events
 
     return consume
 
@@ -119,12 +118,11 @@ RIVALS: dict[str, Callable[[], Decode]] = {
 
 
 def _consumer(decode: Decode) -> Consume:
-    def consume(chunks: list[bytes]) -> tuple[int, int]:
-        events = characters = 0
-        for event in decode(chunks):
+    def consume(chunks: list[bytes]) -> int:
+        events = 0
+        for _event in decode(chunks):
             events += 1
-            characters += len(event.data)
-        return events, characters
+        return events
 
     return consume
 
@@ -142,6 +140,13 @@ def _misread(decode: Decode, cases: list[dict[str, Any]]) -> int:
     return wrong
 
 
+def _timed(consume: Consume, chunks: list[bytes]) -> int:
+    """Return the CPU time in ns of one pass."""
+    start = time.process_time_ns()
+    consume(chunks)
+    return time.process_time_ns() - start
+
+
 def _tickertape_events(chunks: Iterable[bytes]) -> Iterator[Any]:
     from types import SimpleNamespace
 
@@ -157,18 +162,16 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     decode = RIVALS[name]() if name in RIVALS else _tickertape_events
     consume = _consumer(decode) if name in RIVALS else tickertape()
-    job, chunks, events, characters = None, [], 0, 0
+    job, chunks, data, right = None, [], [], False
     for line in sys.stdin:
         wanted = json.loads(line)
         if "cases" in wanted:
             answer: Any = _misread(decode, wanted["cases"])
         else:
             if wanted != job:
-                job, (chunks, events, characters) = wanted, reads(wanted["shape"], wanted["read"])
-            start = time.process_time_ns()
-            seen = consume(chunks)
-            taken = time.process_time_ns() - start
-            answer = taken / events if seen == (events, characters) else None
+                job, (chunks, data) = wanted, reads(wanted["shape"], wanted["read"])
+                right = [event.data for event in decode(chunks)] == data
+            answer = min(_timed(consume, chunks) for _ in range(wanted["passes"])) / len(data) if right else None
         print(json.dumps(answer), flush=True)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 TEXT = r"""
-A ticker tape types what comes over the wire and keeps the tape . Naïve readers take a cut for the end ;
-this one — 読者 — does not . Escapes like \" and \n are part of JSON , emoji 🙂 part of life .
+A ticker tape types what comes over the wire and keeps the tape . Naïve readers take a cut for the end ; this one
+does not . Escapes like \" and \n are part of JSON , and an emoji 🙂 now and then is part of every answer .
 """.split()  # noqa: SIM905 - a text reads better than a list
-"""Its non-ASCII words make one event in ten not ASCII, as in many languages' answers."""
+"""Two words in 47 are not ASCII, as in an English answer."""
 
 STREAM_ID = "0123456789abcdef0123456789abcdef"
 
@@ -66,11 +66,11 @@ EVENTS = {
 """Every shape, and how many events make one pass."""
 
 
-def reads(shape: str, read: str) -> tuple[list[bytes], int, int]:
-    """Return the reads of one pass, the number of events in them, and the characters of their data."""
+def reads(shape: str, read: str) -> tuple[list[bytes], list[str]]:
+    """Return the reads of one pass, and the data of the events in them."""
     made = [_frame(shape, number) for number in range(EVENTS[shape])]
     frames = [frame.encode() for _data, frame in made]
     if size := READS[read]:
         whole = b"".join(frames)
         frames = [whole[at : at + size] for at in range(0, len(whole), size)]
-    return frames, len(made), sum(len(data) for data, _frame in made)
+    return frames, [data for data, _frame in made]

