@@ -36,6 +36,15 @@ def start(*arguments: str, stdin: str | None = None) -> subprocess.Popen[str]:
     return process
 
 
+def rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what it writes until its end. `communicate` would lose what `read` has buffered."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
+    process.wait(60)
+    return out, err
+
+
 def run(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
     with start(*arguments, stdin=stdin) as process:
         out, err = process.communicate(timeout=60)
@@ -70,7 +79,7 @@ def test_ctrl_c_stops_the_answer_and_says_so(serve: Serve, where: str) -> None:
         assert process.stdout is not None
         shown = process.stdout.read(20)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = rest(process)
     assert (process.returncode, err) == (130, "Stopped.\n")
     assert words.startswith((shown + out).rstrip("\n"))
     if where == "server":
@@ -85,7 +94,7 @@ def test_an_answer_that_is_cut_off_for_good_is_a_failure(serve: Serve) -> None:
         shown = process.stdout.read(20)
         server.kill()
         server.start()  # what was written is there, and lost
-        out, err = process.communicate(timeout=60)
+        out, err = rest(process)
     assert process.returncode == 1
     assert "word word" in shown + out
     assert "stopped" in err

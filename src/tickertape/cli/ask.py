@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -89,7 +89,7 @@ def ask(
     sys.exit(asyncio.run(_type(answer, str if raw else escape)))
 
 
-def _remote(url: str, messages: list[dict[str, str]] | None, **options: str | None) -> _Answering:
+def _remote(url: str, messages: list[dict[str, str]] | None, **options: Any) -> _Answering:
     try:
         return aask(url, messages, **options)
     except ValueError as error:
