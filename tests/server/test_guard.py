@@ -87,3 +87,15 @@ def test_the_same_key_of_two_owners_makes_two_answers(locked: Server) -> None:
         headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "k"}
         made.add(request(locked.url, "POST", "/v1/streams", ask("hi"), headers).json()["id"])
     assert len(made) == 2
+
+
+def test_every_loopback_address_has_the_wall(serve: Serve) -> None:
+    server = serve("--host=127.0.0.2")
+    url = f"http://127.0.0.2:{server.port}"
+    assert request(url, "GET", "/v1/models").status == 200
+    assert request(url, "GET", "/v1/models", headers={"Host": "evil.example"}).status == 421
+
+
+def test_a_session_request_as_deep_as_it_gets_is_refused(locked: Server) -> None:
+    reply = request(locked.url, "POST", "/api/session", b"[" * 4000, {"Content-Type": "application/json"})
+    assert (reply.status, reply.error["param"]) == (400, "key")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
 
 from support.http import JSON, ask, open_stream, request, texts
+from tickertape.server.routes import Endpoint
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -141,6 +143,46 @@ def test_what_is_not_there_is_said_in_openais_shape(echo_server: Server, method:
     reply = request(echo_server.url, method, path)
     assert reply.status == status
     assert path.rstrip("/") in reply.error["message"]
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are(echo_server: Server) -> None:
+    reply = request(echo_server.url, "PUT", f"/v1/streams/{'0' * 32}")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, DELETE")
+
+
+async def test_an_error_that_nobody_foresaw_is_said_in_openais_shape_and_leaks_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {"services": None}}
+    await Endpoint({"GET": broken})(scope, None, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"])["error"]["type"] == "server_error"
+    assert b"swordfish" not in sent[1]["body"]
+    assert "swordfish" in caplog.text
+
+
+def test_a_stopped_answer_that_is_not_streamed_says_that_it_is_not_whole(serve: Serve) -> None:
+    server = serve(echo_rate=50)
+    key, body = {"Idempotency-Key": "k"}, ask("word " * 500)
+    path = request(server.url, "POST", "/v1/streams", body, key).json()["url"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(request, server.url, "POST", "/v1/chat/completions", body, key)
+        with open_stream(server.url, "GET", path) as stream:
+            stream.until(lambda stream: len(stream.events) > 3)
+        request(server.url, "POST", f"{path}/cancel")
+        reply = waiting.result()
+    told = reply.json()
+    assert (reply.status, told["tickertape"]) == (200, {"state": "cancelled"})
+    assert told["choices"][0]["finish_reason"] is None
+    assert ("word " * 500).startswith(told["choices"][0]["message"]["content"])
 
 
 # --- reading again

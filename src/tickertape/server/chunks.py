@@ -168,6 +168,8 @@ class Answer:
             "model": self.header.model,
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": end.finish_reason}],
         }
+        if end.state is State.CANCELLED:
+            body["tickertape"] = {"state": end.state}  # as in the stream: it is not whole
         return body | ({"usage": end.usage} if end.usage else {})
 
 

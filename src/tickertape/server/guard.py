@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ class Guard:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self._app = app
-        self._loopback = settings.host in _LOOPBACK
+        self._names = {*_LOOPBACK, settings.host.lower()} if is_loopback(settings.host) else None
         self._owners = {_token(key): f"key-{_token(key)[:16]}" for key in settings.api_keys}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -63,7 +64,7 @@ class Guard:
 
     def _check_host(self, scope: Message) -> None:
         host = (header(scope, b"host") or "").lower()
-        if self._loopback and _name(host) not in _LOOPBACK:
+        if self._names is not None and _name(host) not in self._names:
             raise BadRequest(
                 f"This server answers on this machine only, not as {host!r}. Use 127.0.0.1 or localhost.",
                 status=421,
@@ -100,7 +101,7 @@ class Guard:
         """Exchange a key for a cookie: EventSource cannot send headers."""
         try:
             key = str(msgspec.json.decode(await read_body(scope, receive, 4096))["key"])
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
             raise BadRequest('The body must be {"key": "…"}.', param="key") from error
         token = _token(key)
         if self._owners and not any(hmac.compare_digest(token, known) for known in self._owners):
@@ -110,6 +111,14 @@ class Guard:
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}"
         await reply(send, 204, b"", [(b"set-cookie", cookie.encode())])
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach a server that is bound to this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _name(host: str) -> str:

@@ -94,7 +94,7 @@ def parse_ask(scope: Message, body: bytes, *, max_messages: int, disconnect: str
     """
     try:
         fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(fields, dict):
         raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')

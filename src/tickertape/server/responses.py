@@ -45,7 +45,7 @@ async def reply_json(send: Send, body: Any, status: int = 200, headers: Iterable
     await reply(send, status, _json(body), [*fixed, *headers])
 
 
-async def reply_error(send: Send, error: TickertapeError) -> None:
+async def reply_error(send: Send, error: TickertapeError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Send an error as OpenAI's clients expect it: a status and ``{"error": {message, type, code, param}}``."""
     match error:
         case ProviderError():
@@ -64,12 +64,21 @@ async def reply_error(send: Send, error: TickertapeError) -> None:
         {"message": error.message, "type": error.type, "code": error.code, "param": error.param},
         error.status,
         error.retry_after,
+        headers,
     )
 
 
-async def reply_failure(send: Send, error: dict[str, Any], status: int, retry_after: float | None = None) -> None:
+async def reply_failure(
+    send: Send,
+    error: dict[str, Any],
+    status: int,
+    retry_after: float | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
     """Send an error object that exists already, as a stream's terminal entry holds it."""
-    headers = [] if retry_after is None else [(b"retry-after", b"%d" % math.ceil(retry_after))]
+    headers = list(headers)
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(retry_after)))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await reply_json(send, {"error": error}, status, headers)

@@ -6,6 +6,7 @@ Handlers are plain ASGI: Starlette finds the route, nothing of it stands between
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tickertape.server.settings import Settings
 
     Method = Callable[["Services", Message, Receive, Send], Awaitable[None]]
+
+logger = logging.getLogger("tickertape")
 
 
 class Services:
@@ -275,16 +278,20 @@ class Endpoint:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Run the handler. Its errors come before the first byte: the stream itself carries those after it."""
         method = self._methods.get(scope["method"])
+        if method is None:
+            allowed = ", ".join(self._methods)
+            error = BadRequest(
+                f"{scope['path']} answers {allowed}, not {scope['method']}.", status=405, code="method_not_allowed"
+            )
+            await reply_error(send, error, [(b"allow", allowed.encode())])
+            return
         try:
-            if method is None:
-                raise BadRequest(
-                    f"{scope['path']} answers {', '.join(self._methods)}, not {scope['method']}.",
-                    status=405,
-                    code="method_not_allowed",
-                )
             await method(scope["state"]["services"], scope, receive, send)
         except TickertapeError as error:
             await reply_error(send, error)
+        except Exception:
+            logger.exception("A request failed")
+            await reply_error(send, TickertapeError("The server failed to answer this; its own log says why."))
 
 
 async def not_found(scope: Message, _receive: Receive, send: Send) -> None:
