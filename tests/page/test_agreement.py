@@ -112,7 +112,7 @@ def test_they_agree_on_arbitrary_bytes(in_javascript: Decode, body: bytes, place
 @settings(max_examples=300, deadline=None)
 @given(text, places, st.integers(1, 40))
 def test_they_agree_on_which_event_is_too_large(in_javascript: Decode, body: bytes, places: list[int], limit: int):
-    # Of valid UTF-8: in JavaScript a damaged byte counts as the three bytes of its U+FFFD.
+    # Of valid UTF-8: in JavaScript a U+FFFD counts as one byte, whatever it stands for.
     chunks = cut(body, places)
     assert outcome(in_javascript(chunks, limit, "")) == outcome(in_python(chunks, limit, ""))
 

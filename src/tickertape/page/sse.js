@@ -5,10 +5,10 @@
  *
  * - text.js turns CRLF and CR into LF, and from there on there is one path.
  * - Only the unfinished line is kept, in pieces: one line in ten thousand reads stays linear.
- * - The unfinished line and the data lines gathered so far never exceed `maxEventSize`, counted in UTF-8 (an invalid
- *   byte counts as the three of its U+FFFD). It is checked line by line only where a read could break it.
+ * - The unfinished line and the data lines gathered so far never exceed `maxEventSize`, counted in UTF-8 (a U+FFFD
+ *   counts as one byte). It is checked line by line only where a read could break it.
  */
-import { LineText, MANY, Pieces, utf8Size } from './text.js';
+import { LineText, MANY, Pieces } from './text.js';
 
 /** Bytes. Whole images arrive as base64 in one event; 16 MiB holds a 12 MB one. */
 export const MAX_EVENT_SIZE = 16 * 1024 * 1024;
@@ -94,11 +94,16 @@ export class Decoder {
         return this.#fail(events);
       } else if (text.startsWith('data: ', start)) {
         this.#data.push(text.slice(start + 6, end)); // what LLM servers send comes first
+      } else if (text.startsWith('id: ', start)) {
+        this.#setId(text.slice(start + 4, end));
       } else {
         this.#field(text.slice(start, end));
       }
     }
-    if (start < text.length) this.#line.push(text.slice(start));
+    if (start < text.length) {
+      const rest = text.slice(start);
+      this.#line.push(rest, this.#text.size(rest));
+    }
     this.#measure();
     return this.#size + this.#line.size > this.#limit ? this.#fail(events) : events;
   }
@@ -144,8 +149,8 @@ export class Decoder {
       case 'data':
         this.#data.push(value);
         break;
-      case 'id': // "If the field value does not contain U+0000 NULL, then set the last event ID buffer."
-        if (!value.includes('\0')) this.#idBuffer = value;
+      case 'id':
+        this.#setId(value);
         break;
       case 'retry': // "If the field value consists of only ASCII digits, then interpret [it] as an integer in base ten"
         // Beyond 2**53 - 1 ms, 285 000 years, the exact number does not matter.
@@ -153,17 +158,23 @@ export class Decoder {
     } // "Otherwise: The field is ignored."
   }
 
+  /** "If the field value does not contain U+0000 NULL, then set the last event ID buffer." @param {string} value */
+  #setId(value) {
+    if (!value.includes('\0')) this.#idBuffer = value;
+  }
+
   #measure() {
-    for (; this.#measured < this.#data.length; this.#measured++) this.#size += utf8Size(this.#data[this.#measured]) + 1;
-    if (this.#data.length <= MANY) return;
-    this.#data[0] += `\n${this.#data.splice(1).join('\n')}`;
+    const data = this.#data;
+    for (; this.#measured < data.length; this.#measured++) this.#size += this.#text.size(data[this.#measured]) + 1;
+    if (data.length <= MANY) return;
+    data[0] += `\n${data.splice(1).join('\n')}`;
     this.#measured = 1;
   }
 
   /** @param {string} text @param {number} start @param {number} end */
   #exceeds(text, start, end) {
     this.#measure();
-    return this.#size + utf8Size(text, start, end) > this.#limit;
+    return this.#size + this.#text.size(text.slice(start, end)) > this.#limit;
   }
 
   #dropBlock() {
