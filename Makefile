@@ -28,7 +28,11 @@ serve: install ## Serve the page and the API on http://127.0.0.1:8000 (ARGS="--h
 
 .PHONY: test
 test: test-tools ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
+
+.PHONY: soak
+soak: test-tools ## Run the long fault and load tests
+	@$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 .PHONY: check
 check: test-tools ## Lint, types, layers

@@ -1,0 +1,39 @@
+"""What the documents say is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPEC = (ROOT / "SPEC.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("node", re.findall(r"`(tests/[^`]+::[^`]+)`", SPEC))
+def test_every_test_that_the_spec_names_exists(node: str) -> None:
+    path, _colons, name = node.partition("::")
+    assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), f"{node} is gone"
+
+
+def test_every_promise_says_whether_it_is_kept_and_names_a_test() -> None:
+    promises = re.findall(r"^## (TT-\d+) .*?$(.*?)(?=^## |\Z)", SPEC, re.MULTILINE | re.DOTALL)
+    assert [name for name, _text in promises] == [f"TT-{number}" for number in range(1, 14)]
+    for name, text in promises:
+        assert "`tests/" in text, f"{name} names no test"
+        assert re.search(rf"\[{name} [^|]+\| (yes|partly|not yet)", SPEC), f"{name} is missing in the table"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("*.md")))
+def test_every_link_between_the_documents_leads_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text("utf-8")):
+        if "://" not in target:
+            assert (ROOT / target).exists(), f"{name} links to {target}"
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for path in ROOT.glob("*.md"):
+        for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", path.read_text("utf-8"), re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{path.name} says make {target}"
