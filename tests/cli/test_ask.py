@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 ECHO = "--provider=echo"
 
 
-def start(*arguments: str, stdin: str | None = None) -> subprocess.Popen[str]:
+def start(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tickertape", "ask", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=clean_environment(),
+        env=clean_environment(environment),
     )
     assert process.stdin is not None
     if stdin is not None:
@@ -68,6 +68,12 @@ def test_control_characters_are_shown_and_do_nothing(echo_server: Server) -> Non
     question = "a\x1b[2Jb\x07c"
     assert run("--url", echo_server.url, question)[1] == "a\\x1b[2Jb\\x07c\n"
     assert run("--url", echo_server.url, "--raw", question)[1] == question + "\n"
+
+
+def test_a_terminal_that_knows_few_characters_shows_the_others_by_their_numbers() -> None:
+    with start(ECHO, "--echo-rate=0", "hé 😀", PYTHONIOENCODING="ascii") as process:
+        assert process.communicate(timeout=60) == ("h\\xe9 \\U0001f600\n", "")
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("where", ["here", "server"])

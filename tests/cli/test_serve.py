@@ -38,6 +38,8 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         (("--upstream=http://localhost:1", "--provider=echo"), "--upstream needs --provider openai or none"),
         (("--model-path=/nothing.gguf",), "/nothing.gguf"),
         (("--provider=echo", "--echo-rate=-1"), "echo rate"),
+        (("--provider=echo", "--api-key="), "An --api-key is empty"),
+        (("--provider=echo", "--host=0.0.0.0", "--api-key=k", "--api-key= "), "An --api-key is empty"),
         (("--provider=echo", "--disconnect=maybe"), "--disconnect is continue, cancel or abandon_after=SECONDS"),
         (("--provider=echo", "--host=not.a.host.invalid", "--insecure"), "Cannot listen on not.a.host.invalid"),
     ],

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 import tickertape
+from support.http import request
 from support.server import clean_environment
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ async def call_until(over: asyncio.Event, url: str) -> int:
             assert response.status == 200
             calls += 1
     return calls
+
+
+def test_a_folder_with_a_path_too_long_for_a_unix_socket_is_served_all_the_same(serve: Serve, tmp_path: Path) -> None:
+    server = serve(data=tmp_path / ("long" * 30))
+    assert request(server.url, "GET", "/readyz").status == 200
+    assert "No process can take over from this one" in server.stderr
+    server.terminate()
+    assert "Traceback" not in server.stderr
 
 
 def test_taking_over_from_nobody_is_one_sentence(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -33,6 +34,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; what goes wrong is one sentence on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows few characters shows the others so
     try:
         cli.main(prog_name="tickertape")
     except TickertapeError as error:

@@ -117,6 +117,8 @@ def _check_reach(settings: Settings, *, insecure: bool) -> None:
         loopback = ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
         loopback = settings.host == "localhost"
+    if not all(key.strip() for key in settings.api_keys):
+        raise SettingsError("An --api-key is empty; anybody could use this server.")
     if not (loopback or settings.api_keys or insecure):
         raise SettingsError(
             f"Others can reach {settings.host}, and anybody could use this server. "

@@ -9,6 +9,7 @@ lets its answers finish, which the next shows from the log.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from tickertape.errors import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger("tickertape")
 
 SOCKET = "serve.sock"
 STARTED = b"started"
@@ -39,13 +42,16 @@ class Handover(threading.Thread):
         previous = os.umask(0o077)  # only this user may take over
         try:
             self._gate.bind(str(self._path))
+            self._gate.listen(1)
+        except OSError as error:  # the path of a Unix socket has some 100 bytes; or the file system has none
+            self._gate.close()
+            logger.warning("No process can take over from this one: %s: %s", self._path, error)
         finally:
             os.umask(previous)
-        self._gate.listen(1)
 
     def run(self) -> None:
         """Serve one process after another, until one has taken over."""
-        while True:
+        while self._gate.fileno() >= 0:
             visitor, _address = self._gate.accept()
             with visitor, contextlib.suppress(OSError):
                 visitor.settimeout(TIMEOUT)
