@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tickertape.server.settings import TUNABLE, Settings
+
 ROOT = Path(__file__).parents[2]
 SPEC = (ROOT / "SPEC.md").read_text("utf-8")
 
@@ -37,3 +39,13 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
     for path in ROOT.glob("*.md"):
         for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", path.read_text("utf-8"), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{path.name} says make {target}"
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", (ROOT / "docs/settings.md").read_text("utf-8"), re.MULTILINE)
+    settings = Settings()
+    defaults = {
+        name: str(getattr(settings.limits, name.removeprefix("limits.")) if "." in name else getattr(settings, name))
+        for name in TUNABLE
+    }
+    assert dict(rows) == defaults

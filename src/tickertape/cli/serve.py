@@ -14,7 +14,7 @@ import click
 from tickertape.errors import SettingsError
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
-from tickertape.server.settings import Settings, default_data
+from tickertape.server.settings import Settings, default_data, tuned
 
 _DEFAULTS = Settings()
 
@@ -59,6 +59,13 @@ _DEFAULTS = Settings()
     help="What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS. "
     "The page's answers continue.",
 )
+@click.option(
+    "--set",
+    "tune",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a setting or limit, like limits.running=100; docs/settings.md lists them. May be repeated.",
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
 @click.option(
     "--takeover", is_flag=True, help="Take the port over from the server that runs on the same --data folder."
@@ -69,7 +76,7 @@ _DEFAULTS = Settings()
     show_default=True,
     type=click.Choice(["debug", "info", "warning", "error"]),
 )
-def serve(*, workers: int, insecure: bool, takeover: bool, **options: Any) -> None:
+def serve(*, workers: int, insecure: bool, takeover: bool, tune: tuple[str, ...], **options: Any) -> None:
     """Serve the page and the API.
 
     Without options a small built-in model answers, on this machine, without a key. With OPENAI_API_KEY in the
@@ -79,7 +86,7 @@ def serve(*, workers: int, insecure: bool, takeover: bool, **options: Any) -> No
     from tickertape.server.run import serve as run
     from tickertape.server.takeover import Handover, Takeover
 
-    settings = Settings(**options)
+    settings = tuned(Settings(**options), tune)
     _check_reach(settings, insecure=insecure)
     if options["upstream"] and settings.provider not in (None, "openai"):
         raise SettingsError(f"--upstream needs --provider openai or none; it was {settings.provider}.")

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
+from typing import Any, Literal
 
 import msgspec
 from platformdirs import user_data_path
 
+from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
+
+TUNABLE = (
+    "heartbeat",
+    "send_timeout",
+    "patience",
+    "grace",
+    "retention",
+    "synchronous",
+    "max_body",
+    "max_messages",
+    *(f"limits.{name}" for name in Limits.__struct_fields__),
+)
+"""What ``--set NAME=VALUE`` takes: settings that few need, without an option of their own."""
 
 
 def default_data() -> Path:
@@ -54,5 +69,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many answers, and how long."""
     retention: float = 24 * 3600.0
     """Seconds that a stream is kept after its end."""
-    synchronous: str = "NORMAL"
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     """SQLite's: NORMAL survives a killed process, FULL a power cut as well."""
+
+
+def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
+    """Return the settings with each ``NAME=VALUE`` applied. Raises SettingsError that says what is allowed."""
+    changed = msgspec.to_builtins(settings, enc_hook=str)
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if name not in TUNABLE or not equals:
+            raise SettingsError(f"--set takes NAME=VALUE, it was {pair!r}. The names are {', '.join(TUNABLE)}.")
+        group, _dot, field = name.rpartition(".")
+        (changed[group] if group else changed)[field] = value
+    try:
+        made = msgspec.convert(changed, Settings, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"--set {' '.join(pairs)} cannot be used: {error}.") from error
+    for name in TUNABLE:
+        value = _value(made, name)
+        if isinstance(value, (int, float)) and not 0 < value < float("inf"):
+            raise SettingsError(f"{name} must be more than 0; it was {value:g}.")
+    return made
+
+
+def _value(settings: Settings, name: str) -> Any:
+    group, _dot, field = name.rpartition(".")
+    return getattr(getattr(settings, group) if group else settings, field)
+
+
+def _path(kind: type, value: Any) -> Any:
+    return kind(value)
