@@ -110,6 +110,8 @@ function changed() {
   if (!session) return;
   const { chat, busy, log, announcement } = session;
   document.body.classList.toggle('empty', chat.empty);
+  byId('title').hidden = chat.empty;
+  byId('title').textContent = chat.info.title;
   document.title = chat.info.title ? `${busy ? '▮ ' : ''}${chat.info.title} · tickertape` : 'tickertape';
   composer.busy = busy;
   tape.show(log);

@@ -61,7 +61,7 @@ export class Models {
     const builtIn = model?.owned_by === BUILT_IN;
     const better = ['Connect another one: ', h('code', null, 'tickertape serve --upstream URL')];
     this.#note.replaceChildren(
-      ...(model ? [h('b', null, model.id), ' ', model.note ?? ''] : []),
+      ...(model ? ['Answers come from ', h('b', null, model.id), `. ${model.note ?? ''}`] : []),
       ...(builtIn ? [h('span', null, ...better)] : []),
     );
   }

@@ -27,7 +27,7 @@ class Row {
       const cell = (this.#cells[i] ??= new Leaf(h(this.head ? 'th' : 'td', null), 'row'));
       if (!cell.element.isConnected) this.element.append(cell.element);
       if (this.head) cell.element.setAttribute('scope', 'col');
-      cell.element.className = align[i] ?? '';
+      cell.element.dataset.align = align[i] ?? '';
       cell.set(text, node.done);
     });
     this.#cells.splice(node.cells.length).forEach(({ element }) => element.remove());
