@@ -56,7 +56,7 @@ function viaFetch({ stream, cursor, key, json }, handlers) {
         ...patience,
         method: 'POST',
         json,
-        headers: { 'Idempotency-Key': key },
+        headers: { 'Idempotency-Key': key, 'Tickertape-Disconnect': 'continue' },
         repost: true, // the key makes it safe: the same key never begins a second answer
       });
   source.onopen = ({ headers }) => handlers.opened(streamOf(headers.get('location')) ?? stream);
