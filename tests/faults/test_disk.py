@@ -1,0 +1,72 @@
+"""The disk of a real server gets full, and has room again."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.http import ask, open_stream, request
+
+from .readers import check_dense, check_end, resume, whole_events
+
+if TYPE_CHECKING:
+    from conftest import Serve
+    from support.server import Server
+
+GO_ON = {"Tickertape-Disconnect": "continue"}
+TEXT = " ".join(f"word{number}" for number in range(100_000))
+
+
+def allow(server: Server, room: int | None) -> None:
+    """Let the server's files grow to the size of the log's WAL and this much more; None takes the limit away."""
+    size = (server.data / "tape.db-wal").stat().st_size
+    limit = resource.RLIM_INFINITY if room is None else size + room
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit of another process can be set on Linux only")
+@pytest.mark.parametrize("room", [0, 5_000, 100_000])
+def test_tt3_a_full_disk_ends_answers_as_failed_with_their_text_and_the_server_goes_on(serve: Serve, room: int) -> None:
+    """Guards: the second end of an answer whose first could not be written, and its writing later. TT-1, TT-2, TT-3."""
+    server = serve(echo_rate=1000)
+    seen: dict[str, bytes] = {}
+    with ExitStack() as connections:
+        streams = [
+            connections.enter_context(open_stream(server.url, "POST", "/api/openai/stream", ask(TEXT), GO_ON))
+            for _ in range(5)
+        ]
+        for stream in streams:
+            stream.until(lambda stream: len(stream.events) > 3)
+        allow(server, room)
+        for stream in streams:
+            assert stream.read().complete, "the reader was left without an end"
+            partial = check_end(check_dense(stream.id, stream.body), "failed")
+            assert TEXT.startswith(partial)
+            assert b"the disk reports an I/O error" in stream.body
+            seen[stream.id] = stream.body
+    refused = request(server.url, "POST", "/api/openai/stream", ask(TEXT))
+    while refused.status == 200:  # what little room is left is used up
+        refused = request(server.url, "POST", "/api/openai/stream", ask(TEXT))
+    assert (refused.status, refused.error["code"]) == (503, "log_unavailable")
+    assert request(server.url, "GET", "/healthz").status == 200
+    check_all(server, seen)
+    allow(server, None)
+    with open_stream(server.url, "POST", "/api/openai/stream", ask("there is room again")) as stream:
+        seen[stream.id] = stream.read().body
+    assert check_end(check_dense(stream.id, stream.body), "completed") == "there is room again"
+    check_all(server, seen)
+    server.terminate()
+    server.start()
+    check_all(server, seen)
+
+
+def check_all(server: Server, seen: dict[str, bytes]) -> None:
+    """Check that every reader gets the bytes that were shown before, from the start and from the middle."""
+    for stream_id, body in seen.items():
+        assert request(server.url, "GET", f"/v1/streams/{stream_id}").body == body
+        had = whole_events(body[: len(body) // 2])
+        with resume(server.url, stream_id, had) as rest:
+            assert had + rest.read().body == body
