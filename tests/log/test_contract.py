@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tickertape.errors import KeyReused, StreamEnded, UnknownStream
-from tickertape.log.base import follow
+from tickertape.log.base import follow, now
 
 from .engines import DONE, ENGINES, LOST, begin, caught_up, counted, key, load, new_header, text, whole
 
@@ -418,6 +418,19 @@ async def test_only_what_ended_before_is_forgotten_with_its_key(log: Log) -> Non
     assert again.header.id != gone
     assert await log.get(running.header.id, "ann") is running
     assert not (await log.create(new_header(), [text(1)], key("running")))[1]
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400])
+async def test_a_clock_that_is_set_another_day_makes_no_stream_old(
+    log: Log, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    real = time.time
+    for moved in (0, jump):
+        monkeypatch.setattr(time, "time", lambda moved=moved: real() + moved)
+        await log.finish(await begin(log), [DONE])
+        await begin(log)  # commits after all that was asked for before
+    assert await log.expire(now() - 3600) == 0
+    assert await log.expire(now() + 1) == 2
 
 
 async def test_many_streams_are_forgotten_in_one_go(log: Log) -> None:

@@ -14,6 +14,7 @@ A `Tape` is one stream as this process sees it. All readers of a stream in a pro
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from tickertape.errors import LogError
+
+_EPOCH = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """Return the seconds since 1970, by the clock as it was when this process began and as time has passed since.
+
+    Engines date ends with it: if the machine's clock is set forward by a day, what has just ended is not a day old.
+    """
+    return _EPOCH + time.monotonic()
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +208,7 @@ class Log(ABC):
 
     @abstractmethod
     async def expire(self, before: float) -> int:
-        """Forget streams that ended before this time (seconds since 1970), with their keys; return how many."""
+        """Forget streams that ended before this time, as `now` counts it, with their keys; return how many."""
 
     @abstractmethod
     async def reap(self) -> int:

@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
+from tickertape.log.base import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -195,10 +196,10 @@ def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:
                     running[no] += entries
                     if end:
                         done.add(no)
-        now = time.time()
+        ended = now()
         connection.executemany(
             "UPDATE stream SET ended = ?, body = ? WHERE no = ?",
-            [(now, b"\n".join(entries if no in done else [*entries, lost]), no) for no, entries in running.items()],
+            [(ended, b"\n".join(entries if no in done else [*entries, lost]), no) for no, entries in running.items()],
         )
         connection.execute("DELETE FROM journal WHERE producer = ?", (producer,))
         connection.execute("DELETE FROM producer WHERE no = ?", (producer,))

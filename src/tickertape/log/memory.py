@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import KeyReused, StreamEnded, UnknownStream
-from tickertape.log.base import Header, Key, Log, Tape
+from tickertape.log.base import Header, Key, Log, Tape, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,7 @@ class MemoryLog(Log):
 
     async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
         if not tape.ended:
-            self._ended[tape.header.id] = time.time()
+            self._ended[tape.header.id] = now()
             tape.extend(entries, ended=True)
 
     async def fail(self, tape: Tape, end: bytes) -> None:

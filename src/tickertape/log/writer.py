@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tickertape.errors import KeyReused, LogError, LogUnavailable
 from tickertape.log import journal
+from tickertape.log.base import now
 from tickertape.log.tasks import Append, Fenced, Fold, Line, Task
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Transaction:
         """Write a stream's body."""
         self._check(line)
         self._begin()
-        self.connection.execute("UPDATE stream SET ended = ?, body = ? WHERE no = ?", (time.time(), body, line.no))
+        self.connection.execute("UPDATE stream SET ended = ?, body = ? WHERE no = ?", (now(), body, line.no))
 
     def delete(self, ticks: Iterable[int]) -> None:
         """Delete ticks that nobody needs any more."""

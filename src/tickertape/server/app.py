@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from starlette.routing import Route, Router
 from tickertape.deltas import encode_delta
 from tickertape.errors import LogError, TickertapeError
 from tickertape.generation import LOST, Generations
+from tickertape.log.base import now
 from tickertape.log.sqlite import SqliteLog
 from tickertape.server.assets import Assets
 from tickertape.server.fanout import Fanout
@@ -107,5 +107,5 @@ async def _forget(log: Log, retention: float) -> None:
     """Every so often, let the log forget what ended long ago."""
     while True:
         with suppress(LogError):  # a full or busy disk: the next round tries again
-            await log.expire(time.time() - retention)
+            await log.expire(now() - retention)
         await asyncio.sleep(min(retention, FORGET))
