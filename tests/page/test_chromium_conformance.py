@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,9 @@ from page.node import HERE, node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-first-run",
-]
 
 REFUSES_A_CHARSET = ("wpt_format: format-utf-8", "mime: charset=windows-1252 opens and is decoded as UTF-8")
 """Where Chromium's own EventSource differs from the standard: it refuses any ``charset`` but utf-8. Ours reads it as
@@ -47,19 +36,12 @@ def origin() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def tab(origin: str) -> Iterator[Page]:
+def tab(browser: Browser, origin: str) -> Iterator[Page]:
     """One load of one page."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
-        page = browser.new_page()
-        page.goto(origin)
-        yield page
-        browser.close()
+    page = browser.new_page()
+    page.goto(origin)
+    yield page
+    page.close()
 
 
 def run(tab: Page, function: str, *arguments: str) -> Any:
