@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_a_worker_that_is_killed_is_replaced_and_its_answers_end_as_lost(serve: 
             assert request(server.url, "POST", f"{path}/cancel").json()["text"].startswith("word word")
     assert "lost" in states
     assert request(server.url, "GET", "/readyz").status == 200
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the end of other processes can be waited for on Linux only")
+def test_workers_end_when_their_parent_is_killed_and_the_port_is_free_again(serve: Serve) -> None:
+    server = serve("--workers=2", echo_rate=50)
+    workers = [os.pidfd_open(pid) for pid in server.workers]
+    with open_stream(server.url, "POST", "/api/openai/stream", ask("word " * 50), GO_ON) as stream:
+        stream.until(lambda stream: len(stream.events) > 2)
+        os.kill(server.pid, signal.SIGKILL)
+        assert not stream.read().complete
+    server.wait()
+    for worker in workers:
+        assert select.select([worker], [], [], 60)[0], "a worker lives on without its parent"
+        os.close(worker)
+    server.start()
+    assert request(server.url, "GET", f"/v1/streams/{stream.id}", headers=SHOW).json()["state"] == "completed"
 
 
 def test_a_busy_port_is_one_sentence(serve: Serve) -> None:

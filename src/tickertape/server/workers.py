@@ -7,11 +7,13 @@ producing end as lost, told to their readers by its neighbours.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path  # noqa: TC003 - the same
 from typing import TYPE_CHECKING
@@ -86,17 +88,25 @@ def _spawn(order: bytes, listener: socket.socket) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     assert worker.stdin is not None  # noqa: S101 - it is a pipe
-    worker.stdin.write(order)
-    worker.stdin.close()
+    worker.stdin.write(order + b"\n")
+    worker.stdin.flush()  # and stays open: its end tells the worker that this process is gone, however it went
     return worker
 
 
 def main() -> None:
-    """Be a worker: take the order from standard input, serve on the inherited socket."""
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order, dec_hook=lambda kind, value: kind(value))
+    """Be a worker: take the order from standard input, serve on the inherited socket until the parent is gone."""
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order, dec_hook=lambda kind, value: kind(value))
+    threading.Thread(target=_watch_parent, name="tickertape-parent", daemon=True).start()
     prepare(order.settings)
     listener = socket.socket(fileno=order.fd)
     serve(order.settings, select(order.settings, order.model_file), listener, lambda: None)
+
+
+def _watch_parent() -> None:
+    """End in order when the parent has died: nobody else would end this process."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
