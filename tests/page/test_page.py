@@ -223,6 +223,19 @@ def test_a_post_cut_before_its_answer_never_asks_twice(echo_server: Server, new_
     assert len({request.headers["idempotency-key"] for request in page.posts}) == 1
 
 
+def test_a_reload_before_the_answer_began_never_asks_twice(echo_server: Server, new_page: NewPage) -> None:
+    page = new_page(echo_server.url)
+    begun: list[str] = []
+    page.tab.route("**/api/openai/stream", lambda route: begun.append(route.fetch().headers["location"]))
+    page.ask(WORDS)
+    expect(page.state).to_contain_text("Thinking")
+    page.tab.unroute_all()
+    with page.tab.expect_response(lambda response: "/api/openai/stream" in response.url) as second:
+        page.reload()
+    is_whole(page)
+    assert second.value.headers["location"] == begun[0]
+
+
 def test_a_question_that_cannot_be_sent_waits_and_is_sent_once(serve: Serve, new_page: NewPage) -> None:
     server = serve(echo_rate=0)
     page = new_page(server.url)
@@ -244,7 +257,7 @@ def test_a_question_to_a_server_that_is_gone_stays_in_its_field(serve: Serve, ne
     expect(page.tab.locator("#model")).to_have_value("echo")
     server.kill()
     page.ask(WORDS)
-    expect(page.tab.locator("#toast")).to_contain_text("Your question is still here.")
+    expect(page.tab.locator("#toast")).to_contain_text("What you have written is still here.")
     expect(page.tab.locator("#question")).to_have_value(WORDS)
     server.restart()
     page.tab.locator("#question").press("Enter")

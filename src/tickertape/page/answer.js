@@ -9,23 +9,12 @@ import { numberOf, readChunk, sentence } from './chunks.js';
 import { Replay, place, startAgain, take, takeSnapshot } from './taking.js';
 import { connect, snapshot, stop } from './transport.js';
 
+/** @import { Hooks, Phase } from './phases.js' */
 /** @import { Message } from './store.js' */
 /** @import { Refusal, Transport } from './transport.js' */
 
-/**
- * @typedef {'sending' | 'thinking' | 'writing' | 'waiting' | 'locked' | 'stopping' | 'over'} Phase
- * @typedef {object} Hooks
- * @property {() => object} request what to POST
- * @property {(message: Message) => void} save
- * @property {(text: string, live: boolean) => void} text more of the answer; not live if it was written before
- * @property {() => void} reset the text begins anew
- * @property {() => void} change the phase or the state is another
- * @property {(what: import('./wirelog.js').Happening) => void} wire
- * @property {() => Promise<boolean>} unlock the server wants a key; whether it has one now
- */
-
 const SAVE_EVERY = 200; // milliseconds while events arrive; more for a long answer, which costs more to save
-const GRACE = 200; // milliseconds for the response to end by itself: its connection can then be used again
+const GRACE = 200; // milliseconds for a response to end by itself: its connection can then be used again
 const PATIENCE = 30_000; // for a stream to begin that is to be stopped at once
 
 export class Answer {
@@ -71,8 +60,8 @@ export class Answer {
 
   /** Stop the answer itself. What is written stays. */
   async stop() {
-    if (this.phase === 'over' || this.#stopWanted) return;
     const { stream } = this.message;
+    if (this.phase === 'over' || this.#stopWanted) return;
     this.#stopWanted = true;
     // Where nobody answers nothing has begun, as far as we know: it can be sent again with the same key. Otherwise the
     // stream is stopped as soon as it has a name.
@@ -124,9 +113,9 @@ export class Answer {
     if (where === 'gap') return this.attach(); // rather than show a hole
     const state = take(message, chunk, id, Date.now());
     if (chunk.text) this.hooks.text(chunk.text, !replayed && !this.#stopWanted);
+    if (chunk.reasoning || chunk.tools.length) this.hooks.more();
     if (state) return this.#end(state);
     if (chunk.text && this.phase === 'thinking') this.#to('writing');
-    else if (chunk.reasoning || chunk.tools.length) this.hooks.change();
     this.#saving ??= setTimeout(() => this.#save(), Math.max(SAVE_EVERY, message.text.length / 100));
   }
 

@@ -6,7 +6,7 @@
  * the first key that is pressed, or at once where there is something to show.
  */
 import { Composer } from './composer.js';
-import { byId, h } from './dom.js';
+import { button, byId, h } from './dom.js';
 import { unlock } from './key.js';
 import { Models } from './models.js';
 import { Sticky } from './scroll.js';
@@ -68,21 +68,28 @@ async function load() {
   return session;
 }
 
+/** The rest of the page could not be loaded: the server is gone, or was replaced by another version. */
+function notLoaded() {
+  loading = null;
+  const again = button('Reload', '', () => location.reload());
+  sidebar.say('The server does not answer. What you have written is still here.', again);
+}
+
 /** @param {string} text @param {string | null} [editing] */
 async function send(text, editing = null) {
   try {
     await conversation();
   } catch {
-    // The rest of the page could not be loaded: nothing can be asked, and nothing is lost.
-    loading = null;
     composer.edit(editing, text);
-    return sidebar.say('The server does not answer. Your question is still here.');
+    store.saveDraft('new', text);
+    return notLoaded();
   }
   if (!session || session.busy) return;
   session.send(text, editing, models.picked);
   history.replaceState(null, '', `#/c/${session.chat.id}`);
   sidebar.show();
   sticky.toEnd();
+  if (matchMedia('(hover: hover)').matches) composer.focus();
 }
 
 /** @param {import('./words.js').Action | 'edit' | 'another'} what @param {Message} message */
@@ -142,7 +149,7 @@ async function start() {
   }
   composer.text = store.draft('new');
   sidebar.show();
-  await route();
+  await route().catch(notLoaded);
   await models.load();
   if (session?.chat.info.model) models.pick(session.chat.info.model);
 }
@@ -151,8 +158,8 @@ store.onfull = () => sidebar.say('This browser keeps no more. What is written no
 store.watch({ message: (message) => session?.merge(message), chats: () => sidebar.show() });
 for (const name of /** @type {const} */ (['theme', 'typing', 'transport'])) bind(name);
 settings.addEventListener('transport', () => session?.reattach());
-byId('tape').addEventListener('click', () => conversation().then(() => panel?.toggle(!panel.open)));
-addEventListener('hashchange', route);
+byId('tape').addEventListener('click', () => conversation().then(() => panel?.toggle(!panel.open), notLoaded));
+addEventListener('hashchange', () => route().catch(notLoaded));
 addEventListener('pagehide', () => session?.saveNow());
 document.addEventListener('visibilitychange', () => document.hidden && session?.saveNow());
 for (const name of ['online', 'offline']) addEventListener(name, () => session?.tick());

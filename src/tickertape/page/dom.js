@@ -54,13 +54,29 @@ export function byId(id) {
 
 /** Put text on the clipboard and say on the button that it is there. @param {HTMLElement} from @param {string} text */
 export async function copy(from, text) {
-  const label = from.querySelector('span') ?? from;
-  const before = label.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    label.textContent = 'Copied';
-  } catch {
-    label.textContent = 'The browser refused'; // no secure context, or no permission
-  }
-  setTimeout(() => (label.textContent = before), 1600);
+  const done =
+    (await navigator.clipboard?.writeText(text).then(
+      () => true,
+      () => false,
+    )) ?? copyTheOldWay(text);
+  const label = from.querySelector('span');
+  const before = label?.textContent ?? '';
+  from.classList.toggle('done', done);
+  if (label) label.textContent = done ? 'Copied' : 'The browser refused';
+  setTimeout(() => {
+    from.classList.remove('done');
+    if (label) label.textContent = before;
+  }, 1600);
+}
+
+/** Over plain http from another machine there is no `navigator.clipboard`. @param {string} text */
+function copyTheOldWay(text) {
+  const field = h('textarea', { value: text, className: 'unseen' });
+  const before = document.activeElement;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand('copy');
+  field.remove();
+  if (before instanceof HTMLElement) before.focus();
+  return done;
 }

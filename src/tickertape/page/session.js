@@ -64,6 +64,7 @@ export class Session {
     chat.info.model = model;
     const parent = editing === null ? chat.info.leaf : (chat.get(editing)?.parent ?? null);
     const { question, answer } = chat.ask(text, parent);
+    this.store.saveChat(chat.info);
     this.store.save(question);
     this.#begin(answer);
   }
@@ -120,8 +121,8 @@ export class Session {
 
   /** @param {Message} answer */
   #begin(answer) {
-    this.store.save(answer);
     this.store.saveChat(this.chat.info);
+    this.store.save(answer);
     this.hooks.stored();
     this.#show();
   }
@@ -158,6 +159,7 @@ export class Session {
       save: (one) => store.save(one),
       text: (text, live) => view()?.write(text, live),
       reset: () => view()?.reset(),
+      more: () => view()?.more(),
       change: () => this.run?.message === message && this.#changed(),
       wire: (happening) => {
         log.add(happening, performance.now());

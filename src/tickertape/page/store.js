@@ -64,8 +64,9 @@ export class LocalStore {
     this.#write(`${ROOT}chat/${chat.id}`, JSON.stringify(chat));
   }
 
-  /** Keep a message, unless more of it is kept already. @param {Message} message */
+  /** Keep a message, unless more of it is kept already, or its chat was deleted. @param {Message} message */
   save(message) {
+    if (this.#read(`${ROOT}chat/${message.chat}`) === null) return;
     const key = `${ROOT}message/${message.chat}/${message.id}`;
     const kept = /** @type {Message | null} */ (parsed(this.#read(key)));
     if (kept && kept.key === message.key && progress(kept) > progress(message)) return;

@@ -1,10 +1,11 @@
 // @ts-check
 /** The conversation on the page: one view for each message of the path that is shown. */
-import { AnswerView, QuestionView } from './turn.js';
+import { QuestionView } from './question.js';
+import { AnswerView } from './turn.js';
 
 /** @import { Answer } from './answer.js' */
 /** @import { Chat } from './chat.js' */
-/** @import { TurnHooks } from './turn.js' */
+/** @import { TurnHooks } from './question.js' */
 
 export class Thread {
   /** @type {Map<string, QuestionView | AnswerView>} */ #views = new Map();

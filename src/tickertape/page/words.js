@@ -1,7 +1,7 @@
 // @ts-check
 /** What the page says about an answer: its state in words, and what can be done about it. Pure. */
 
-/** @import { Phase } from './answer.js' */
+/** @import { Phase } from './phases.js' */
 /** @import { Message } from './store.js' */
 
 /**

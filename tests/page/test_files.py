@@ -1,0 +1,54 @@
+"""The page's files keep the house's rules: small plain modules, nothing inline, nobody else's hosts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "src" / "tickertape" / "page"
+MODULES = {path.name: path.read_text() for path in PAGE.glob("*.js")}
+INDEX = (PAGE / "index.html").read_text()
+STATIC = re.compile(r"^(?:import|export)\b[^;]*?from '\./([\w-]+\.js)'", re.MULTILINE)
+DYNAMIC = re.compile(r"import\('\./([\w-]+\.js)'\)")
+APART = {"theme.js", "phases.js"}
+"""theme.js is no module, so that it runs before the first paint; phases.js holds types alone."""
+
+
+def reached(roots: set[str], without: set[str] | None = None) -> set[str]:
+    """Return these modules and all that they import statically."""
+    found: set[str] = set()
+    todo = set(roots)
+    while todo:
+        found |= todo
+        todo = {name for module in todo for name in STATIC.findall(MODULES[module])} - found - (without or set())
+    return found
+
+
+def test_the_page_names_every_module_that_it_loads_so_that_they_come_at_once() -> None:
+    first = reached({"app.js"})
+    preloaded = set(re.findall(r'rel="modulepreload" href="/assets/HASH/([\w-]+\.js)"', INDEX))
+    assert preloaded == first - {"app.js"}
+    later = reached(set(DYNAMIC.findall(MODULES["app.js"])), first) - first
+    named = re.search(r'data-later="([^"]*)"', INDEX)
+    assert named is not None
+    assert {f"{name}.js" for name in named[1].split()} == later
+    assert set(MODULES) == first | later | APART, "a module that nothing loads"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_is_checked_and_small_and_makes_no_html_of_strings(name: str) -> None:
+    source = MODULES[name]
+    assert source.startswith("// @ts-check\n") or name == "theme.js"
+    assert len(source.splitlines()) <= 200 or name in ("sse.js", "stream.js", "reconnect.js")
+    code = re.sub(r"/\*.*?\*/|^\s*//.*$", "", source, flags=re.DOTALL | re.MULTILINE)
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+        assert forbidden not in code, forbidden
+
+
+def test_the_page_has_nothing_inline_and_names_no_other_host() -> None:
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", INDEX)
+    for path in PAGE.iterdir():
+        hosts = set(re.findall(r"(?:src|href|url\(|from)\W*(https?://[\w.]+)", path.read_text()))
+        assert not hosts, path.name
