@@ -70,11 +70,13 @@ describe('after a POST', () => {
     assert.equal(it.sameOrigin, false);
   });
 
-  test('whose Location is no URL, nothing is read again', () => {
-    const it = machine({}, 'POST');
-    open(it, { Location: 'http://:::' });
-    assert.equal(it.location, null);
-    assert.equal(it.lost(Loss.BROKEN, '', 0).do, 'stop');
+  test('whose Location is no URL of a web server, nothing is read again', () => {
+    for (const location of ['http://:::', 'data:text/event-stream,x', 'javascript:0']) {
+      const it = machine({}, 'POST');
+      open(it, { Location: location });
+      assert.equal(it.location, null);
+      assert.equal(it.lost(Loss.BROKEN, '', 0).do, 'stop');
+    }
   });
 });
 

@@ -1,11 +1,11 @@
-"""`page/sse.js` and `sse/decoder.py` agree on whatever bytes come, however they are cut."""
+"""The page and the package agree: on whatever bytes come, however they are cut, and on when to connect again."""
 
 from __future__ import annotations
 
 import base64
 import json
 import subprocess
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from page.node import HERE, node
 from tickertape.errors import EventTooLarge
 from tickertape.sse import Decoder
+from tickertape.sse.actions import Verdict
+from tickertape.sse.reconnect import IDEMPOTENT, RETRYABLE, backoff, is_event_stream, retry_after, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,3 +122,55 @@ def test_they_agree_on_which_event_is_too_large(in_javascript: Decode, body: byt
 def outcome(seen: list[Any]) -> list[Any]:
     """Return what came of a stream, without what was known after each read."""
     return [it for it in seen if it[0] != "after"]
+
+
+TYPES = [
+    "text/event-stream",
+    "Text/Event-Stream;",
+    " text/event-stream ; charset=x",
+    "text/event-streams",
+    "text/plain",
+    "",
+]
+HEADS = [
+    {},
+    {"retry-after": "120"},
+    {"retry-after": " 007 "},
+    {"retry-after": "-5"},
+    {"retry-after": "1.5"},
+    {"retry-after": "soon"},
+    {"retry-after": "Mon, 02 Nov 2026 10:00:30 GMT"},
+    {"retry-after": "Mon, 02 Nov 2026 10:00:30 GMT", "date": "Mon, 02 Nov 2026 10:00:25 GMT"},
+    {"retry-after": "Mon, 02 Nov 2026 09:00:00 GMT"},
+]
+NOW = 1_793_613_600  # Mon, 02 Nov 2026 10:00:00 GMT
+
+
+def test_they_agree_on_what_an_answer_means_and_on_every_delay():
+    statuses = list(range(100, 600))
+    delays = list(product([0, 0.1, 3, 100], [0, 1, 2, 5, 40], [0, 60], [0, 0.5, 1]))
+    job = {
+        "statuses": statuses,
+        "types": TYPES,
+        "heads": HEADS,
+        "now": NOW * 1000,
+        "delays": [
+            [base * 1000, retries, max(ceiling, base) * 1000, random] for base, retries, ceiling, random in delays
+        ],
+    }
+    command = [node(), HERE / "support" / "table.js", json.dumps(job)]
+    seen = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    assert seen["idempotent"] == sorted(IDEMPOTENT)
+    assert seen["retryable"] == sorted(RETRYABLE)
+    assert seen["types"] == [is_event_stream(it) for it in TYPES]
+    flags = [False, True]
+    verdicts = [
+        verdict(status, it, reconnecting=reconnecting, recover=recover)
+        for status, it, reconnecting, recover in product(statuses, TYPES, flags, flags)
+    ]
+    # fetch follows redirects itself; one that it hands over had no Location, which both refuse.
+    assert seen["verdicts"] == [(Verdict.REFUSE if it is Verdict.FOLLOW else it).value for it in verdicts]
+    assert seen["waits"] == [retry_after(head, NOW) * 1000 for head in HEADS]
+    assert seen["delays"] == pytest.approx(
+        [backoff(base, retries, max(ceiling, base), random) * 1000 for base, retries, ceiling, random in delays]
+    )

@@ -39,7 +39,7 @@ export const HEALTHY_AFTER = 10_000;
 
 /** Whether this is the type `text/event-stream`, whatever its parameters (MIME sniffing 4.4). @param {string} type */
 export function isEventStream(type) {
-  return type.split(';', 1)[0].trim().toLowerCase() === 'text/event-stream';
+  return /^[\t\n\r ]*text\/event-stream[\t\n\r ]*(;|$)/i.test(type);
 }
 
 /**
@@ -156,7 +156,9 @@ export class Reconnector {
     this.#openedAt = now;
     const location = headers.get('location');
     if (IDEMPOTENT.has(this.method) || !location || !URL.canParse(location, url)) return;
-    this.location = this.url = new URL(location, url).href;
+    const target = new URL(location, url);
+    if (!/^https?:$/.test(target.protocol)) return;
+    this.location = this.url = target.href;
     this.method = 'GET';
     this.withBody = false;
   }
