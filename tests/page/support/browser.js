@@ -18,7 +18,7 @@ function pieces(bytes, size) {
 
 /** sse.js on every case: as given, whole, in pieces of 1, 2, 3 and 7 bytes. */
 export async function decoder() {
-  const wrong = [];
+  /** @type {string[]} */ const wrong = [];
   const cases = (await json('/cases')).filter((/** @type {any} */ { opens }) => opens);
   for (const { name, chunks, expected, retry, lastEventId, comments } of cases) {
     const given = chunks.map(bytesOf);
@@ -34,7 +34,7 @@ export async function decoder() {
 
 /** A class on every case as a response. @param {'native' | 'ours'} which */
 export async function bodies(which) {
-  const wrong = [];
+  /** @type {string[]} */ const wrong = [];
   const cases = await json('/cases');
   let next = 0;
   const worker = async () => {
@@ -64,7 +64,7 @@ function heard(source, types) {
 
 /** A POST whose answer is cut after N bytes, for every N of its body. */
 export async function cuts() {
-  const wrong = [];
+  /** @type {[number, string[]][]} */ const wrong = [];
   const { expected, head, whole } = await json('/recorded');
   let next = head;
   const worker = async () => {

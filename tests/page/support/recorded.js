@@ -18,7 +18,7 @@ function recorded({ method, path, headers }) {
 
 /** @param {string} method @param {string} path */
 function headOf(method, path) {
-  const location = method === 'POST' ? { Location: path } : {};
+  /** @type {Record<string, string>} */ const location = method === 'POST' ? { Location: path } : {};
   return Buffer.from(head(200, { ...STREAM, 'Transfer-Encoding': 'chunked', ...location }));
 }
 

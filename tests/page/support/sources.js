@@ -27,7 +27,7 @@ export function playedFetch() {
     fetch,
     calls,
     /** Answer the latest call with a head; the body follows by `send`. */
-    answer(status = 200, headers = {}, text = null) {
+    answer(status = 200, headers = {}, /** @type {string | null} */ text = null) {
       const stream = new ReadableStream({ start: (controller) => void (body = controller) });
       const all = { 'Content-Type': 'text/event-stream', ...headers };
       if (text !== null) this.send(text), this.end();
