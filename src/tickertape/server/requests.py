@@ -150,10 +150,11 @@ def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
 
 
 def _key(scope: Message, body: bytes) -> Key | None:
-    """Return the Idempotency-Key with the digest of what came with it, route included."""
+    """Return the Idempotency-Key with a digest of what came with it: the body, and the stream to be gone on from."""
     value = header(scope, b"idempotency-key")
     if value is None:
         return None
     if not 0 < len(value) <= _MAX_KEY:
         raise BadRequest(f"An Idempotency-Key has 1 to {_MAX_KEY} characters; this one has {len(value)}.")
-    return Key(value, hashlib.sha256(body).digest())
+    continued = scope.get("path_params", {}).get("id", "")
+    return Key(value, hashlib.sha256(body + continued.encode()).digest())
