@@ -180,6 +180,7 @@ class Writer(threading.Thread):
             tasks = [task for batch in taken if batch is not None for task in batch]
             if tasks:
                 self._deliver(self._commit(tasks), sum(len(task.entries) for task in tasks if type(task) is Append))
+            del taken, tasks  # while this waits for the next ones, it must not keep their tapes in memory
 
     def _commit(self, tasks: list[Task]) -> list[Callable[[], None]]:
         """Commit the tasks as one transaction; return what is to be run on the event loop."""
