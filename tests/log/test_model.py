@@ -17,6 +17,7 @@ from tickertape.log.base import Key
 from tickertape.log.memory import MemoryLog
 from tickertape.log.sqlite import SqliteLog
 
+from .conftest import memory_folder
 from .engines import DONE, LOST, caught_up, new_header
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.runner = asyncio.Runner()
-        self.folder = Path(tempfile.mkdtemp(prefix="tickertape-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="tickertape-", dir=memory_folder()))
         self.model = MemoryLog()
         self.owners: dict[str, str] = {}
         self.stopped: set[str] = set()
@@ -170,5 +171,5 @@ class Machine(RuleBasedStateMachine):
 
 TestSqliteBehavesLikeMemory = Machine.TestCase
 TestSqliteBehavesLikeMemory.settings = settings(
-    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

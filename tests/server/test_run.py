@@ -75,7 +75,8 @@ def test_a_worker_that_is_killed_is_replaced_and_its_answers_end_as_lost(serve: 
     streams = [open_stream(server.url, "POST", "/api/openai/stream", ask(LONG), GO_ON) for _ in range(12)]
     for stream in streams:
         stream.until(lambda stream: len(stream.events) > 2)
-    os.kill(workers[0], signal.SIGKILL)
+    busiest = max(workers, key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))  # the other may have got no connection
+    os.kill(busiest, signal.SIGKILL)
     states = set()
     for stream in streams:
         stream.close()

@@ -1,0 +1,25 @@
+"""Where logs are kept that are opened again and again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def memory_folder() -> str | None:
+    """Return a folder in memory, where opening and closing a log costs no wait for a disk; None if there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture
+def quick_path() -> Iterator[Path]:
+    """Return a folder of the test's own, in memory if possible."""
+    with tempfile.TemporaryDirectory(prefix="tickertape-", dir=memory_folder()) as folder:
+        yield Path(folder)
