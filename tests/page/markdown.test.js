@@ -131,6 +131,11 @@ test('blocks: every kind is recognised', () => {
   );
 });
 
+test('blocks: a table with a delimiter too many is a table', () => {
+  assert.equal(render('|a|b|\n|-|-|-|\n|1|2|'), render('|a|b|\n|-|-|\n|1|2|'));
+  assert.equal(render('a|b\n-|-|-\n1|2'), render('a|b\n-|-\n1|2'));
+});
+
 test('blocks: what only looks like one stays text', () => {
   assert.equal(render('#hashtag'), '<p>#hashtag</p>');
   assert.equal(render('| not | a table\nmore'), '<p>| not | a table<br>more</p>');

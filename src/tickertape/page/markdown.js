@@ -7,9 +7,10 @@
  * can change, so taking back costs the depth. While an unfinished line is nothing but marks that may become a
  * list, a rule or a table's second row, it waits: nothing is shown that would have to turn into something else.
  *
- * After CommonMark 0.31, with tables, task lists and strikethrough; a line break is kept as one, as chats do. Left out
- * on purpose: HTML (it is text), indented code and reference links (models do not write them). Containers nest
- * to `DEEPEST`. What is inside of a leaf is read by inline.js.
+ * After CommonMark 0.31, with task lists, strikethrough and tables (also with a delimiter too many, as small models
+ * write them); a line break is kept as one, as chats do. Left out on purpose: HTML (it is text), indented code and
+ * reference links (models do not write them). Containers nest to `DEEPEST`. What is inside of a leaf is read by
+ * inline.js.
  */
 import { Spine, block, toText } from './blocks.js';
 import { cells, delimiters, line as of } from './lines.js';
@@ -156,9 +157,10 @@ export class Markdown {
   #tableLine(table, text) {
     if (table.maybe) {
       const align = delimiters(text);
-      const fits = align?.length === cells(table.text).length;
+      const columns = cells(table.text).length;
+      const fits = align !== null && align.length >= columns;
       table.children[0].done = this.#spine.settled;
-      if (fits) Object.assign(table, { maybe: false, align, text: '' });
+      if (fits) Object.assign(table, { maybe: false, align: align.slice(0, columns), text: '' });
       else toText(table);
       return fits;
     }
@@ -180,8 +182,14 @@ export class Markdown {
     }
     const align = leaf.text.includes('|') && !leaf.text.includes('\n') ? delimiters(text) : null;
     const head = align ? cells(leaf.text) : [];
-    if (!align || align.length !== head.length) return false;
-    Object.assign(leaf, { type: 'table', align, text: '', children: [block('row', { cells: head, done: true })] });
+    if (!align || align.length < head.length) return false;
+    const columns = align.slice(0, head.length);
+    Object.assign(leaf, {
+      type: 'table',
+      align: columns,
+      text: '',
+      children: [block('row', { cells: head, done: true })],
+    });
     return true;
   }
 }

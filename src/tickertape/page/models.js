@@ -5,8 +5,6 @@ import { settings } from './settings.js';
 
 /** @typedef {{ id: string, owned_by: string, note?: string }} Model */
 
-const BUILT_IN = 'tickertape';
-
 export class Models {
   /** @type {Model[]} */ #models = [];
   #select = /** @type {HTMLSelectElement} */ (byId('model'));
@@ -58,11 +56,11 @@ export class Models {
 
   #show() {
     const model = this.#models.find(({ id }) => id === this.picked);
-    const builtIn = model?.owned_by === BUILT_IN;
-    const better = ['Connect another one: ', h('code', null, 'tickertape serve --upstream URL')];
+    // What runs on this machine says of itself what it is; for it there is something better.
+    const better = ['Connect a better one: ', h('code', null, 'tickertape serve --upstream URL')];
     this.#note.replaceChildren(
       ...(model ? ['Answers come from ', h('b', null, model.id), `. ${model.note ?? ''}`] : []),
-      ...(builtIn ? [h('span', null, ...better)] : []),
+      ...(model?.note ? [h('span', null, ...better)] : []),
     );
   }
 }
