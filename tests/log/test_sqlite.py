@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import weakref
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -162,13 +163,22 @@ async def test_a_stream_that_nobody_holds_is_read_from_disk(tmp_path: Path) -> N
         tape = await begin(log, text(1), b"", b"#1 1")
         await log.finish(tape, [DONE])
         await settled(log)
-        await settled(log)  # the writer holds on to what it wrote last until it writes again
         header = tape.header
         del tape
         gc.collect()
         assert header.id not in log._tapes
         again = await log.get(header.id, "ann")
         assert (again.header, again.entries, again.ended) == (header, [text(1), b"", b"#1 1", DONE], True)
+
+
+async def test_a_writer_that_waits_keeps_no_ended_stream_in_memory(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "tape.db", reap=1000) as log:
+        tape = await begin(log)
+        await log.finish(tape, [DONE])
+        kept = weakref.ref(tape)
+        del tape
+        while kept() is not None:
+            await asyncio.sleep(0)
 
 
 async def test_tokens_that_come_together_share_a_transaction(tmp_path: Path) -> None:
