@@ -43,7 +43,7 @@ check: test-tools ## Lint, types, layers
 
 .PHONY: bench
 bench: test-tools ## Run the benchmarks beside their rivals (ARGS=--quick for a first impression)
-	@for file in bench/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in bench/decode.py bench/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 
 .PHONY: test-tools
 test-tools: $(VENV)/.test-tools
