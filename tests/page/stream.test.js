@@ -1,6 +1,7 @@
 // @ts-check
 /** page/stream.js: what is sent, what is told, when it comes back, and that closing closes. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 
 import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
@@ -150,6 +151,17 @@ describe('what is told', () => {
       await gone;
     }));
 
+  test('of a refusal that is waited out: no more than that, and the connection is let go', () =>
+    serving((_, socket) => void socket.write(head(503, { 'Content-Type': 'text/plain' }) + 'x'), async (origin, server) => {
+      const gone = server.closed();
+      const source = new ResumableEventSource(origin, { reconnecting: true });
+      const event = await next(source, 'error');
+      assert.deepEqual([event.status, event.body, event.delay], [503, '', 3000]);
+      await gone;
+      assert.equal(server.requests.length, 1, 'not only when the next request was under way');
+      source.close();
+    }));
+
   test('of a broken connection: the cause that fetch hides', async () => {
     const { play, source } = played();
     await settle();
@@ -199,6 +211,19 @@ describe('time', () => {
       await pass(1);
       assert.equal(calls.length, attempt + 2);
     }
+    source.close();
+  });
+
+  test('a connection that brought an event or an ID was no failure', async () => {
+    const { play, source, seen } = played({ random: () => 1, reconnectionTime: 1000 });
+    await settle();
+    for (const body of ['', '', 'data: x\n\n', 'data: y\n\n', 'id: 1\n\n', '']) {
+      play.answer(200, {}, body);
+      await settle();
+      await pass(10_000);
+    }
+    const delays = seen.filter((it) => it.startsWith('error')).map((it) => Number(it.split(' ').at(-1)));
+    assert.deepEqual(delays, [1000, 2000, 1000, 1000, 1000, 2000]);
     source.close();
   });
 
@@ -330,6 +355,15 @@ describe('closing', () => {
       source.close();
       await gone;
     }));
+
+  test('leaves nothing behind that keeps a program running', () => {
+    const script = `
+      import { ResumableEventSource } from ${JSON.stringify(new URL('../../src/tickertape/page/stream.js', import.meta.url).href)};
+      const fetch = async () => { throw new TypeError('no network'); };
+      const source = new ResumableEventSource('http://a.test/', { fetch, reconnectionTime: 600_000 });
+      source.onretry = () => setImmediate(() => source.close());`;
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 20_000 });
+  });
 
   test('in a listener is the last thing heard, even of the same read', async () => {
     const { play, source, seen } = played();
