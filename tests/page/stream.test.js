@@ -158,8 +158,8 @@ describe('what is told', () => {
       const event = await next(source, 'error');
       assert.deepEqual([event.status, event.body, event.delay], [503, '', 3000]);
       await gone;
-      assert.equal(server.requests.length, 1, 'not only when the next request was under way');
       source.close();
+      assert.equal(server.requests.length, 1, 'not only when the next request was under way');
     }));
 
   test('of a broken connection: the cause that fetch hides', async () => {
