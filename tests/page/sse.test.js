@@ -112,29 +112,32 @@ describe('an event beyond the limit', () => {
   }
 });
 
+/** Milliseconds that this process worked: the clock on the wall sees what others do. */
+const cpu = () => process.cpuUsage().user / 1000;
+
 describe('a hostile stream', () => {
   test('of one line in a hundred thousand reads is decoded in linear time', () => {
     const time = (/** @type {number} */ count) => {
       const decoder = new Decoder();
-      const start = performance.now();
+      const start = cpu();
       decoder.feed(utf8('data: '));
       const piece = utf8('0123456789');
       for (let at = 0; at < count; at++) decoder.feed(piece);
       assert.equal(decoder.feed(utf8('\n\n'))[0].data.length, 10 * count);
-      return performance.now() - start;
+      return cpu() - start;
     };
     time(10_000);
     const [short, long] = [time(12_500), time(100_000)];
     assert.ok(long < 8 * short * 4 + 100, `8 times the reads took ${long.toFixed()} ms after ${short.toFixed()} ms`);
   });
 
-  test('of one event of 14 MB in reads of 1 460 bytes takes less than two seconds', () => {
+  test('of one event of 14 MB in reads of 1 460 bytes takes less than two seconds of work', () => {
     const decoder = new Decoder();
     const body = utf8(`data: ${'x'.repeat(14e6)}\n\n`);
-    const start = performance.now();
+    const start = cpu();
     const events = pieces(body, 1460).flatMap((piece) => decoder.feed(piece));
     assert.equal(events[0].data.length, 14e6);
-    assert.ok(performance.now() - start < 2000);
+    assert.ok(cpu() - start < 2000);
   });
 
   test('of a million comments, twenty digits and NULs costs neither memory nor sense', () => {
