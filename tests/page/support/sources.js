@@ -57,3 +57,17 @@ export function played(options = {}, url = 'http://example.test/a') {
   source.onerror = (event) => seen.push(`error ${event.reason} ${source.readyState} ${event.delay}`);
   return { ...play, play, source, seen };
 }
+
+/** Run with a window's and a document's events. @param {(globals: EventTarget, document: any) => Promise<void>} run */
+export async function withGlobals(run) {
+  const globals = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: 'visible', baseURI: 'http://example.test/' });
+  const names = /** @type {const} */ (['addEventListener', 'removeEventListener']);
+  for (const name of names) Object.assign(globalThis, { [name]: (/** @type {any[]} */ ...args) => /** @type {any} */ (globals)[name](...args) });
+  Object.assign(globalThis, { document });
+  try {
+    await run(globals, document);
+  } finally {
+    for (const name of [...names, 'document']) delete /** @type {any} */ (globalThis)[name];
+  }
+}
