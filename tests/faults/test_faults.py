@@ -68,7 +68,7 @@ async def test_readers_that_are_reset_every_few_events_get_everything_once(
 async def test_readers_who_join_at_any_moment_get_the_same_bytes(
     serve: Serve, judge: Judge, readers: int, count: int
 ) -> None:
-    """Guards the shared rendering: given to a reader that stands elsewhere, it is a gap or a repeat."""
+    """Guards reading from an index: on a bus, who comes later gets what is published from then on."""
     server = serve(echo_rate=100 if readers < 100 else 40)
     async with judge("readers join one stream at random times", server.url) as oracle:
         first = oracle.ask(count)
@@ -215,6 +215,8 @@ async def test_a_clock_that_jumps_ends_nothing_and_forgets_nothing(
             "import time, pathlib",
             "from tickertape.server import app",
             "app.FORGET = 0.05",
+            "from tickertape.log.sqlite import SqliteLog",
+            "SqliteLog.__init__.__kwdefaults__.update(reap=0.3)",
             f"real, offset = time.time, pathlib.Path({str(clock)!r})",
             "time.time = lambda: real() + float(offset.read_text() or 0)",
         ),
@@ -223,10 +225,9 @@ async def test_a_clock_that_jumps_ends_nothing_and_forgets_nothing(
         for jump in jumps:
             before = oracle.ask(2)
             await oracle.until(lambda: before.end)  # noqa: B023 - awaited at once
-            during = [oracle.ask(60) for _ in range(6)]
-            await oracle.far(during, 10)
+            during = await ask_both(oracle, server, 60)
             move(clock, jump)
-            await oracle.far(during, 55)  # two seconds: forty rounds of forgetting, and of beats one
+            await oracle.far(during, 55)  # two seconds: forty rounds of forgetting, six of looking after neighbours
             after = oracle.ask(2)
             await oracle.until(lambda: after.end)  # noqa: B023 - awaited at once
             oracle.count.trials += 1
@@ -277,7 +278,8 @@ async def test_readers_who_stop_reading_cost_no_memory_and_slow_nobody(
     serve: Serve, judge: Judge, tmp_path: Path, streams: int, stalled: int, seconds: int, rate: int
 ) -> None:
     """Guards the parking of readers whose connection is full: written to all the same, they fill the memory; waited
-    for, they hold up the others. They are dropped after a while, come back, and go on from their index.
+    for, they hold up the others. They are dropped after a while, come back, and go on from their index; a rendering
+    that is shared with readers who stand elsewhere is a gap or a repeat.
     """
     data = tmp_path / "data"
     async with judge("readers stop reading, beside live streams", "") as oracle:
