@@ -29,7 +29,8 @@ from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStre
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.neighbours import attempt, lock_path, reap_dead
-from tickertape.log.tasks import Append, Beat, Create, Expire, Fenced, Fold, Late, Line, Task, Tell
+from tickertape.log.tasks import Append, Beat, Create, Expire, Fold, Late, Task, Tell
+from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
 
 if TYPE_CHECKING:

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from tickertape.errors import LogError, LogUnavailable
+from tickertape.log.transaction import Line
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from tickertape.errors import LogError
     from tickertape.log.base import Header, Key, Tape
-    from tickertape.log.writer import Transaction
-
-
-class Fenced(LogUnavailable):
-    """Raised in a process that stood still so long that another one took it for dead and ended its streams."""
-
-    def __init__(self) -> None:
-        super().__init__("This process stood still, was taken for dead, and its running answers were ended as lost.")
-
-
-class Line:
-    """The writer's view of one running stream: its row, its producer, and the next entry that may be committed."""
-
-    __slots__ = ("next", "no", "producer", "ticks")
-
-    def __init__(self) -> None:
-        self.no = 0
-        self.producer = 0
-        self.next = 1
-        self.ticks: list[int] = []
+    from tickertape.log.transaction import Transaction
 
 
 class Task(Protocol):

@@ -11,129 +11,20 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tickertape.errors import KeyReused, LogError, LogUnavailable
+from tickertape.errors import LogError, LogUnavailable
 from tickertape.log import journal
-from tickertape.log.base import now
-from tickertape.log.tasks import Append, Fenced, Fold, Line, Task
+from tickertape.log.tasks import Append, Fold, Task
+from tickertape.log.transaction import Fenced, Line, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
-
-    from tickertape.log.base import Header, Key
 
 
 logger = logging.getLogger("tickertape")
-
-
-class Transaction:
-    """What is gathered for one commit."""
-
-    def __init__(self, connection: sqlite3.Connection, producer: int) -> None:
-        self.connection = connection
-        self.begun = False
-        self._producer = producer
-        self._tick: list[bytes] = []
-        self._lines: dict[Line, int] = {}
-
-    def insert(self, header: Header, line: Line) -> None:
-        """Insert a stream's row."""
-        self._begin()
-        cursor = self.connection.execute(
-            "INSERT INTO stream (id, owner, model, created, producer) VALUES (?, ?, ?, ?, ?)",
-            (header.id, header.owner, header.model, header.created, self._producer),
-        )
-        line.no, line.producer = cursor.lastrowid or 0, self._producer
-
-    def beat(self) -> None:
-        """Renew the lease. Raises Fenced if it was taken away."""
-        cursor = self.connection.execute(
-            "UPDATE producer SET beat = ? WHERE no = ?", (time.monotonic(), self._producer)
-        )
-        if not cursor.rowcount:
-            raise Fenced
-
-    def expire(self, before: float, most: int) -> int:
-        """Delete at most so many streams that ended before; return how many."""
-        self._begin()
-        old = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most)).fetchall()
-        self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", old)
-        self.connection.executemany("DELETE FROM stream WHERE id = ?", old)
-        return len(old)
-
-    def claim(self, header: Header, key: Key) -> str | None:
-        """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
-        self._begin()
-        connection = self.connection
-        claimed = connection.execute(
-            "INSERT INTO idempotency VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (header.owner, key.value, key.digest, header.id),
-        ).rowcount
-        if claimed:
-            return None
-        digest, stream_id = connection.execute(
-            "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?", (header.owner, key.value)
-        ).fetchone()
-        if digest != key.digest:
-            raise KeyReused(key.value)
-        return str(stream_id)
-
-    def append(self, line: Line, first: int, entries: list[bytes], *, ended: bool) -> None:
-        """Add to the tick. Entries whose predecessors were not committed are refused: a stream has no gaps."""
-        self._check(line)
-        if first != self._lines.get(line, line.next):
-            raise LogUnavailable("An earlier part of this answer could not be written to the stream log.")
-        self._tick.append(journal.group(line.no, first, entries, ended=ended))
-        self._lines[line] = first + len(entries)
-
-    def fold(self, line: Line, body: bytes) -> None:
-        """Write a stream's body."""
-        self._check(line)
-        self._begin()
-        self.connection.execute("UPDATE stream SET ended = ?, body = ? WHERE no = ?", (now(), body, line.no))
-
-    def delete(self, ticks: Iterable[int]) -> None:
-        """Delete ticks that nobody needs any more."""
-        rows = [(tick,) for tick in ticks]
-        if rows:
-            self.connection.executemany("DELETE FROM journal WHERE tick = ?", rows)
-
-    def commit(self) -> int | None:
-        """Write the tick and commit; return the tick's number, None if there was nothing to append."""
-        tick = None
-        if self._tick:
-            # One statement, also a fence: a producer that was declared dead has no row and writes nothing.
-            cursor = self.connection.execute(
-                "INSERT INTO journal (producer, body) SELECT no, ?2 FROM producer WHERE no = ?1",
-                (self._producer, b"\n".join(self._tick)),
-            )
-            if not cursor.rowcount:
-                raise Fenced
-            tick = cursor.lastrowid
-        if self.begun:
-            self.connection.execute("COMMIT")
-        for line, number in self._lines.items():
-            line.next = number
-        return tick
-
-    @property
-    def lines(self) -> list[Line]:
-        """The streams that have entries in this tick."""
-        return list(self._lines)
-
-    def _check(self, line: Line) -> None:
-        if line.producer != self._producer:
-            raise LogUnavailable(str(Fenced()))  # its stream was ended by somebody else, the others go on
-
-    def _begin(self) -> None:
-        # A tick alone is one INSERT in autocommit mode: one call into SQLite, one release of the GIL.
-        if not self.begun:
-            self.begun = True
-            self.connection.execute("BEGIN IMMEDIATE")
 
 
 class Writer(threading.Thread):
