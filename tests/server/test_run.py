@@ -7,13 +7,16 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.http import ask, open_stream, request, texts
-from support.server import ServerEnded
+from support.server import ServerEnded, clean_environment
+from tickertape.log.journal import connect
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -139,3 +142,27 @@ def test_a_damaged_log_is_one_sentence_and_is_left_as_it_is(serve: Serve, tmp_pa
     assert f"tickertape: The stream log {file} cannot be used" in str(ended.value)
     assert "Traceback" not in str(ended.value)
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_log_that_is_damaged_further_in_ends_the_server_with_a_sentence(tmp_path: Path, workers: str) -> None:
+    connection = connect(tmp_path / "tape.db")
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'producer'").fetchone()
+    connection.close()
+    damaged = bytearray((tmp_path / "tape.db").read_bytes())
+    damaged[(page - 1) * 4096 : page * 4096] = b"\xaa" * 4096
+    (tmp_path / "tape.db").write_bytes(damaged)
+    options = ["--provider=echo", "--port=0", f"--data={tmp_path}", f"--workers={workers}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tickertape", "serve", *options],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert set(ended.stderr.splitlines()) == {
+        f"tickertape: The stream log {tmp_path / 'tape.db'} cannot be used: the file is damaged; "
+        "move it away (a new one is made) or restore a copy."
+    }

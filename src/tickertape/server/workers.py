@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tickertape.errors import TickertapeError
 from tickertape.server.run import prepare, serve
 from tickertape.server.selection import select
 from tickertape.server.settings import Settings  # noqa: TC001 - msgspec reads the annotations
@@ -31,6 +32,10 @@ logger = logging.getLogger("tickertape")
 
 RESPAWN = 1.0
 """Seconds between two starts of a worker that keeps dying."""
+
+
+REFUSED = 78
+"""Exit code of a worker that cannot start and has said why; EX_CONFIG of sysexits.h."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -49,9 +54,14 @@ def supervise(
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: signals.put(received))
-    workers = [_spawn(order, listener) for _ in range(count)]
+    first = [_spawn(order, listener) for _ in range(count)]
+    workers = list(first)
     started()
+    code = 0
     while _next(signals, RESPAWN) is None:
+        if any(worker.poll() == REFUSED for worker in first):
+            code = 1  # it has said why; the next one would say the same
+            break
         for index, worker in enumerate(workers):
             if worker.poll() is not None:
                 logger.error("Worker %d ended with exit code %d; starting another", worker.pid, worker.returncode)
@@ -64,7 +74,7 @@ def supervise(
         elif time.monotonic() > deadline:
             for worker in workers:
                 worker.kill()
-    return 0
+    return code
 
 
 def _next(signals: queue.SimpleQueue[int], seconds: float) -> int | None:
@@ -97,9 +107,13 @@ def main() -> None:
     """Be a worker: take the order from standard input, serve on the inherited socket until the parent is gone."""
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order, dec_hook=lambda kind, value: kind(value))
     threading.Thread(target=_watch_parent, name="tickertape-parent", daemon=True).start()
-    prepare(order.settings)
-    listener = socket.socket(fileno=order.fd)
-    serve(order.settings, select(order.settings, order.model_file), listener, lambda: None)
+    try:
+        prepare(order.settings)
+        listener = socket.socket(fileno=order.fd)
+        serve(order.settings, select(order.settings, order.model_file), listener, lambda: None)
+    except TickertapeError as error:
+        sys.stderr.write(f"tickertape: {error}\n")
+        sys.exit(REFUSED)
 
 
 def _watch_parent() -> None:
