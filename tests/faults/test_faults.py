@@ -273,7 +273,7 @@ def late(readers: list[Reader], rate: float, since: float, until: float) -> floa
     return sorted(found)[len(found) * 19 // 20]
 
 
-@at_scale(streams=(50, 1000), stalled=(10, 50), seconds=(5, 60), rate=(20, 4))
+@at_scale(streams=(50, 1000), stalled=(6, 40), seconds=(5, 60), rate=(20, 4))
 async def test_readers_who_stop_reading_cost_no_memory_and_slow_nobody(
     serve: Serve, judge: Judge, tmp_path: Path, streams: int, stalled: int, seconds: int, rate: int
 ) -> None:
@@ -283,7 +283,7 @@ async def test_readers_who_stop_reading_cost_no_memory_and_slow_nobody(
     """
     data = tmp_path / "data"
     async with judge("readers stop reading, beside live streams", "") as oracle:
-        big = oracle.add(40_000)
+        big = oracle.add(80_000)
         big.id = "b" * 32
         await store(data, big)
         server = serve(f"--set=send_timeout={seconds * 0.6}", echo_rate=rate, data=data)
