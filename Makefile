@@ -35,11 +35,12 @@ soak: test-tools ## Run the long fault and load tests
 	@$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 .PHONY: check
-check: test-tools ## Lint, types, layers
+check: test-tools ## Lint, types, layers; the JavaScript's types where npx is there
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@if command -v npx >/dev/null; then npx --yes --package typescript@5 tsc -p tests/page/types; fi
 
 .PHONY: bench
 bench: test-tools ## Run the benchmarks beside their rivals (ARGS=--quick for a first impression)
