@@ -143,14 +143,13 @@ class Generation:
         self._interrupt()
 
     async def _run(self) -> None:
-        self.tape.listen(self._look)
+        self.tape.on_stop = self._interrupt
         self.tape.on_leave = self._left
         self._left(ARRIVAL)
         try:
             end = self.end = await self._outcome()
         finally:
-            self.tape.unlisten(self._look)
-            self.tape.on_leave = None
+            self.tape.on_stop = self.tape.on_leave = None
             self._forget_timer()
         last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
         entries = [encode_delta(last)] if last else []
@@ -160,11 +159,6 @@ class Generation:
             await self._log.finish(self.tape, [*entries, encode_delta(end)])
         except LogError as error:  # whatever the provider said, the answer is not whole if the log is not
             await self._log.fail(self.tape, encode_delta(_failure(error)))
-
-    def _look(self) -> None:
-        """Notice that someone pressed stop, or that the log cannot be written."""
-        if self.tape.stop or self.tape.error is not None:
-            self._interrupt()
 
     def _left(self, more: float = 0) -> None:
         """Begin to wait for another reader, if the policy says so and none is left."""

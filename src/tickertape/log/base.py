@@ -59,9 +59,9 @@ class Tape:
     """One stream in this process: its committed entries, and who wants to know of more.
 
     ``entries[i]`` is event i + 1. ``ended`` is true once the last of them is the terminal entry. ``stop`` is true
-    once someone asked to stop the answer. ``error`` is set when the log could not commit an append. ``readers``
-    counts who reads it live in this process; ``on_leave`` is called when one of them has left. ``queued`` is its place
-    in the line while its answer waits to be produced, else 0.
+    once someone asked to stop the answer. ``error`` is set when the log could not commit an append. ``on_stop`` is
+    called when one of the two was set. ``readers`` counts who reads it live in this process; ``on_leave`` is called
+    when one of them has left. ``queued`` is its place in the line while its answer waits to be produced, else 0.
     """
 
     __slots__ = (
@@ -72,6 +72,7 @@ class Tape:
         "error",
         "header",
         "on_leave",
+        "on_stop",
         "queued",
         "readers",
         "stop",
@@ -86,7 +87,8 @@ class Tape:
         self.readers = 0
         self.queued = 0
         self.on_leave: Callable[[], object] | None = None
-        self._listeners: list[Callable[[], object]] = []
+        self.on_stop: Callable[[], object] | None = None
+        self._listeners: list[Callable[[], object]] = []  # replaced, never changed: `wake` may walk through it
 
     def read(self, after: int) -> list[bytes]:
         """Return the committed entries after event number ``after``; none if there are none yet."""
@@ -120,11 +122,13 @@ class Tape:
 
     def listen(self, wake: Callable[[], object]) -> None:
         """Call ``wake`` on the event loop after every commit, stop or end; it must be quick and not raise."""
-        self._listeners.append(wake)
+        self._listeners = [*self._listeners, wake]
 
     def unlisten(self, wake: Callable[[], object]) -> None:
         """Take one ``listen`` back."""
-        self._listeners.remove(wake)
+        left = self._listeners.copy()
+        left.remove(wake)
+        self._listeners = left
 
     def extend(self, entries: Sequence[bytes], *, ended: bool = False) -> None:
         """For engines: add committed entries and wake everybody."""
@@ -134,7 +138,9 @@ class Tape:
 
     def wake(self) -> None:
         """For engines: tell the listeners to look again. A listener may unlisten while it is called."""
-        for listener in tuple(self._listeners):
+        if self.on_stop is not None and (self.stop or self.error is not None):
+            self.on_stop()
+        for listener in self._listeners:
             listener()
 
 
