@@ -205,8 +205,8 @@ async def test_nothing_is_readable_before_it_is_committed(tmp_path: Path) -> Non
         tape.listen(on_disk)
         for number in range(2, 200):
             await log.append(tape, [text(number)])
-            if number % 3 == 0:
-                await asyncio.sleep(0)
+            if number % 40 == 0:
+                await caught_up(tape, number)
         await log.finish(tape, [DONE])
         outside.close()
         assert len(checks) > 2

@@ -173,11 +173,11 @@ async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: P
         flaky = FlakyConnection(log._writes, 1)
         log._writer._connection = flaky  # type: ignore[assignment]
         await log.append(tape, [text(2)])
-        log._submit()
+        log._intake.submit()
         while not flaky.failed:
             pass  # the loop stands still: the producer has not been told
         await log.append(tape, [text(3)])
-        log._submit()
+        log._intake.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
             await log.finish(tape, [DONE])
         await log.fail(tape, FAILED)
@@ -191,7 +191,7 @@ async def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
         log._writer._connection = FlakyConnection(log._writes, 1)  # type: ignore[assignment]
         for number in (2, 3, 4):
             await log.append(tape, [text(number)])
-            log._submit()
+            log._intake.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
             await log.finish(tape, [DONE])
 

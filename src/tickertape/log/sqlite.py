@@ -1,7 +1,7 @@
 """The default log: one SQLite file, nothing to install. `tickertape.log.journal` describes the file.
 
-How a token travels: `append` notes it; once per turn of the event loop what was noted goes to the writer thread as one
-batch; the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
+How a token travels: `append` gives it to the `Intake`; what has gathered there goes to the writer thread as one batch;
+the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
 
 Several processes may use one file on one host. Each is a *producer* and holds a lock on a file of its own, which the
 operating system releases when the process dies, however it dies: that is how the others, and the next start, know at
@@ -28,8 +28,9 @@ from filelock import FileLock
 from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
+from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead
-from tickertape.log.tasks import Append, Beat, Create, Expire, Fold, Late, Task, Tell
+from tickertape.log.tasks import Beat, Create, Expire, Fold, Late, Tell
 from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
-
-BACKLOG = 20_000
-"""Entries. A producer that is this far ahead of the disk waits, so that memory stays bounded."""
 
 WATCH = 0.02
 """Seconds between two looks at what other processes wrote, while somebody here reads a stream of theirs."""
@@ -102,17 +100,14 @@ class SqliteLog(Log):
         self._foreign: weakref.WeakSet[SqliteTape] = weakref.WeakSet()  # running elsewhere, read here
         self._neighbours = 0
         self._news = False  # there are tapes that the watch has not looked at, or we have changed some
-        self._tasks: list[Task] = []  # for the writer, at the end of this turn of the loop
         self._late: list[Fold | Late] = []  # could not be written; tried again by and by
-        self._noted: dict[SqliteTape, Append] = {}
-        self._backlog = 0
-        self._drained = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
 
     # --- opening and closing
 
     async def __aenter__(self) -> SqliteLog:
         self._loop = asyncio.get_running_loop()
+        self._intake = Intake(self._loop, lambda tasks: self._writer.submit(tasks))
         try:
             await self._in_reader(self._open)
         except BaseException:
@@ -127,7 +122,7 @@ class SqliteLog(Log):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self._try_again()
-        self._submit()
+        self._intake.submit()
         self._writer.stop()
         await self._loop.run_in_executor(None, self._writer.join)
         await self._in_reader(self._close)
@@ -143,7 +138,7 @@ class SqliteLog(Log):
             self._writes = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._writes.close)
             try:
-                self._writer = Writer(self._writes, self._path, self._name, self._deliver, self._rejoined)
+                self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
             except sqlite3.Error as error:
                 raise journal.explain(error, self._path) from error
@@ -168,7 +163,7 @@ class SqliteLog(Log):
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
         done: asyncio.Future[str | None] = self._loop.create_future()
         task = Create(header, list(entries), key, done)
-        self._note(task)
+        self._intake.add(task)
         existing = await done
         if existing is not None:
             return await self.get(existing, header.owner), False
@@ -182,9 +177,8 @@ class SqliteLog(Log):
         if tape.error is not None:
             raise tape.error
         self._append(tape, entries)
-        while self._backlog > BACKLOG:
-            self._drained.clear()
-            await self._drained.wait()
+        if self._intake.backlog > BACKLOG:
+            await self._intake.drain()
 
     async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
         assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
@@ -192,15 +186,13 @@ class SqliteLog(Log):
             return
         if tape.error is not None:
             raise tape.error
-        task = self._append(tape, entries)
-        task.done = self._loop.create_future()
-        del self._noted[tape]
+        self._append(tape, entries)
         try:
-            await task.done
+            await self._intake.finish(tape)
         except LogError as error:
             raise tape.error or error from error  # the first one has the reason
         self._running.discard(tape)
-        self._note(Fold(tape, tape.line, self._again))
+        self._intake.add(Fold(tape, tape.line, self._again), waits=True)
 
     async def fail(self, tape: Tape, end: bytes) -> None:
         assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
@@ -208,7 +200,7 @@ class SqliteLog(Log):
             return
         tape.error = None
         tape.appended = len(tape.entries)  # what was not committed is given up; the end follows what was
-        self._noted.pop(tape, None)
+        self._intake.forget(tape)
         try:
             await self.finish(tape, [end])
         except LogError:
@@ -220,7 +212,7 @@ class SqliteLog(Log):
             tape.stop = True
             tape.wake()
         elif not tape.ended:
-            self._note(Tell(Tell.STOP, tape.header.id))
+            self._intake.add(Tell(Tell.STOP, tape.header.id))
 
     async def _settle(self, tape: SqliteTape, end: bytes) -> None:
         """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
@@ -231,7 +223,7 @@ class SqliteLog(Log):
                 tape.extend(found.entries[len(tape.entries) :], ended=True)
                 return
         tape.extend([end], ended=True)
-        self._again(Late(tape, tape.line, lambda line: self._note(Fold(tape, line, self._again)), self._again))
+        self._again(Late(tape, tape.line, lambda line: self._intake.add(Fold(tape, line, self._again)), self._again))
 
     def _again(self, task: Fold | Late) -> None:
         """Keep what could not be written to be tried again. It holds the tape: readers go on to find it here."""
@@ -241,7 +233,7 @@ class SqliteLog(Log):
     def _try_again(self) -> None:
         late, self._late = self._late, []
         for task in late:
-            self._note(task)
+            self._intake.add(task)
 
     def _rejoined(self) -> None:
         for tape in tuple(self._running):
@@ -249,40 +241,11 @@ class SqliteLog(Log):
                 tape.error = Fenced()
                 tape.wake()
 
-    def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> Append:
+    def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> None:
         if tape.line is None or tape not in self._running:
             raise StreamEnded(tape.header.id)
-        task = self._noted.get(tape)
-        if task is None:
-            task = self._noted[tape] = Append(tape, tape.line, tape.appended + 1, list(entries))
-            self._note(task)
-        else:
-            task.entries += entries
+        self._intake.append(tape, tape.line, tape.appended + 1, entries, waits=tape.appended > 2)
         tape.appended += len(entries)
-        self._backlog += len(entries)
-        return task
-
-    def _note(self, task: Task) -> None:
-        if not self._tasks:
-            self._loop.call_soon(self._submit)
-        self._tasks.append(task)
-
-    def _submit(self) -> None:
-        if self._tasks:
-            self._writer.submit(self._tasks)
-            self._tasks = []
-            self._noted.clear()
-
-    def _deliver(self, results: list[Callable[[], None]], entries: int) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._delivered, results, entries)
-
-    def _delivered(self, results: list[Callable[[], None]], entries: int) -> None:
-        for result in results:
-            result()
-        self._backlog -= entries
-        if self._backlog <= BACKLOG:
-            self._drained.set()
 
     # --- reading
 
@@ -332,7 +295,7 @@ class SqliteLog(Log):
         total = 0
         while True:
             task = Expire(before, self._loop.create_future())
-            self._note(task)
+            self._intake.add(task)
             count = await task.done
             total += count
             if count < Expire.BATCH:
@@ -350,10 +313,10 @@ class SqliteLog(Log):
     async def _patrol(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            self._note(Beat())
+            self._intake.add(Beat())
             for tape in self._foreign:
                 if tape.readers:
-                    self._note(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
+                    self._intake.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
             self._try_again()
             await attempt(self.reap())
 

@@ -1,0 +1,103 @@
+"""From the event loop to the writer thread and back: what is to be written is gathered here, and its outcome told.
+
+Every submission costs a switch of threads, a transaction and a wake-up of the loop, some 150 CPU-µs whatever is in it.
+So tokens in the middle of an answer wait for others, 10 ms at most; whatever somebody waits for does not: the
+beginning of an answer, its first token, its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from tickertape.log.tasks import Append
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tickertape.log.base import Tape
+    from tickertape.log.tasks import Task
+    from tickertape.log.transaction import Line
+
+BACKLOG = 20_000
+"""Entries. A producer that is this far ahead of the disk waits, so that memory stays bounded."""
+
+GATHER = 0.01
+"""Seconds from one submission to the next, when all that has come can wait."""
+
+
+class Intake:
+    """Gathers tasks and hands them to ``submit``; `deliver` takes their results."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, submit: Callable[[list[Task]], None]) -> None:
+        self._loop = loop
+        self._take = submit
+        self._tasks: list[Task] = []
+        self._appends: dict[Tape, Append] = {}  # of these, those that more can be added to
+        self._hurried = False
+        self._earliest = 0.0  # loop time before which nothing is submitted that can wait
+        self._drained = asyncio.Event()
+        self.backlog = 0  # entries between here and the disk
+
+    def add(self, task: Task, *, waits: bool = False) -> None:
+        """Have it submitted at the end of this turn of the loop, or later if it can wait for others."""
+        self._tasks.append(task)
+        if not waits or self._loop.time() >= self._earliest:
+            self.hurry()
+        elif len(self._tasks) == 1:
+            self._loop.call_at(self._earliest, self.submit)
+
+    def append(self, tape: Tape, line: Line, first: int, entries: Sequence[bytes], *, waits: bool) -> None:
+        """Add entries to a tape, along with those that are here already."""
+        self.backlog += len(entries)
+        task = self._appends.get(tape)
+        if task is None:
+            task = self._appends[tape] = Append(tape, line, first, list(entries))
+            self.add(task, waits=waits)
+        else:
+            task.entries += entries
+
+    def finish(self, tape: Tape) -> asyncio.Future[None]:
+        """Have what was appended end the tape; the future is done once that is committed."""
+        task = self._appends.pop(tape)
+        task.done = self._loop.create_future()
+        self.hurry()
+        return task.done
+
+    def forget(self, tape: Tape) -> None:
+        """Add no more to what was appended."""
+        self._appends.pop(tape, None)
+
+    def hurry(self) -> None:
+        """Submit at the end of this turn of the loop."""
+        if not self._hurried:
+            self._hurried = True
+            self._loop.call_soon(self.submit)
+
+    def submit(self) -> None:
+        """Submit what there is."""
+        self._hurried = False
+        if self._tasks:
+            self._take(self._tasks)
+            self._tasks = []
+            self._appends.clear()
+            self._earliest = self._loop.time() + GATHER
+
+    def deliver(self, results: list[Callable[[], None]], entries: int) -> None:
+        """For the writer's thread: run the results on the loop; so many entries are done."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._delivered, results, entries)
+
+    def _delivered(self, results: list[Callable[[], None]], entries: int) -> None:
+        for result in results:
+            result()
+        self.backlog -= entries
+        if self.backlog <= BACKLOG:
+            self._drained.set()
+
+    async def drain(self) -> None:
+        """Wait while the disk is far behind."""
+        while self.backlog > BACKLOG:
+            self._drained.clear()
+            await self._drained.wait()
