@@ -34,6 +34,10 @@ logger = logging.getLogger("tickertape")
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
 
+YOUNG = 20_000
+"""Objects more than at the last collection, before the next. At Python's 700 every wait of every stream is taken for
+long-lived, and all streams are walked through about once a second."""
+
 FORGET = 600.0
 """Seconds between two rounds of forgetting old streams."""
 
@@ -87,6 +91,7 @@ class App:
             services = self._services = Services(settings, log, self._catalog, generations, fanout, Assets())
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection
+            gc.set_threshold(YOUNG)
             chores = {asyncio.create_task(_forget(log, settings.retention)), asyncio.create_task(_warm(self._catalog))}
             yield {"services": services}
             for chore in chores:
