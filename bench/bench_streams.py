@@ -36,7 +36,8 @@ encode nothing, resume nothing; tickertape takes the question apart, runs a gene
 before it is sent. Its text comes from the built-in echo, not from a network. A delay is counted from when the event
 was due after the request was sent, so it holds the request too, and what the reader itself is late when it is
 busy (its load is shown). Memory is the process's anonymous memory, without the kernel's socket buffers.
-The reader is a bare epoll loop; real clients cost more than any of these servers.
+The reader is a bare epoll loop; real clients cost more than any of these servers. Costs are per token, which is an
+event with the rivals; tickertape puts tokens that are due together into one event, and only then is it less than one.
 """
 
 
@@ -69,10 +70,11 @@ def _paced(streams: int, contestant: Contestant, quick: bool) -> dict[str, float
 
 def _watched(seen: dict[str, Any], due: float) -> dict[str, float | None]:
     return {
-        "CPU-µs/event": seen["cpu"] / max(1, seen["events"]) * 1e6,
+        "CPU-µs/token": seen["cpu"] / max(1, seen["tokens"]) * 1e6,
         "of it kernel": seen["kernel"],
         "core": seen["cpu"] / seen["seconds"],
-        "delivered": seen["events"] / seen["seconds"] / due,
+        "delivered": seen["tokens"] / seen["seconds"] / due,
+        "tokens/event": seen["tokens"] / max(1, seen["events"]),
         "delay p50 ms": seen["p50"] and seen["p50"] * 1e3,
         "delay p99 ms": seen["p99"] and seen["p99"] * 1e3,
         "reader's load": seen["reader_load"],

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from frames import DATA, Broadcast, event_id, numbers
+from frames import Broadcast, data, event_id, numbers
 
 app = FastAPI()
 source = Broadcast()
@@ -12,7 +12,7 @@ source = Broadcast()
 @app.get("/", response_class=EventSourceResponse)
 async def answer(kind: str, rate: float = 0):
     async for number in source.follow() if kind == "fan" else numbers(kind, rate):
-        yield ServerSentEvent(raw_data=DATA, id=event_id(number))
+        yield ServerSentEvent(raw_data=data(number), id=event_id(number))
 
 
 @app.post("/begin")

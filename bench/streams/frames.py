@@ -3,19 +3,25 @@
 import asyncio
 
 NAME = "3c2276b9840faf17bed9c3f0884be133"
-DATA = (
+_DATA = (
     '{"id":"chatcmpl-3c2276b9840faf17bed9c3f0884be133","object":"chat.completion.chunk","created":1795399764,'
-    '"model":"echo","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}]}'
+    '"model":"echo","choices":[{"index":0,"delta":{%s},"logprobs":null,"finish_reason":null}]}'
 )
-_TAIL = ("\ndata: " + DATA + "\n\n").encode()
+_OPENING = _DATA % '"role":"assistant","content":""'
+_TOKEN = _DATA % '"content":" word"'
+_NAME, _OPENING_BYTES, _TOKEN_BYTES = NAME.encode(), _OPENING.encode(), _TOKEN.encode()
 
 
 def event_id(number):
     return f"{NAME}.{number}"
 
 
+def data(number):
+    return _TOKEN if number > 1 else _OPENING
+
+
 def frame(number):
-    return b"id: %b.%d%b" % (NAME.encode(), number, _TAIL)
+    return b"id: %b.%d\ndata: %b\n\n" % (_NAME, number, _TOKEN_BYTES if number > 1 else _OPENING_BYTES)
 
 
 async def numbers(kind, rate):

@@ -17,23 +17,24 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from machine import cpu, kernel_share, rss
 
-MARK = b"\ndata: "
+EVENT = b"\ndata: "
+TOKEN = b" word"
 ENDS = b"0\r\n\r\n"
 
 
 class Stream:
     """One connection."""
 
-    __slots__ = ("ended", "events", "sent", "socket", "tail")
+    __slots__ = ("begun", "sent", "socket", "tail", "tokens")
 
     def __init__(self, port: int, request: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.sent = time.monotonic()
         self.socket.sendall(request)
         self.socket.setblocking(False)
-        self.events = 0
+        self.begun = False
+        self.tokens = 0  # that the answer has had, also before this connection
         self.tail = b""
-        self.ended = False
 
 
 class Load:
@@ -46,7 +47,7 @@ class Load:
         self.since = job.get("since")  # when the one stream that all read was asked for
         self.poll = select.epoll()
         self.streams: dict[int, Stream] = {}
-        self.events = self.begun = self.finished = 0
+        self.events = self.tokens = self.begun = self.finished = 0
         self.delays: list[float] | None = None
 
     def open(self) -> None:
@@ -65,28 +66,28 @@ class Load:
             if not data:
                 self.close(stream)
                 continue
-            found = data.count(MARK) if not stream.tail else (stream.tail + data).count(MARK)
+            if not stream.begun and EVENT in data:
+                self.begin(stream, data)
+            self.events += data.count(EVENT) if not stream.tail else (stream.tail + data).count(EVENT)
+            found = data.count(TOKEN) if not stream.tail else (stream.tail[-4:] + data).count(TOKEN)
             if found:
-                if not stream.events:
-                    self.begun += 1
-                stream.events += found
-                self.events += found
-                if self.delays is not None:
-                    self.note(stream, data)
+                stream.tokens += found
+                self.tokens += found
+                if self.delays is not None:  # the first token is due at once, number n after (n - 1) / rate seconds
+                    due = (self.since or stream.sent) + (stream.tokens - 1) / self.rate
+                    self.delays.append(time.monotonic() - due)
             if data.endswith(ENDS):
                 self.close(stream)
-            else:  # the mark may be cut in two
+            else:  # a mark may be cut in two
                 stream.tail = b"" if data.endswith(b"\r\n") else data[-6:]
 
-    def note(self, stream: Stream, data: bytes) -> None:
-        """Note how late the newest event is: the first two are due at once, number n after (n - 2) / rate seconds."""
-        at = data.rfind(b"\nid: ")
-        end = data.find(b"\n", at + 5)
-        if at >= 0 and end > 0:
-            number = int(data[data.rfind(b".", at, end) + 1 : end])
-            if number > 2:
-                due = (self.since or stream.sent) + (number - 2) / self.rate
-                self.delays.append(time.monotonic() - due)
+    def begin(self, stream: Stream, data: bytes) -> None:
+        """Note the first event: number n has token n - 1."""
+        stream.begun = True
+        self.begun += 1
+        at = data.index(b"\nid: ")
+        end = data.index(b"\n", at + 5)
+        stream.tokens = max(0, int(data[data.rindex(b".", at, end) + 1 : end]) - 2)
 
     def close(self, stream: Stream) -> None:
         del self.streams[stream.socket.fileno()]
@@ -110,7 +111,7 @@ def window(load: Load, job: dict) -> dict:
         load.until(start + job["ramp"] * index / job["streams"])
         load.open()
     load.until(time.monotonic() + job["settle"])
-    load.events, load.delays = 0, []
+    load.events, load.tokens, load.delays = 0, 0, []
     used, began, mine, parts = cpu(load.pid), time.monotonic(), time.process_time(), kernel_share(load.pid)
     load.until(began + job["window"])
     after = kernel_share(load.pid)
@@ -118,6 +119,7 @@ def window(load: Load, job: dict) -> dict:
     seconds = time.monotonic() - began
     return {
         "events": load.events,
+        "tokens": load.tokens,
         "cpu": cpu(load.pid) - used,
         "kernel": system / max(1, user + system),
         "seconds": seconds,

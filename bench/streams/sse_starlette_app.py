@@ -1,6 +1,6 @@
 """A rival: sse-starlette's EventSourceResponse."""
 
-from frames import DATA, Broadcast, event_id, numbers
+from frames import Broadcast, data, event_id, numbers
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.responses import Response
@@ -11,7 +11,7 @@ source = Broadcast()
 
 async def events(found):
     async for number in found:
-        yield ServerSentEvent(DATA, id=event_id(number), sep="\n")
+        yield ServerSentEvent(data(number), id=event_id(number), sep="\n")
 
 
 async def answer(request):
