@@ -226,10 +226,18 @@ def test_a_post_cut_before_its_answer_never_asks_twice(echo_server: Server, new_
 def test_a_reload_before_the_answer_began_never_asks_twice(echo_server: Server, new_page: NewPage) -> None:
     page = new_page(echo_server.url)
     begun: list[str] = []
-    page.tab.route("**/api/openai/stream", lambda route: begun.append(route.fetch().headers["location"]))
+
+    def hold_first(route: Route) -> None:
+        if begun:
+            route.continue_()
+        else:
+            begun.append(route.fetch().headers["location"])  # and the page hears nothing
+
+    page.tab.route("**/api/openai/stream", hold_first)
     page.ask(WORDS)
     expect(page.state).to_contain_text("Thinking")
-    page.tab.unroute_all()
+    while not begun:
+        page.tab.evaluate("0")
     with page.tab.expect_response(lambda response: "/api/openai/stream" in response.url) as second:
         page.reload()
     is_whole(page)
