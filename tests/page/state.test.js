@@ -239,7 +239,7 @@ test('the wire log counts what came, marks reconnects, and stays small', () => {
   log.add({ what: 'comment', text: ' ping' }, 2600);
   log.add({ what: 'end', state: 'completed' }, 2700);
   assert.deepEqual(
-    [log.events, log.cuts, log.firstText, Math.round(log.rate), log.records.length],
+    [log.events, log.splices, log.firstText, Math.round(log.rate), log.records.length],
     [1500, 1, 101, 1000, KEPT],
   );
   assert.deepEqual(

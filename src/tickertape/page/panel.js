@@ -40,12 +40,12 @@ export class Panel {
 
   /** @param {boolean} open */
   toggle(open) {
+    if (!open && this.#panel.contains(document.activeElement)) this.#opener.focus();
     this.#panel.hidden = !open;
     this.#opener.setAttribute('aria-expanded', String(open));
     document.body.classList.toggle('with-wire', open);
-    if (open) this.#panel.focus();
-    else if (this.#panel.contains(document.activeElement) || document.activeElement === document.body)
-      this.#opener.focus();
+    // It may open late, with its module; whoever types by then goes on typing.
+    if (open && document.activeElement === this.#opener) this.#panel.focus();
     this.update();
     this.ontoggle();
   }
@@ -90,7 +90,7 @@ export class Panel {
   }
 
   #drawFacts() {
-    const { state, stream, firstText, rate, events, bytes, cuts, transport } = this.#log;
+    const { state, stream, firstText, rate, events, bytes, splices, transport } = this.#log;
     /** @type {[string, string][]} */
     const facts = [
       ['State', state],
@@ -99,7 +99,7 @@ export class Panel {
       ['Pace', rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} events/s` : '–'],
       ['Events', String(events)],
       ['Bytes', size(bytes)],
-      ['Reconnects', String(cuts)],
+      ['Reconnects', String(splices)],
       ['Stream', stream ? `${stream.slice(0, 8)}…` : '–'],
     ];
     const shown = facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)));

@@ -84,8 +84,8 @@ export class Tape {
   }
 
   #count() {
-    const { events, time, cuts } = this.#log;
-    const splices = cuts ? ` · ${cuts} ${cuts === 1 ? 'reconnect' : 'reconnects'}` : '';
+    const { events, time, splices: times } = this.#log;
+    const splices = times ? ` · ${times} ${times === 1 ? 'splice' : 'splices'}` : '';
     const text = events ? `${events} ${events === 1 ? 'event' : 'events'} · ${duration(time)}${splices}` : 'wire';
     if (this.#counter.textContent !== text) this.#counter.textContent = text;
   }

@@ -25,7 +25,8 @@ export class WireLog {
   /** How many records there were. */
   seen = 0;
   bytes = 0;
-  cuts = 0;
+  /** How often it was connected again. */
+  splices = 0;
   /** @type {Transport} */ transport = 'fetch';
   /** @type {string | null} */ stream = null;
   /** @type {object | null} */ json = null;
@@ -46,7 +47,6 @@ export class WireLog {
     if (happening.what === 'comment')
       return this.#record('comment', now, `:${happening.text}`, '', happening.text.length + 2);
     if (happening.what === 'cut') {
-      if (this.state === 'running') this.cuts++;
       this.state = 'cut';
       return;
     }
@@ -80,7 +80,10 @@ export class WireLog {
 
   /** @param {string | null} stream @param {number} now */
   #open(stream, now) {
-    if (this.state === 'cut') this.#record('splice', now, 'connected again', '', 0);
+    if (this.state === 'cut') {
+      this.splices++;
+      this.#record('splice', now, 'connected again', '', 0);
+    }
     this.stream = stream;
     this.state = 'running';
   }
