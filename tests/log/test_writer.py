@@ -15,6 +15,7 @@ import pytest
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, LogUnavailable
 from tickertape.log.base import Header
+from tickertape.log.journal import connect, reap
 from tickertape.log.sqlite import SqliteLog
 
 from .engines import begin, caught_up, key, new_header, text, whole
@@ -218,6 +219,44 @@ async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tm
 
 async def settled_or_not(log: SqliteLog) -> None:
     await asyncio.gather(log.expire(0), return_exceptions=True)
+
+
+async def test_the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST, reap=60) as log:
+        log._writer._connection = FlakyConnection(log._writes, 1, 5)  # type: ignore[assignment]
+        for _ in range(3):
+            await settled_or_not(log)
+        with pytest.raises(LogUnavailable):
+            await log.create(new_header(), [text(1)])
+        log._writer._connection = log._writes
+        await settled(log)
+        await settled(log)
+    assert [record.levelname for record in caplog.records if record.name == "tickertape"] == ["ERROR", "WARNING"]
+    assert "the disk reports an I/O error" in caplog.text
+    assert "can be written again" in caplog.text
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+async def test_a_producer_that_was_taken_for_dead_on_a_failing_disk_goes_on_once_it_can(
+    tmp_path: Path, step: int
+) -> None:
+    """Guards: that the thread outlives an error while it registers anew."""
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST, reap=60) as log:
+        tape = await begin(log)
+        outside = connect(tmp_path / "tape.db")
+        reap(outside, log._writer.producer, LOST)
+        outside.close()
+        log._writer._connection = FlakyConnection(log._writes, step, 3)  # type: ignore[assignment]
+        for _ in range(8):
+            await asyncio.gather(log.create(new_header(), [text(1)]), return_exceptions=True)
+        log._writer._connection = log._writes
+        fresh = await begin(log)
+        await log.finish(fresh, [DONE])
+        await log.fail(tape, FAILED)
+        assert await whole(tape) == [text(1), LOST]
+        assert await whole(fresh) == [text(1), DONE]
 
 
 async def test_a_task_that_cannot_be_written_at_all_harms_no_other(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class Writer(threading.Thread):
         self._deliver = deliver
         self._rejoined = rejoined
         self._queue: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
+        self._trouble = ""  # why the last transaction could not be committed
         self._pins: dict[int, int] = {}  # tick -> unfolded streams with entries in it
 
     def submit(self, tasks: list[Task]) -> None:
@@ -94,12 +95,10 @@ class Writer(threading.Thread):
             tick = transaction.commit()
         except Fenced:
             self._roll_back()
-            self.producer = journal.join(self._connection, self._name)
-            return [self._rejoined, *self._commit(tasks)]
+            return self._rejoin(tasks)
         except (sqlite3.Error, LogError) as error:
             self._roll_back()
-            reason = error if isinstance(error, LogError) else journal.explain(error, self._path)
-            return [_failure(task, reason) for task in tasks]
+            return self._fail(tasks, error)
         except Exception as error:  # one that cannot be written at all must end neither the others nor this thread
             self._roll_back()
             if len(tasks) > 1:
@@ -107,7 +106,26 @@ class Writer(threading.Thread):
             logger.exception("The stream log cannot write this")
             return [_failure(tasks[0], LogUnavailable(f"The stream log cannot write this: {error}."))]
         self._pin(tick, transaction.lines, released)
+        if self._trouble:
+            self._trouble = ""
+            logger.warning("The stream log %s can be written again", self._path)
         return results
+
+    def _rejoin(self, tasks: list[Task]) -> list[Callable[[], None]]:
+        """Commit the tasks as a new producer; those for streams that were ended in the meantime fail."""
+        try:
+            self.producer = journal.join(self._connection, self._name)
+        except sqlite3.Error as error:  # tried again with the next tasks
+            return self._fail(tasks, error)
+        return [self._rejoined, *self._commit(tasks)]
+
+    def _fail(self, tasks: list[Task], error: sqlite3.Error | LogError) -> list[Callable[[], None]]:
+        """Tell everybody that nothing was committed, and why; tell the operator once."""
+        reason = error if isinstance(error, LogError) else journal.explain(error, self._path)
+        if str(reason) != self._trouble:
+            self._trouble = str(reason)
+            logger.error("%s", self._trouble)
+        return [_failure(task, reason) for task in tasks]
 
     def _roll_back(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # after an I/O error it may have happened already
