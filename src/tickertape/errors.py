@@ -44,6 +44,11 @@ class EventTooLarge(TickertapeError):
 class LogError(TickertapeError):
     """The stream log could not do what was asked."""
 
+    @property
+    def shown(self) -> str:
+        """The sentence for callers, who need not know where a server keeps its files."""
+        return str(self)
+
 
 class UnknownStream(LogError):
     """There is no stream with this id for this owner."""
@@ -74,6 +79,15 @@ class KeyReused(LogError):
 
 class LogUnavailable(LogError):
     """The log cannot be opened, read or written; the sentence says why and what to do."""
+
+    def __init__(self, message: str, *, shown: str | None = None) -> None:
+        super().__init__(message)
+        self._shown = shown or message
+
+    @property
+    def shown(self) -> str:
+        """The sentence for callers, who need not know where a server keeps its files."""
+        return self._shown
 
 
 class ProviderError(TickertapeError):

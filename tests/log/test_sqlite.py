@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import stat
 import weakref
 from itertools import count
 from typing import TYPE_CHECKING
@@ -259,6 +260,15 @@ def test_a_folder_that_cannot_be_written_is_told() -> None:
 
     with pytest.raises(LogUnavailable, match="Choose another --data folder"):
         check(Path("/proc/self/tape.db"))
+
+
+async def test_other_users_of_the_machine_cannot_read_the_answers(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "tape.db"
+    async with open_log(path) as log:
+        await begin(log)
+        for name in ("tape.db", "tape.db-wal", "tape.db-shm"):
+            assert stat.S_IMODE(path.with_name(name).stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_the_check_leaves_nothing_but_the_log(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _failure(error: Exception) -> End:
         end = _error(State.FAILED, error.status, error.message, error.type, error.code, error.param)
         return msgspec.structs.replace(end, retry_after=error.retry_after)
     if isinstance(error, LogError):
-        return _error(State.FAILED, 503, str(error))
+        return _error(State.FAILED, 503, error.shown)
     logger.error("A generation failed", exc_info=error)
     return _error(State.FAILED, 500, "The server failed while it produced this answer; its own log says why.")
 

@@ -80,7 +80,10 @@ _REASONS = {
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
     """Return the one sentence that says what is wrong with the file and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
-    return LogUnavailable(f"The stream log {path} cannot be used: {_REASONS.get(code, str(error))}.")
+    reason = _REASONS.get(code, str(error))
+    return LogUnavailable(
+        f"The stream log {path} cannot be used: {reason}.", shown=f"The server's stream log cannot be used: {reason}."
+    )
 
 
 def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:

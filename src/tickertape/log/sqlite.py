@@ -52,9 +52,11 @@ LEASE = 8.0
 def check(path: Path) -> None:
     """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.with_name(f"{path.name}-check").touch()
         path.with_name(f"{path.name}-check").unlink(missing_ok=True)  # another process may be checking too
+        if not path.exists():
+            path.touch(mode=0o600)  # answers are for their owners only; SQLite's other files get the same mode
     except OSError as error:
         raise LogUnavailable(
             f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "

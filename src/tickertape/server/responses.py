@@ -55,7 +55,7 @@ async def reply_error(send: Send, error: TickertapeError, headers: Iterable[tupl
         case KeyReused():
             error = ProviderError(str(error), status=422, type="invalid_request_error", code="idempotency_key_reused")
         case LogUnavailable():
-            error = ProviderError(str(error), status=503, type="server_error", code="log_unavailable")
+            error = ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
         case _:
             error = ProviderError(str(error), status=500, type="server_error")
     assert isinstance(error, ProviderError)  # noqa: S101 - by the cases above
