@@ -10,8 +10,8 @@ import pytest
 from log.engines import whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
-from tickertape.errors import ProviderError
-from tickertape.generation import Generations, Limits, Order
+from tickertape.errors import LogUnavailable, ProviderError
+from tickertape.generation import Generations, Limits, Order, generation
 from tickertape.log.memory import MemoryLog
 
 if TYPE_CHECKING:
@@ -136,11 +136,75 @@ async def test_readers_in_another_process_count(log: Log, monkeypatch: pytest.Mo
         return asked < 3
 
     monkeypatch.setattr(log, "attended", attended)
+    monkeypatch.setattr(generation, "AGAIN", 0.01)
     tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
     tape.enter()
     tape.leave()
     assert (await end_of(tape)).cancelled_by == "disconnect"
     assert asked == 3
+
+
+async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bool | LogUnavailable] = [LogUnavailable("The disk is busy."), False]
+
+    async def attended(_tape: Tape, _within: float) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, LogUnavailable):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(log, "attended", attended)
+    monkeypatch.setattr(generation, "AGAIN", 0.01)
+    tape = await Generations(log).begin(Order(Scripted(), ASKED, abandon_after=0), owner="ann")
+    tape.enter()
+    tape.leave()
+    assert (await end_of(tape)).cancelled_by == "disconnect"
+    assert answers == []
+
+
+async def test_an_answer_that_is_read_elsewhere_is_looked_at_now_and_then_not_all_the_time(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Scripted()
+    asked = 0
+
+    async def attended(_tape: Tape, _within: float) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    monkeypatch.setattr(log, "attended", attended)
+    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
+    tape.enter()
+    tape.leave()
+    while not asked:
+        await asyncio.sleep(0)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert asked == 1
+    provider.finish()
+    assert (await end_of(tape)).state is State.COMPLETED
+
+
+async def test_a_reader_who_comes_while_the_log_is_asked_keeps_the_answer(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Scripted()
+    answered = asyncio.Event()
+
+    async def attended(tape: Tape, _within: float) -> bool:
+        tape.enter()
+        answered.set()
+        return False
+
+    monkeypatch.setattr(log, "attended", attended)
+    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
+    tape.enter()
+    tape.leave()
+    await answered.wait()
+    provider.say("Hello")
+    provider.finish()
+    assert (await end_of(tape)).state is State.COMPLETED
 
 
 async def test_an_answer_that_goes_on_from_another_says_so_before_its_text(log: Log) -> None:

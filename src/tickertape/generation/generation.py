@@ -46,6 +46,9 @@ OPENING = encode_delta(Raw({"role": "assistant", "content": ""}))
 ARRIVAL = 5.0
 """Seconds that the first reader gets on top of the policy's: it asks, then it attaches."""
 
+AGAIN = 1.0
+"""Seconds, on top of the policy's, until a stream that is read in another process is looked at again."""
+
 
 def _error(
     state: State,
@@ -173,8 +176,14 @@ class Generation:
 
     async def _leave(self, seconds: float) -> None:
         """Cancel the answer unless somebody reads it in another process."""
-        if await self._log.attended(self.tape, seconds):
-            self._left()
+        try:
+            attended = await self._log.attended(self.tape, seconds)
+        except LogError:
+            attended = True  # nobody knows; asked again
+        if self.task.done():
+            return
+        if attended or self.tape.readers:
+            self._left(AGAIN)
         else:
             self._cancelled_by = "disconnect"
             await self._log.cancel(self.tape)

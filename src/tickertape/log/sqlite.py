@@ -285,13 +285,14 @@ class SqliteLog(Log):
         if tape.readers or not self._neighbours:
             return tape.readers > 0
         since = time.monotonic() - within - 2 * self._interval  # neighbours tell of their readers once an interval
-        return await self._in_reader(
-            lambda: bool(
-                self._connection.execute(
-                    "SELECT 1 FROM stream WHERE id = ? AND seen > ?", (tape.header.id, since)
-                ).fetchone()
-            )
-        )
+        return await self._in_reader(lambda: self._seen(tape.header.id, since))
+
+    def _seen(self, stream_id: str, since: float) -> bool:
+        try:
+            query = "SELECT 1 FROM stream WHERE id = ? AND seen > ?"
+            return self._connection.execute(query, (stream_id, since)).fetchone() is not None
+        except sqlite3.Error as error:
+            raise journal.explain(error, self._path) from error
 
     async def expire(self, before: float) -> int:
         total = 0
