@@ -280,6 +280,6 @@ test('the cost is linear: a megabyte in one line, of stars, of brackets, of back
     markdown.end();
     // The processor's time, not the clock's: others may use the machine. Squares would take a minute.
     const took = process.cpuUsage(began).user / 1000;
-    assert.ok(took < 4000, `${name} took ${Math.round(took)} ms`);
+    assert.ok(took < 20_000, `${name} took ${Math.round(took)} ms`);
   }
 });

@@ -169,6 +169,10 @@ def test_two_tabs_that_ask_at_once_keep_both_questions(paced_server: Server, new
         page.is_over()
         page.reload()
         page.is_over()
+    # One tab's process learns what another's has written a little later.
+    one.tab.wait_for_function(
+        "['from one', 'from two'].every((t) => Object.values(localStorage).some((v) => v.includes(t)))"
+    )
     kept = one.tab.evaluate("Object.values(localStorage).filter((v) => v.includes('message') || v.includes('role'))")
     texts = {json.loads(value)["text"] for value in kept if "role" in json.loads(value)}
     assert texts == {"first question", "from one", "from two"}
