@@ -8,11 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
+from tickertape.log import intake
 from tickertape.log.base import Key
 from tickertape.log.memory import MemoryLog
 from tickertape.log.sqlite import SqliteLog
@@ -38,6 +40,8 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.runner = asyncio.Runner()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(intake, "GATHER", 0.0)  # a step at a time, nothing comes together
         self.folder = Path(tempfile.mkdtemp(prefix="tickertape-", dir=memory_folder()))
         self.model = MemoryLog()
         self.owners: dict[str, str] = {}
@@ -166,6 +170,7 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "runner"):
             self.run(self.log.__aexit__())
             self.runner.close()
+            self.patch.undo()
             shutil.rmtree(self.folder)
 
 
