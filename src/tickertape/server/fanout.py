@@ -20,6 +20,7 @@ import logging
 import types
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tickertape.server.shortcut import chunk, shortcut
 from tickertape.sse import encode_comment
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Sending = Coroutine[object, object, None]
     Send = Callable[[Message], Sending]
     Receive = Callable[[], Awaitable[Message]]
+    Shared = dict[tuple[int, "Renderer", bool], bytes]
 
 logger = logging.getLogger("tickertape")
 
@@ -60,12 +62,13 @@ class Renderer(Protocol):
 class Reader:
     """One response: a cursor on a tape, and the ``send`` that takes its bytes."""
 
-    __slots__ = ("handler", "index", "parked", "renderer", "send", "since")
+    __slots__ = ("handler", "index", "parked", "renderer", "send", "shortcut", "since")
 
     def __init__(self, index: int, renderer: Renderer, send: Send, now: float) -> None:
         self.index = index
         self.renderer = renderer
         self.send = send
+        self.shortcut = shortcut(send)
         self.since = now  # when it was last written to
         self.parked: asyncio.Task[None] | None = None  # finishes the send that has suspended
         self.handler = asyncio.current_task()
@@ -140,7 +143,7 @@ class Fanout:
         channel.readers.add(reader)
         tape.enter()
         try:
-            self._push(channel, reader, {})
+            self._push(channel, reader, {}, reader.since)
             channel.queued = 0
             channel.mark()  # says its place in the line, if it has one
             while not self._closed and (await receive())["type"] != "http.disconnect":
@@ -181,9 +184,9 @@ class Fanout:
             channel.dirty = False
             if channel.queued != channel.tape.queued:
                 self._tell_place(channel)
-            shared: dict[tuple[int, Renderer], bytes] = {}
+            shared: Shared = {}
             for reader in tuple(channel.readers):
-                self._push(channel, reader, shared)
+                self._push(channel, reader, shared, start)
         # Who was marked meanwhile is far behind and goes on at once; the others wait for the rest.
         end = self._loop.time()
         self._earliest = end + min(REST * (end - start), LONGEST_REST)
@@ -197,25 +200,38 @@ class Fanout:
                 if reader.parked is None:
                     self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": True})
 
-    def _push(self, channel: Channel, reader: Reader, shared: dict[tuple[int, Renderer], bytes]) -> None:
+    def _push(self, channel: Channel, reader: Reader, shared: Shared, now: float) -> None:
         """Write what is new to a reader that can take it; ``shared`` holds what was rendered for others."""
         tape, index = channel.tape, reader.index
-        if reader.parked is not None or index >= len(tape.entries):
+        entries = tape.entries
+        count = len(entries)
+        if reader.parked is not None or index >= count:
             return
-        key = (index, reader.renderer)
+        end = min(index + SLICE, count)
+        behind = end < count
+        last = tape.ended and not behind
+        way = None if last else reader.shortcut
+        short = way is not None and way.open
+        key = (index, reader.renderer, short)
         body = shared.get(key)
         if body is None:
             try:
-                body = shared[key] = reader.renderer.render(tape.entries[index : index + SLICE], index + 1)
+                body = reader.renderer.render(entries[index:end], index + 1)
             except Exception:  # an entry that cannot be read must not stop the flush for the others
                 logger.exception("Stream %s cannot be shown", tape.header.id)
                 reader.cut()
                 return
-        reader.index = min(index + SLICE, len(tape.entries))
-        self.sent += reader.index - index
-        behind = reader.index < len(tape.entries)
-        last = tape.ended and not behind
-        self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": not last})
+            body = shared[key] = chunk(body) if short else body
+        reader.index = end
+        self.sent += end - index
+        if short and way is not None:
+            reader.since = now
+            try:
+                way.write(body)
+            except Exception:
+                self._give_up(reader)
+        else:
+            self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": not last})
         if reader.parked is None and last:
             channel.readers.discard(reader)
         elif reader.parked is None and behind:
@@ -229,9 +245,8 @@ class Fanout:
             waiting = sending.send(None)
         except StopIteration:
             return
-        except Exception:  # whatever is wrong with this reader must not stop the flush for the others
-            logger.debug("A reader's connection failed", exc_info=True)
-            reader.cut()
+        except Exception:
+            self._give_up(reader)
             return
 
         def resume(sent: asyncio.Task[None]) -> None:
@@ -244,6 +259,11 @@ class Fanout:
 
         reader.parked = self._loop.create_task(_rest(sending, waiting))
         reader.parked.add_done_callback(resume)
+
+    def _give_up(self, reader: Reader) -> None:
+        """Cut a reader whose connection failed: whatever is wrong with it must not stop the flush for the others."""
+        logger.debug("A reader's connection failed", exc_info=True)
+        reader.cut()
 
     async def _sweep(self) -> None:
         """Once in a while, bridge silence and end readers that have stopped reading."""
