@@ -246,7 +246,8 @@ class Generation:
     def _count(self, entries: list[bytes]) -> None:
         """Raise ProviderError when the stream grows beyond its limits."""
         self._events += len(entries)
-        self._size += sum(map(len, entries))
+        for entry in entries:
+            self._size += len(entry)
         if self._events > self._limits.events:
             raise too_long(f"more than {self._limits.events:,} events")
         if self._size > self._limits.size:

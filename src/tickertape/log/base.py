@@ -138,7 +138,7 @@ class Tape:
 
     def wake(self) -> None:
         """For engines: tell the listeners to look again. A listener may unlisten while it is called."""
-        if self.on_stop is not None and (self.stop or self.error is not None):
+        if (self.stop or self.error is not None) and self.on_stop is not None:
             self.on_stop()
         for listener in self._listeners:
             listener()

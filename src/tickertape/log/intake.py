@@ -42,11 +42,14 @@ class Intake:
 
     def add(self, task: Task, *, waits: bool = False) -> None:
         """Have it submitted at the end of this turn of the loop, or later if it can wait for others."""
+        alone = not self._tasks
         self._tasks.append(task)
-        if not waits or self._loop.time() >= self._earliest:
-            self.hurry()
-        elif len(self._tasks) == 1:
+        if self._hurried or (waits and not alone):
+            return
+        if waits and self._loop.time() < self._earliest:
             self._loop.call_at(self._earliest, self.submit)
+        else:
+            self.hurry()
 
     def append(self, tape: Tape, line: Line, first: int, entries: Sequence[bytes], *, waits: bool) -> None:
         """Add entries to a tape, along with those that are here already."""
