@@ -1,4 +1,4 @@
-"""The file of the SQLite log: its format, and what a crash leaves.
+"""The file of the SQLite log: what its tables hold, and what a crash leaves. `schema` makes and migrates them.
 
 Tables::
 
@@ -30,40 +30,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
+from tickertape.log import schema
 from tickertape.log.base import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-APPLICATION_ID = 0x7469636B  # "tick", so that file(1) and we can tell
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE producer (no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, beat REAL NOT NULL);
-CREATE TABLE stream (
-    no INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    owner TEXT NOT NULL,
-    model TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    producer INTEGER NOT NULL,
-    stop INTEGER NOT NULL DEFAULT 0,  -- a process other than the producer was asked to stop it
-    seen REAL NOT NULL DEFAULT 0,     -- monotonic time at which a process other than the producer had readers
-    ended REAL,
-    body BLOB
-);
-CREATE INDEX running ON stream (producer) WHERE ended IS NULL;
-CREATE TABLE journal (tick INTEGER PRIMARY KEY AUTOINCREMENT, producer INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE idempotency (
-    owner TEXT NOT NULL,
-    key TEXT NOT NULL,
-    digest BLOB NOT NULL,
-    stream TEXT NOT NULL,
-    PRIMARY KEY (owner, key)
-) WITHOUT ROWID;
-CREATE INDEX keyed ON idempotency (stream);
-"""
 
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space, the server goes on by itself",
@@ -87,20 +59,16 @@ def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
 
 
 def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
-    """Open the file, in autocommit mode; create or check its schema. Raises LogUnavailable with the reason."""
+    """Open the file, in autocommit mode; make or migrate its tables. Raises LogUnavailable with the reason."""
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        _identify(connection, path)  # before anything is changed
+        schema.identify(connection, path)  # before anything is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a checkpoint's fsync is rare
         connection.execute("BEGIN IMMEDIATE")
-        if not _identify(connection, path):
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        schema.prepare(connection, path)
         connection.execute("COMMIT")
     except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
@@ -109,22 +77,6 @@ def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
             raise explain(error, path) from error
         raise
     return connection
-
-
-def _identify(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the file holds our tables, or none. Raises LogUnavailable for another program's or version's."""
-    application, version, tables = (
-        int(connection.execute(question).fetchone()[0])
-        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
-    )
-    if tables and application != APPLICATION_ID:
-        raise LogUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
-    if tables and version != VERSION:
-        raise LogUnavailable(
-            f"The stream log {path} has format {version}, this tickertape reads format {VERSION}. "
-            "Upgrade tickertape, or move the file away."
-        )
-    return bool(tables)
 
 
 def join(connection: sqlite3.Connection, name: str) -> int:

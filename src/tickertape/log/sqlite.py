@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import secrets
 import sqlite3
 import time
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
-from tickertape.log import journal
+from tickertape.log import journal, schema
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
+
+logger = logging.getLogger("tickertape")
 
 WATCH = 0.02
 """Seconds between two looks at what other processes wrote, while somebody here reads a stream of theirs."""
@@ -140,6 +143,8 @@ class SqliteLog(Log):
             self._writes = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._writes.close)
             try:
+                if not schema.verify(self._connection):
+                    logger.info("The stream log %s is too large to be checked at the start", self._path)
                 self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
             except sqlite3.Error as error:
