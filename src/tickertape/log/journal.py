@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tickertape.log.base import Key
+
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space, the server goes on by itself",
     sqlite3.SQLITE_IOERR: "the disk reports an I/O error; check its health and free space",
@@ -132,6 +134,16 @@ def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bo
                 found += entries
                 ended = ended or end
     return found, ended
+
+
+def keyed(connection: sqlite3.Connection, owner: str, key: Key) -> str | None:
+    """Return the id of the stream that this owner's key made, if there is one. Raises KeyReused."""
+    query = "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?"
+    row = connection.execute(query, (owner, key.value)).fetchone()
+    if row is None:
+        return None
+    key.check(row[0])
+    return str(row[1])
 
 
 def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:

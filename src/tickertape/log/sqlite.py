@@ -36,7 +36,7 @@ from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -142,13 +142,11 @@ class SqliteLog(Log):
             undo.callback(self._connection.close)
             self._writes = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._writes.close)
-            try:
+            with self._explained():
                 if not schema.verify(self._connection):
                     logger.info("The stream log %s is too large to be checked at the start", self._path)
                 self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
-            except sqlite3.Error as error:
-                raise journal.explain(error, self._path) from error
             undo.pop_all()
 
     def _close(self) -> None:
@@ -270,18 +268,23 @@ class SqliteLog(Log):
             raise UnknownStream(stream_id)
         return tape
 
+    async def keyed(self, owner: str, key: Key) -> Tape | None:
+        stream_id = await self._in_reader(functools.partial(self._keyed, owner, key))
+        return None if stream_id is None else await self.get(stream_id, owner)
+
+    def _keyed(self, owner: str, key: Key) -> str | None:
+        with self._explained():
+            return journal.keyed(self._connection, owner, key)
+
     def _load(self, stream_id: str) -> SqliteTape:
-        try:
-            with journal.snapshot(self._connection) as connection:
-                row = connection.execute(
-                    "SELECT no, owner, model, created FROM stream WHERE id = ?", (stream_id,)
-                ).fetchone()
-                if row is None:
-                    raise UnknownStream(stream_id)
-                no, owner, model, created = row
-                entries, ended = journal.read(connection, no) or ([], False)
-        except sqlite3.Error as error:
-            raise journal.explain(error, self._path) from error
+        with self._explained(), journal.snapshot(self._connection) as connection:
+            row = connection.execute(
+                "SELECT no, owner, model, created FROM stream WHERE id = ?", (stream_id,)
+            ).fetchone()
+            if row is None:
+                raise UnknownStream(stream_id)
+            no, owner, model, created = row
+            entries, ended = journal.read(connection, no) or ([], False)
         return SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
 
     # --- neighbours
@@ -293,11 +296,9 @@ class SqliteLog(Log):
         return await self._in_reader(lambda: self._seen(tape.header.id, since))
 
     def _seen(self, stream_id: str, since: float) -> bool:
-        try:
+        with self._explained():
             query = "SELECT 1 FROM stream WHERE id = ? AND seen > ?"
             return self._connection.execute(query, (stream_id, since)).fetchone() is not None
-        except sqlite3.Error as error:
-            raise journal.explain(error, self._path) from error
 
     async def expire(self, before: float) -> int:
         total = 0
@@ -366,6 +367,14 @@ class SqliteLog(Log):
         if tape is not None and not tape.stop:
             tape.stop = True
             tape.wake()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise LogUnavailable with the reason for what SQLite raises."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise journal.explain(error, self._path) from error
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._reader, call)
