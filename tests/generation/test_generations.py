@@ -14,8 +14,11 @@ from tickertape.errors import KeyReused, LogUnavailable, ProviderError
 from tickertape.generation import Generations, Limits, Order, generation
 from tickertape.log.base import Key
 from tickertape.log.memory import MemoryLog
+from tickertape.log.sqlite import SqliteLog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tickertape.log.base import Log, Tape
 
 
@@ -186,6 +189,47 @@ async def test_readers_in_another_process_count(log: Log, monkeypatch: pytest.Mo
     tape.leave()
     assert (await end_of(tape)).cancelled_by == "disconnect"
     assert asked == 3
+
+
+async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards: that readers elsewhere are told the place, and count as readers while they wait for their turn."""
+    monkeypatch.setattr(generation, "AGAIN", 0.05)
+    provider = Scripted()
+    provider.capacity = 1
+    path = tmp_path / "tape.db"
+    async with SqliteLog(path, lost=b"", reap=0.05) as here, SqliteLog(path, lost=b"", reap=0.05) as there:
+        asked, ask_log = 0, here.attended
+
+        async def attended(tape: Tape, within: float) -> bool:
+            nonlocal asked
+            asked += 1
+            return await ask_log(tape, within)
+
+        monkeypatch.setattr(here, "attended", attended)
+        generations = Generations(here)
+        await generations.begin(Order(provider, ASKED), owner="ann")
+        tape = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
+        last = await generations.begin(Order(provider, ASKED), owner="ann")
+        tape.enter()
+        while last.queued != 2:
+            await last.wait(1)
+        copy = await there.get(tape.header.id, "ann")
+        copy.enter()
+        tape.leave()
+        while copy.queued != 1:
+            await copy.wait(1)
+        while not asked:
+            await asyncio.sleep(0.01)
+        assert (tape.queued, last.queued) == (1, 2)
+        for _ in range(3):
+            provider.finish()
+        end = decode_delta((await whole(copy))[-1])
+        assert isinstance(end, End)
+        assert (end.state, copy.queued) == (State.COMPLETED, 0)
+        copy.leave()
+        await generations.close()
 
 
 async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tickertape.errors import LogUnavailable
 from tickertape.log import schema
@@ -58,6 +58,22 @@ def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
     return LogUnavailable(
         f"The stream log {path} cannot be used: {reason}.", shown=f"The server's stream log cannot be used: {reason}."
     )
+
+
+def check(path: Path) -> None:
+    """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.with_name(f"{path.name}-check").touch()
+        path.with_name(f"{path.name}-check").unlink(missing_ok=True)  # another process may be checking too
+        if not path.exists():
+            path.touch(mode=0o600)  # answers are for their owners only; SQLite's other files get the same mode
+    except OSError as error:
+        raise LogUnavailable(
+            f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
+            "Choose another --data folder."
+        ) from error
+    connect(path).close()
 
 
 def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
@@ -115,12 +131,24 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             connection.execute("ROLLBACK")
 
 
-def read(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool] | None:
-    """Return a stream's committed entries and whether it has ended, None if it is gone; within a `snapshot`."""
-    row = connection.execute("SELECT body FROM stream WHERE no = ?", (no,)).fetchone()
-    if row is None or row[0] is None:
-        return row and entries_of(connection, no)
-    return row[0].split(b"\n"), True
+class Found(NamedTuple):
+    """What the file holds of a stream: its committed entries, whether it has ended, its place in the line."""
+
+    entries: list[bytes]
+    ended: bool
+    place: int
+
+
+def read(connection: sqlite3.Connection, no: int) -> Found | None:
+    """Return what there is of a stream, None if it is gone; within a `snapshot`."""
+    row = connection.execute("SELECT body, place FROM stream WHERE no = ?", (no,)).fetchone()
+    if row is None:
+        return None
+    body, place = row
+    if body is not None:
+        return Found(body.split(b"\n"), ended=True, place=0)
+    entries, ended = entries_of(connection, no)
+    return Found(entries, ended, 0 if ended else place)
 
 
 def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:

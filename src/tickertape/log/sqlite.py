@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
-from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
+from tickertape.errors import LogError, StreamEnded, UnknownStream
 from tickertape.log import journal, schema
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
@@ -52,26 +52,13 @@ LEASE = 8.0
 """Seconds without a beat after which a producer counts as dead."""
 
 
-def check(path: Path) -> None:
-    """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.with_name(f"{path.name}-check").touch()
-        path.with_name(f"{path.name}-check").unlink(missing_ok=True)  # another process may be checking too
-        if not path.exists():
-            path.touch(mode=0o600)  # answers are for their owners only; SQLite's other files get the same mode
-    except OSError as error:
-        raise LogUnavailable(
-            f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
-            "Choose another --data folder."
-        ) from error
-    journal.connect(path).close()
-
-
 class SqliteTape(Tape):
-    """A tape with what its producer, if that is this process, must know."""
+    """A tape with what its producer, if that is this process, must know.
 
-    __slots__ = ("appended", "line", "no")
+    ``told`` is the place in the line that other processes were told last.
+    """
+
+    __slots__ = ("appended", "line", "no", "told")
 
     def __init__(
         self, header: Header, entries: list[bytes], no: int, line: Line | None = None, *, ended: bool = False
@@ -80,6 +67,7 @@ class SqliteTape(Tape):
         self.no = no
         self.line = line
         self.appended = len(entries)
+        self.told = 0
 
 
 class SqliteLog(Log):
@@ -134,7 +122,7 @@ class SqliteLog(Log):
         self._reader.shutdown()
 
     def _open(self) -> None:
-        check(self._path)
+        journal.check(self._path)
         with contextlib.ExitStack() as undo:
             self._alive.acquire(timeout=0)
             undo.callback(self._release)
@@ -249,6 +237,8 @@ class SqliteLog(Log):
     def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> None:
         if tape.line is None or tape not in self._running:
             raise StreamEnded(tape.header.id)
+        if tape.told:
+            self._tell_place(tape)  # in the same transaction: who has text is in no line
         self._intake.append(tape, tape.line, tape.appended + 1, entries, waits=tape.appended > 2)
         tape.appended += len(entries)
 
@@ -260,7 +250,7 @@ class SqliteLog(Log):
             # A neighbour's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
             loaded = await self._in_reader(functools.partial(self._load, stream_id))
             tape = self._tapes.setdefault(stream_id, loaded)
-            self._catch_up(tape, loaded.entries, loaded.ended)
+            self._catch_up(tape, loaded.entries, loaded.ended, loaded.queued)
             if not tape.ended and tape.line is None and tape not in self._foreign:
                 self._foreign.add(tape)
                 self._news = True
@@ -284,8 +274,10 @@ class SqliteLog(Log):
             if row is None:
                 raise UnknownStream(stream_id)
             no, owner, model, created = row
-            entries, ended = journal.read(connection, no) or ([], False)
-        return SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
+            entries, ended, place = journal.read(connection, no) or ([], False, 0)
+        tape = SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
+        tape.queued = place
+        return tape
 
     # --- neighbours
 
@@ -326,6 +318,10 @@ class SqliteLog(Log):
             for tape in self._foreign:
                 if tape.readers:
                     self._intake.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
+            if self._neighbours:
+                for tape in self._running:
+                    if tape.queued != tape.told:
+                        self._tell_place(tape)
             self._try_again()
             await attempt(self.reap())
 
@@ -346,21 +342,30 @@ class SqliteLog(Log):
         for tape in tapes:
             with journal.snapshot(self._connection) as connection:
                 # One that has ended and was forgotten meanwhile has an end too, if nobody knows which.
-                entries, ended = journal.read(connection, tape.no) or ([*tape.entries, self._lost], True)
-            if ended or len(entries) > len(tape.entries):
-                self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended)
+                entries, ended, place = journal.read(connection, tape.no) or ([*tape.entries, self._lost], True, 0)
+            if ended or len(entries) > len(tape.entries) or place != tape.queued:
+                self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended, place)
         for (stream_id,) in self._connection.execute(
             "SELECT id FROM stream WHERE producer = ? AND ended IS NULL AND stop = 1", (self._writer.producer,)
         ).fetchall():
             self._loop.call_soon_threadsafe(self._stop, stream_id)
         return version
 
-    def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool) -> None:
+    def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool, place: int) -> None:
         more = entries[len(tape.entries) :]
+        moved = tape.line is None and tape.queued != place
+        if moved:
+            tape.queued = place
         if more:
             tape.extend(more, ended=ended)
+        elif moved:
+            tape.wake()
         if tape.ended:
             self._foreign.discard(tape)
+
+    def _tell_place(self, tape: SqliteTape) -> None:
+        tape.told = tape.queued
+        self._intake.add(Tell(Tell.PLACE, tape.header.id, tape.queued))
 
     def _stop(self, stream_id: str) -> None:
         tape = self._tapes.get(stream_id)
