@@ -23,6 +23,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PACKAGE = ROOT / "src" / "tickertape"
 
+HANGS = 600
+"""Seconds. A test that takes longer hangs; it should fail."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -85,6 +88,7 @@ def notices(mutant: Mutant, test: str) -> bool:
             capture_output=True,
             text=True,
             check=False,
+            timeout=HANGS,
         )
     if run.returncode not in (0, 1):  # neither passed nor failed: nothing was tested
         raise RuntimeError(f"{test} could not be run:\n{run.stdout[-3000:]}{run.stderr[-1000:]}")
@@ -101,7 +105,10 @@ def main() -> int:
 
     def attempt(mutant: Mutant) -> None:
         began = time.monotonic()
-        found = survivors(mutant)
+        try:
+            found = survivors(mutant)
+        except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+            found = [f"{error}"]
         left.extend(f"{mutant.mechanism}: {test}" for test in found)
         verdict = f"SURVIVED {', '.join(found)}" if found else "noticed"
         print(f"{verdict}: {mutant.promise} {mutant.mechanism} ({time.monotonic() - began:.0f} s)", flush=True)
