@@ -31,7 +31,7 @@ from tickertape.deltas import (
 from tickertape.errors import LogError, ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tickertape.generation.limits import Limits
     from tickertape.generation.turns import Turns
@@ -129,6 +129,7 @@ class Generation:
         self._turns = turns
         self._limits = limits
         self.end: End | None = None
+        self.on_produced: Callable[[], object] | None = None  # called before the end is shown
         self._events = self._size = 0
         self._stopped_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -154,6 +155,8 @@ class Generation:
         finally:
             self.tape.on_stop = self.tape.on_leave = None
             self._forget_timer()
+            if self.on_produced is not None:
+                self.on_produced()
         last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
         entries = [encode_delta(last)] if last else []
         if self._usage and self._order.show_usage:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from tickertape.errors import SettingsError
-from tickertape.log.sqlite import check
+from tickertape.log.journal import check
 from tickertape.server.app import LOG_FILE, App
 
 if TYPE_CHECKING:
