@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Raw, Reasoning, Text
-from tickertape.providers.answer_reader import AnswerReader, Lines
+from tickertape.providers.answer_reader import AnswerReader, Lines, loads
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
@@ -51,8 +51,12 @@ class LineReader(AnswerReader):
         except msgspec.DecodeError:  # ValidationError is one
             self._complain(data)
             return
-        if line.error is not None or line.done_reason == "error" or (line.message is None and not line.done):
+        if line.error is not None or line.done_reason == "error":
             self._complain(data)
+            return
+        if line.message is None and not line.done:
+            if "message" not in loads(data):
+                self._complain(data)
             return
         if line.message is not None:
             self._deltas(line.message, out)
