@@ -84,16 +84,17 @@ class Generations:
         return await asyncio.shield(task)
 
     async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Tape:
-        header = Header(id=secrets.token_hex(16), owner=owner, model=order.request.model, created=int(time.time()))
+        stream_id = order.stream or secrets.token_hex(16)
+        header = Header(id=stream_id, owner=owner, model=order.request.model, created=int(time.time()))
         tape, fresh = await self._log.create(header, order.opening, key)
         if fresh:
             generation = Generation(self._log, tape, order, turns, self._limits)
             self._running.add(generation)
             self._owners[owner] += 1
-            generation.task.add_done_callback(lambda _task: self._done(generation))
+            generation.task.add_done_callback(lambda _task: self._done(generation, order))
         return tape
 
-    def _done(self, generation: Generation) -> None:
+    def _done(self, generation: Generation, order: Order) -> None:
         owner = generation.tape.header.owner
         self._running.discard(generation)
         if generation.end is not None:
@@ -101,6 +102,8 @@ class Generations:
         self._owners[owner] -= 1
         if not self._owners[owner]:
             del self._owners[owner]
+        if order.ended is not None:
+            order.ended(generation.tape)
 
     def _turns_of(self, provider: Provider) -> Turns:
         if provider not in self._turns:
