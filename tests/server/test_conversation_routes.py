@@ -197,7 +197,7 @@ def test_an_empty_conversation_holds_a_system_prompt_before_the_first_question(e
         ({"system": 3}, 400, "system"),
         ({"current_node": NOBODY}, 404, None),
         ({"deleted": True}, 400, "deleted"),
-        ({"owner": "me"}, 400, None),
+        ({"owner": "me"}, 400, "owner"),
     ],
 )
 def test_a_change_that_cannot_be_made_is_told(echo_server: Server, body: Any, status: int, param: str | None) -> None:

@@ -95,9 +95,9 @@ class App:
                 raise
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
             generations = Generations(log, settings.limits)
-            chats = Chats(settings.data / CHATS_FILE, settings.chats)
+            chats = Chats(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
             conversations = Conversations(chats, log, self._catalog, generations)
-            changes = Changes(chats, fanout)
+            changes = Changes(chats, fanout, conversations.refresh)
             services = self._services = Services(
                 settings, log, self._catalog, generations, fanout, Assets(), conversations, changes
             )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +27,7 @@ from tickertape.errors import (
     UnknownStream,
 )
 from tickertape.generation import LOST, Order
-from tickertape.log.base import Key
+from tickertape.log.base import Key, now
 from tickertape.providers.base import Request
 from tickertape.server.chunks import Answer
 from tickertape.server.responses import as_shown, error_object
@@ -90,6 +89,7 @@ class Conversations:
         self._beginning.add(question.stream)
         try:
             turn = await self.chats.write(lambda store: store.turn(owner, question))
+            self._beginning.add(turn.stream)
             try:
                 return turn, await self._tape(turn, owner, wishes)
             except Exception as error:
@@ -97,6 +97,8 @@ class Conversations:
                 if turn.fresh:
                     await self._unbegun(turn.stream, State.FAILED, error_object(as_shown(shown)))
                 raise Unanswered(turn, shown) from error
+            finally:
+                self._beginning.discard(turn.stream)
         finally:
             self._beginning.discard(question.stream)
 
@@ -137,7 +139,7 @@ class Conversations:
     # --- taking over what was answered
 
     def _ended(self, tape: Tape) -> None:
-        self._task(self._settle(tape, time.time()))
+        self._task(self._settle(tape, now()))
 
     async def _settle(self, tape: Tape, ended: float | None) -> None:
         stream = tape.header.id
@@ -157,7 +159,7 @@ class Conversations:
         try:
             tape = await self._log.get(segment.stream, segment.owner)
         except UnknownStream:
-            early = time.time() - segment.begun < BEGINNING
+            early = now() - segment.begun < BEGINNING
             if segment.stream in self._beginning or early:
                 return False
             await self._unbegun(segment.stream, LOST.state, LOST.error)
@@ -187,8 +189,8 @@ class Conversations:
 
     async def tidy(self) -> None:
         """Let nothing be left of what was deleted for good. Raises ChatError."""
-        while await self.chats.write(lambda store: store.purge()):
-            pass
+        while streams := await self.chats.write(lambda store: store.purge()):
+            await self._log.forget(streams)
 
     async def close(self) -> None:
         """Finish taking over, then close the chats; the answers have ended before."""
@@ -199,8 +201,13 @@ class Conversations:
     def _task(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller was told, unless it has given up: then nobody wants to know
 
 
 def outcome(tape: Tape) -> Outcome:
