@@ -132,4 +132,4 @@ async def _forget(log: Log, conversations: Conversations, retention: float) -> N
                 await conversations.refresh()
                 await conversations.tidy()
             await log.expire(before)
-        await asyncio.sleep(min(retention, FORGET))
+        await asyncio.sleep(min(retention, conversations.chats.limits.undo, FORGET))
