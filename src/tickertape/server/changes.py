@@ -23,7 +23,7 @@ from tickertape.server.chunks import RETRY, position
 from tickertape.server.responses import STREAM_HEADERS, start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tickertape.chats import Change, Chats
     from tickertape.server.fanout import Fanout, Receive, Send
@@ -32,6 +32,9 @@ logger = logging.getLogger("tickertape")
 
 POLL = 0.3
 """Seconds between two looks at what other processes changed, while somebody here listens."""
+
+SWEEP = 5.0
+"""Seconds between two looks for answers that ended with a process that died: somebody waits to be told."""
 
 LONGEST = 5_000
 """Changes on one tape. Then its readers are ended; they come back and go on from where they are."""
@@ -55,9 +58,10 @@ class ChangeRenderer:
 class Changes:
     """Who listens in this process, and what they are told."""
 
-    def __init__(self, chats: Chats, fanout: Fanout) -> None:
+    def __init__(self, chats: Chats, fanout: Fanout, refresh: Callable[[], Awaitable[object]]) -> None:
         self._chats = chats
         self._fanout = fanout
+        self._refresh = refresh
         self._tapes: dict[str, Tape] = {}
         self._listening: Counter[str] = Counter()
         self._last = 0
@@ -111,9 +115,14 @@ class Changes:
             self._tapes.pop(owner, None)
 
     async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
         while self._listening:
             self._changed.clear()
             try:
+                if loop.time() - swept > SWEEP:
+                    swept = loop.time()
+                    await self._refresh()
                 self._tell(await self._chats.read(lambda store: store.changes(self._last)))
             except ChatError as error:  # a busy or full disk: the next look tells
                 logger.debug("The changes cannot be read: %s", error)
