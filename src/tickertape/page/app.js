@@ -12,6 +12,7 @@ import { Feed } from './feed.js';
 import { unlock } from './key.js';
 import { Models } from './models.js';
 import { keepForReading } from './offline.js';
+import { oneAtATime } from './once.js';
 import { go, named, onroute, rename } from './router.js';
 import { Sticky } from './scroll.js';
 import { bind, settings } from './settings.js';
@@ -43,13 +44,7 @@ const sidebar = new Sidebar(
   () => session?.chat.id ?? '',
   () => go(''),
 );
-const feed = new Feed({
-  opened: () => {
-    chats.refresh();
-    if (session && !session.chat.info.local) session.refresh(true);
-  },
-  changed: elsewhere,
-});
+const feed = new Feed(elsewhere, () => chats.refresh());
 
 /** @type {Session | null} */ let session = null;
 /** @type {Panel | null} */ let panel = null;
@@ -137,20 +132,27 @@ function changed() {
   byId('title').textContent = chat.info.title;
   document.title = chat.info.title ? `${busy ? '▮ ' : ''}${chat.info.title} · tickertape` : 'tickertape';
   composer.busy = feed.busy = busy;
-  if (busy !== wasBusy) chats.refresh();
-  wasBusy = busy;
+  if (wasBusy !== (wasBusy = busy)) chats.refresh();
   tape.show(log);
   panel?.show(log);
   if (announcement !== announced) byId('status').textContent = announced = announcement;
   sticky.follow();
 }
 
+let followed = false; // whether what came last is to be shown
+const reread = oneAtATime(() => {
+  const read = session?.refresh(followed);
+  followed = false;
+  return read;
+});
+
 /** Another tab or device did something. @param {import('./feed.js').Change} change */
 function elsewhere({ conversation_id: id, what }) {
   chats.refresh();
-  if (what === 'deleted') store.remove(id);
-  if (!session || id !== session.chat.id) return;
-  if (what !== 'deleted') return void session.refresh(what === 'message');
+  if (id && what === 'deleted') store.remove(id);
+  if (!session || session.chat.info.local || (id ?? session.chat.id) !== session.chat.id) return;
+  followed ||= what === 'message' || what === 'reset';
+  if (what !== 'deleted') return void reread();
   sidebar.say('This chat was deleted.');
   go('');
 }
@@ -179,8 +181,7 @@ async function start() {
   await models.load();
   await shown;
   if (session) models.pick(session.chat.info.model);
-  await chats.refresh();
-  feed.begin();
+  feed.begin(); // its first event says: read everything
   await keepForReading();
 }
 

@@ -1,6 +1,7 @@
 // @ts-check
 /** The list of chats: as this browser last saw it, then as the server has it; or what a search finds. */
 import { api, Refused } from './api.js';
+import { oneAtATime } from './once.js';
 
 /** @import { Item } from './api.js' */
 /** @import { Store } from './store.js' */
@@ -16,8 +17,8 @@ export class Chats {
   /** The server could not be asked: these are the copies in this browser. */
   offline = false;
   #asked = 0;
-  /** @type {Promise<void> | null} */ #loading = null;
-  #again = false;
+  /** Something is different: look again, once at a time however often this is called. */
+  refresh = oneAtATime(() => this.#load());
 
   /** @param {Store} store @param {() => void} changed */
   constructor(store, changed) {
@@ -30,13 +31,6 @@ export class Chats {
   search(words) {
     this.words = words.trim();
     return this.#load();
-  }
-
-  /** Something is different: look again, once at a time however often this is called. */
-  refresh() {
-    this.#again = true;
-    this.#loading ??= this.#look().finally(() => (this.#loading = null));
-    return this.#loading;
   }
 
   /** The older ones too. */
@@ -66,13 +60,6 @@ export class Chats {
       bringBack();
       await this.refresh();
     };
-  }
-
-  async #look() {
-    while (this.#again) {
-      this.#again = false;
-      await this.#load();
-    }
   }
 
   /** @param {number} [offset] */

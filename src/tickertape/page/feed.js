@@ -8,7 +8,8 @@
 /** Milliseconds between two tries where the browser gives up by itself. */
 const RETRY = 3000;
 
-/** @typedef {{ conversation_id: string, what: 'created' | 'message' | 'updated' | 'deleted' | 'ended', message_id?: string }} Change */
+/** `reset`: anything may have happened before. @typedef {'reset' | 'created' | 'message' | 'updated' | 'deleted' | 'ended'} What */
+/** @typedef {{ what: What, conversation_id?: string, message_id?: string }} Change */
 
 export class Feed {
   /** @type {EventSource | null} */ #source = null;
@@ -17,9 +18,10 @@ export class Feed {
   #begun = false;
   #busy = false;
 
-  /** @param {{ opened: () => void, changed: (change: Change) => void }} hooks `opened`: anything may have happened before */
-  constructor(hooks) {
-    this.hooks = hooks;
+  /** @param {(change: Change) => void} changed @param {() => void} failed nobody answers, or not as a feed does */
+  constructor(changed, failed) {
+    this.changed = changed;
+    this.failed = failed;
     for (const name of ['visibilitychange', 'freeze', 'resume']) document.addEventListener(name, () => this.#settle());
     addEventListener('online', () => this.#settle(true));
     addEventListener('pagehide', () => this.#close());
@@ -47,14 +49,15 @@ export class Feed {
 
   #open() {
     clearTimeout(this.#timer);
-    const source = new EventSource(`/backend-api/changes${this.#cursor && `?last_event_id=${encodeURIComponent(this.#cursor)}`}`);
-    source.onopen = () => this.hooks.opened();
+    const cursor = this.#cursor && `?last_event_id=${encodeURIComponent(this.#cursor)}`;
+    const source = new EventSource(`/backend-api/changes${cursor}`);
     source.onmessage = ({ data, lastEventId }) => {
       this.#cursor = lastEventId;
       const change = parsed(data);
-      if (change) this.hooks.changed(change);
+      if (change) this.changed(change);
     };
     source.onerror = () => {
+      this.failed();
       if (source.readyState !== EventSource.CLOSED) return; // the browser comes back by itself
       this.#close();
       this.#timer = setTimeout(() => this.#settle(), RETRY * (1 + Math.random()));
@@ -73,7 +76,7 @@ export class Feed {
 function parsed(data) {
   try {
     const change = JSON.parse(data);
-    return typeof change?.conversation_id === 'string' ? change : null;
+    return typeof change?.what === 'string' ? change : null;
   } catch {
     return null;
   }

@@ -91,12 +91,13 @@ export class Session {
     this.#begin(answer);
   }
 
-  /** Another answer to the same question. @param {Message} message @param {string} model */
+  /** Another answer to the same question; one that never began is asked for again. @param {Message} message @param {string} model */
   again(message, model) {
     const question = this.chat.get(message.parent);
     if (!question || this.busy) return;
     this.chat.info.model = model;
-    this.#begin(this.chat.answer(question, 'variant'));
+    if (message.state !== 'failed' || message.stream) return this.#begin(this.chat.answer(question, 'variant'));
+    this.resend(Object.assign(message, { model, key: newId() }));
   }
 
   /** Go on where an answer was cut off: a stream of its own, appended to the same message. @param {Message} message */

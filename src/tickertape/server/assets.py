@@ -35,7 +35,7 @@ _WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 
 _COMMENTS = {
     "js": (
-        (r"^[ \t]*/\*\*.*?\*/[ \t]*\n", re.DOTALL | re.MULTILINE),  # a block of its own
+        (r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n", re.DOTALL | re.MULTILINE),  # a block of its own
         (r"/\*\* [^*\n]*\*/ ?", 0),  # a type before an expression
         (r"^[ \t]*//.*\n", re.MULTILINE),
         (r"[ \t]+// [^'\"`\n]*$", re.MULTILINE),  # after code; not within a string, whose end would follow
