@@ -13,7 +13,7 @@ from tickertape.providers import remote
 from tickertape.providers.base import Request
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.testing.said import WORDS
-from tickertape.testing.shapes import SHAPES
+from tickertape.testing.shapes import SHAPES, End
 from tickertape.testing.steps import Act, Body, Head, answering
 from tickertape.testing.upstream import Upstream
 
