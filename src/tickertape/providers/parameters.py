@@ -52,10 +52,11 @@ class Parameters:
 
     def number(self, *names: str) -> int | None:
         """Take a whole number above 0. Raises BadRequest for anything else."""
-        value = self.take(*names)
-        if value is not None and (type(value) is not int or value < 1):
-            raise BadRequest(f"{names[0]} must be a whole number above 0; it was {value!r}.", param=names[0])
-        return value
+        given = {name: self.take(name) for name in names if name in self._left}
+        for name, value in given.items():
+            if type(value) is not int or value < 1:
+                raise BadRequest(f"{name} must be a whole number above 0; it was {value!r:.40}.", param=name)
+        return next(iter(given.values()), None)
 
     def rename(self, into: dict[str, Any], names: dict[str, str]) -> None:
         """Move the options that the dialect has under another name."""

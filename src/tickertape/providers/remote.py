@@ -211,7 +211,9 @@ class Remote(Provider):
                     path, body = self._encoded(request)
                     continue
                 if not error.passing or tries >= self._retries:
-                    error.message += f" It was asked {tries + 1} times." if tries else ""
+                    if tries:
+                        error.message += f" It was asked {tries + 1} times."
+                        error.args = (error.message,)
                     raise
                 wait = max(_BACK_OFF[min(tries, 2)] * random.uniform(0.8, 1.2), error.retry_after or 0)  # noqa: S311
                 logger.warning("%s Asking again in %.1f s", error.message, wait)

@@ -123,10 +123,12 @@ class Upstream:
             started.set()
             await stopped.wait()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - the server makes one for every connection
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
         self._tell()
@@ -141,7 +143,6 @@ class Upstream:
         except ConnectionError:
             pass  # the other side has gone: what tests of cancelling wait for
         finally:
-            self._tasks.discard(task)
             self.open -= 1
             self._tell()
             connection.close()
@@ -170,7 +171,7 @@ class Upstream:
         elif "anthropic-version" in asked.headers:
             dialect = "anthropic"
         else:
-            dialect = "gemini" if path.startswith("/v1beta") else "openai"
+            dialect = "gemini" if path.startswith("/v1beta") or "x-goog-api-key" in asked.headers else "openai"
         return SHAPES[dialect].models(list(FAULTS))
 
     def _answer(self, dialect: str, model: str, body: dict[str, object], path: str) -> list[Step]:
