@@ -92,7 +92,8 @@ class Generations:
         return await asyncio.shield(task)
 
     async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Tape:
-        header = Header(id=secrets.token_hex(16), owner=owner, model=order.request.model, created=int(time.time()))
+        stream_id = order.stream or secrets.token_hex(16)
+        header = Header(id=stream_id, owner=owner, model=order.request.model, created=int(time.time()))
         fresh = False
         try:
             tape, fresh = await self._log.create(header, order.opening, key)
@@ -104,7 +105,7 @@ class Generations:
             self._running.add(generation)
             # Who has seen the end may ask again at once: the place is free by then.
             generation.on_produced = lambda: self._take(owner, turns, -1)
-            generation.task.add_done_callback(lambda _task: self._done(generation))
+            generation.task.add_done_callback(lambda _task: self._done(generation, order))
         return tape
 
     async def _begun(self, owner: str, key: Key | None) -> Tape | None:
@@ -115,10 +116,12 @@ class Generations:
             await asyncio.wait(self._beginning)  # it may be among these
         return await self._log.keyed(owner, key)
 
-    def _done(self, generation: Generation) -> None:
+    def _done(self, generation: Generation, order: Order) -> None:
         self._running.discard(generation)
         if generation.end is not None:
             self.tally.add(generation.end)
+        if order.ended is not None:
+            order.ended(generation.tape)
 
     def _take(self, owner: str, turns: Turns, count: int) -> None:
         """Take an answer on, or off again."""

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tickertape.errors import LogUnavailable
 from tickertape.log import schema
 from tickertape.log.base import now
+from tickertape.trouble import why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,22 +40,10 @@ if TYPE_CHECKING:
 
     from tickertape.log.base import Key
 
-_REASONS = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space, the server goes on by itself",
-    sqlite3.SQLITE_IOERR: "the disk reports an I/O error; check its health and free space",
-    sqlite3.SQLITE_READONLY: "the file or its folder cannot be written; check the permissions",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; check that the folder exists and can be written",
-    sqlite3.SQLITE_PERM: "the file cannot be opened; check the permissions",
-    sqlite3.SQLITE_BUSY: "another program keeps the file locked; close it",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away (a new one is made) or restore a copy",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database; move it away or choose another --data folder",
-}
-
 
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
     """Return the one sentence that says what is wrong with the file and what to do."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
-    reason = _REASONS.get(code, str(error))
+    reason = why(error)
     return LogUnavailable(
         f"The stream log {path} cannot be used: {reason}.", shown=f"The server's stream log cannot be used: {reason}."
     )
