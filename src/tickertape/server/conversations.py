@@ -170,6 +170,13 @@ class Conversations:
         for segment in await self.chats.read(lambda store: store.unsettled(owner)):
             await self._look(segment)
 
+    async def catch_up(self, owner: str) -> None:
+        """Take over what has ended if that is possible now; if not, what is kept can be read all the same."""
+        try:
+            await self.refresh(owner)
+        except ChatError as error:
+            logger.warning("What has ended is not in its conversation yet: %s", error)
+
     async def _look(self, segment: Segment) -> None:
         try:
             tape = await self._log.get(segment.stream, segment.owner)
