@@ -216,6 +216,29 @@ async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_los
     await whole(tape)
 
 
+async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_deleted_is_stopped(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, go = asyncio.Event(), asyncio.Event()
+    models = provider.models
+
+    async def slow() -> Any:
+        listed.set()
+        await go.wait()
+        return await models()
+
+    monkeypatch.setattr(provider, "models", slow)
+    question = ask("Hello")
+    asking = asyncio.create_task(conversations.ask(OWNER, question, NONE))
+    await listed.wait()
+    await conversations.delete(OWNER, question.chat or "")
+    go.set()
+    _turn, tape = await asking
+    end = decode_delta((await whole(tape))[-1])
+    assert isinstance(end, End)
+    assert end.state is State.CANCELLED
+
+
 async def test_a_question_of_a_process_that_died_is_lost(
     conversations: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
