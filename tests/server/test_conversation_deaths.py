@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.conversations import TURN, listed, place, settled, tree, turn
+from support.conversations import TURN, listed, place, settled, tree
 from support.http import open_stream, request, texts
 
 if TYPE_CHECKING:
@@ -68,9 +68,12 @@ def live_through(server: Server, deaths: int, dice: random.Random) -> None:
             states = [check(server, each) for each in asked]
             for each, first, state in zip(asked, told, states, strict=True):
                 assert not (first and state == "unknown"), "a question whose answer had begun is gone"
-                with turn(server.url, body_of(each)) as again:
+                with open_stream(server.url, "POST", TURN, body_of(each)) as again:
                     again.read()
+                if again.status == 200:
                     assert place(again)["message_id"] == f"a{each:031x}"
+                else:  # it died before its first word
+                    assert (again.status, state) == (503, "lost")
                 wanted = "completed" if state in ("unknown", "completed") else None
                 final = check(server, each)
                 assert final == (wanted or final)
