@@ -46,6 +46,10 @@ check: test-tools ## Lint, types, layers; the JavaScript's types where npx is th
 bench: test-tools ## Run the benchmarks beside their rivals (ARGS=--quick for a first impression)
 	@for file in bench/decode.py bench/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 
+.PHONY: truth
+truth: test-tools ## Write docs/truth.md: every upstream fault, as we and others report it
+	@PYTHONPATH=tests $(BIN)/python -m truth $(ARGS)
+
 .PHONY: test-tools
 test-tools: $(VENV)/.test-tools
 	@sh tests/setup.sh

@@ -324,6 +324,20 @@ async def test_the_same_key_with_another_body_is_refused(log: Log) -> None:
     assert (again is first, fresh) == (True, False)
 
 
+async def test_a_key_can_be_looked_up_without_making_anything(log: Log) -> None:
+    assert await log.keyed("ann", key()) is None
+    first, _ = await log.create(new_header(), [text(1)], key())
+    for _ in range(2):
+        found = await log.keyed("ann", key())
+        assert found is not None
+        assert found.header == first.header
+        assert await log.keyed("ben", key()) is None
+        assert await log.keyed("ann", key("other")) is None
+        with pytest.raises(KeyReused):
+            await log.keyed("ann", key(digest=b"another"))
+        await log.finish(first, [DONE])  # and after the end
+
+
 async def test_another_owners_key_is_another_key(log: Log) -> None:
     anns, _ = await log.create(new_header("ann"), [text(1)], key(digest=b"one"))
     bobs, fresh = await log.create(new_header("bob"), [text(1)], key(digest=b"two"))
