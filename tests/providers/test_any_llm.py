@@ -25,13 +25,14 @@ HALF = "".join(WORDS[: len(WORDS) // 2])
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     warnings.simplefilter("ignore", DeprecationWarning)  # of what any-llm imports
-    warnings.simplefilter("ignore", ResourceWarning)  # its client has no way to be closed
 
 
 @pytest.fixture
 async def provider() -> AsyncIterator[AnyLLM]:
     async with Upstream() as upstream:
-        yield AnyLLM("openai", KEY, base_url=upstream.url("openai"), idle_timeout=30, first_token_timeout=30)
+        provider = AnyLLM("openai", KEY, base_url=upstream.url("openai"), idle_timeout=30, first_token_timeout=30)
+        yield provider
+        await provider.close()
 
 
 async def read(provider: AnyLLM, model: str) -> tuple[list[Delta], ProviderError | None]:
@@ -76,6 +77,7 @@ async def test_a_refusal_has_its_status(provider: AnyLLM, fault: str, status: in
     assert deltas == []
     assert error is not None
     assert (error.status, KEY in error.message) == (status, False)
+    assert error.retry_after == (7 if fault == "too-many" else None)
 
 
 async def test_thinking_and_tool_calls_come_in_openais_words(provider: AnyLLM) -> None:
@@ -93,6 +95,7 @@ async def test_silence_ends_with_a_timeout() -> None:
         assert text(deltas) == HALF
         assert error is not None
         assert error.status == 504
+        await provider.close()
         await upstream.until(lambda here: here.open == 0)
 
 

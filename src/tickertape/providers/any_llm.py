@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from importlib import import_module
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -87,6 +88,13 @@ class AnyLLM(Provider):
             if close is not None:
                 await close()
 
+    async def close(self) -> None:
+        """Close the connections, where the package behind any-llm has a way to."""
+        inner = getattr(self._client, "client", None)
+        close = getattr(inner, "aclose", None) or getattr(inner, "close", None)
+        if close is not None and isawaitable(closing := close()):
+            await closing
+
     async def _open(self, request: Request) -> AsyncIterator[Any]:
         options = {name: value for name, value in request.parameters.items() if name not in _OURS and value is not None}
         try:
@@ -124,7 +132,9 @@ class AnyLLM(Provider):
         words = one_line(getattr(error, "message", None) or error) or type(error).__name__
         if isinstance(status, int) and status >= 400:
             body = {"error": {"message": words, "code": getattr(error, "code", None)}}
-            return self._upstream.refused(status, msgspec.json.encode(body), {}, "")
+            response = getattr(getattr(error, "original_exception", error), "response", None)
+            headers = {name.title(): value for name, value in getattr(response, "headers", {}).items()}
+            return self._upstream.refused(status, msgspec.json.encode(body), headers, "")
         told = self._upstream.reported({"error": {"message": words}})
         told.status = shown_status(status if isinstance(status, int) else 502)
         return told
@@ -138,7 +148,8 @@ def _client(provider: str, key: str | None, base_url: str, upstream: Upstream) -
             f"The upstream {upstream.name!r} needs any-llm-sdk; install it with: pip install 'tickertape[any]'."
         ) from None
     try:
-        return library.AnyLLM.create(provider, api_key=key, api_base=base_url or None)
+        # Its packages would wait out a Retry-After by themselves, with the caller in the dark.
+        return library.AnyLLM.create(provider, api_key=key, api_base=base_url or None, max_retries=0)
     except Exception as error:  # each kind of provider has its own
         words = one_line(error).replace(key, "[the API key]") if key else one_line(error)
         raise SettingsError(f"The upstream {upstream.name!r} cannot be used: {words}.") from None
