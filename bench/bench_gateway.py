@@ -25,12 +25,12 @@ RATE = 100
 """Tokens a second of every stream."""
 
 CONFESSION = """\
-What this does not show, first. Loopback, no TLS, one small machine. The relays pass bytes on and keep nothing; tickertape
-reads the upstream's dialect, writes every token to its log on disk before it sends it, and encodes it anew, with ids.
-The upstream sends one token per write, so nothing comes together by itself. LiteLLM's proxy is asked for 50 streams, for
-it does not keep up with 200. The first-token time is that of one more stream among all the others, a new connection
-included; *added* is what it is beyond direct. CPU time is the gateway's, user and kernel; for direct it is the
-upstream's own.
+What this does not show, first. Loopback, no TLS, one small machine. The relays pass bytes on and keep nothing;
+tickertape reads the upstream's dialect, writes every token to its log on disk before it sends it, and encodes it
+anew, with ids; tokens that come together share an event. The upstream sends every token in an event and a write of
+its own, unless it is late. LiteLLM's proxy is asked for 50 streams, for it does not keep up with 200. The first-token
+time is that of one more stream among all the others, a new connection included; *added* is what it is beyond direct.
+CPU time is the gateway's, user and kernel; for direct it is the upstream's own.
 """
 
 
@@ -38,13 +38,15 @@ def measure(contestant: Gateway, quick: bool) -> dict[str, Any]:
     """Run a contestant and the load, and return what was seen."""
     upstream = free_port()
     window = {"window": 3, "settle": 1, "probes": 20} if quick else {"window": 10, "settle": 2, "probes": 100}
-    with server([sys.executable, HERE / "upstream.py", upstream, RATE], upstream, 1) as upstream_pid:
-        with contestant.run(upstream, upstream_pid) as (port, pid):
-            head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            request = f"{head}Authorization: Bearer none\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
-            job = {"port": port, "pid": pid, "request": request, "streams": contestant.streams, "ramp": 2, **window}
-            words = ["taskset", "-c", "1", sys.executable, HERE / "load.py", json.dumps(job)]
-            seen = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    with (
+        server([sys.executable, HERE / "upstream.py", upstream, RATE], upstream, 1) as upstream_pid,
+        contestant.run(upstream, upstream_pid) as (port, pid),
+    ):
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        request = f"{head}Authorization: Bearer none\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
+        job = {"port": port, "pid": pid, "request": request, "streams": contestant.streams, "ramp": 2, **window}
+        words = ["taskset", "-c", "1", sys.executable, HERE / "load.py", json.dumps(job)]
+        seen = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     return {
         "streams": contestant.streams,
         "CPU-µs/token": seen["cpu"] / max(1, seen["tokens"]) * 1e6,

@@ -1,4 +1,4 @@
-"""Reads many streams through a gateway with little CPU: one epoll loop. Takes a job as JSON, prints what it saw as JSON.
+"""Reads many streams through a gateway with little CPU: one epoll loop. Takes a job as JSON, prints JSON.
 
 First all streams are opened, and the gateway's CPU time is read at both ends of a window in which they run. Then, with
 all of them still running, one more is opened at a time and closed at its first token: how long that took is the
@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from machine import cpu
 
-TOKEN = b'" word"'
+TOKEN = b" word"
 PROBES = 0.05
 """Seconds between two probes."""
 

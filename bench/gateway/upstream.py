@@ -1,7 +1,7 @@
 """The paced upstream of the gateway benchmark: OpenAI's chunks from one epoll loop, so that it costs next to nothing.
 
-Every POST is answered with chunks at ``rate`` tokens a second, the first one at once, until the other side closes. A GET
-lists one model. ``python -m tickertape.testing.upstream`` sends the same shapes, at ten times the cost.
+Every POST is answered with chunks at ``rate`` tokens a second, the first one at once, until the other side closes. A
+GET lists one model. ``python -m tickertape.testing.upstream`` sends the same shapes, at ten times the cost.
 """
 
 from __future__ import annotations
