@@ -13,6 +13,7 @@ from tickertape.deltas import (
     Delta,
     End,
     Finish,
+    Opens,
     Raw,
     Reasoning,
     State,
@@ -37,6 +38,7 @@ deltas = st.one_of(
     unicode.map(Text),
     unicode.map(Reasoning),
     objects.map(Raw),
+    objects.map(Opens),
     unicode.map(Finish),
     st.just(Stopped()),
     objects.map(Usage),
@@ -63,7 +65,7 @@ def test_an_entry_decodes_to_the_delta_it_was_made_from(delta: Delta | End) -> N
 def test_an_entry_is_one_line_with_a_tag_and_json(delta: Delta | End) -> None:
     entry = encode_delta(delta)
     assert not {b"\n"[0], b"\r"[0]} & set(entry)
-    assert entry[:1] in b"trdfsu."
+    assert entry[:1] in b"trdofsu."
     json.loads(entry[1:])
 
 

@@ -6,6 +6,7 @@ tag byte and a JSON value, without a line end::
     t"Hel"                     Text       a piece of the answer
     r"Let me see"              Reasoning  a piece of the thinking before it
     d{"tool_calls":[…]}        Raw        an OpenAI delta object, passed through: role, tool calls, refusal
+    o{"message_id":"6f…",…}    Opens      the first entry of an answer in a conversation: where it belongs
     c"3c22…"                   Continues  this answer goes on where that stream's was cut off
     f"stop"                    Finish     the provider's own terminal marker, as OpenAI's finish reason
     u{"prompt_tokens":3,…}     Usage      token counts in OpenAI's shape, to be shown in the stream
@@ -60,6 +61,12 @@ class Raw(msgspec.Struct, frozen=True):
     delta: dict[str, Any]
 
 
+class Opens(msgspec.Struct, frozen=True):
+    """The answer begins, and belongs to a conversation: ``conversation_id``, ``message_id``, ``parent_message_id``."""
+
+    place: dict[str, Any]
+
+
 class Continues(msgspec.Struct, frozen=True, gc=False):
     """A new generation that goes on from the partial answer of another stream, whose text is not repeated."""
 
@@ -103,13 +110,14 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     closed_after_ms: float | None = None
 
 
-Delta = Text | Reasoning | Raw | Continues | Finish | Stopped | Usage
+Delta = Text | Reasoning | Raw | Opens | Continues | Finish | Stopped | Usage
 
 _json = msgspec.json.Encoder().encode
 _TAGS: dict[type, tuple[bytes, str, Any]] = {
     Text: (b"t", "text", str),
     Reasoning: (b"r", "text", str),
     Raw: (b"d", "delta", dict[str, Any]),
+    Opens: (b"o", "place", dict[str, Any]),
     Continues: (b"c", "stream", str),
     Finish: (b"f", "reason", str),
     Stopped: (b"s", "reason", None),

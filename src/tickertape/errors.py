@@ -9,6 +9,11 @@
     │   ├── StreamEnded       an append after the terminal event: the writer was fenced       (ours)
     │   ├── KeyReused         an Idempotency-Key came again with another body                 (the caller's)
     │   └── LogUnavailable    disk full, I/O error, damaged or newer file                     (the machine's)
+    ├── ChatError             the conversations could not do what was asked
+    │   ├── UnknownChat       no such conversation or message, or not this owner's            (the caller's fault)
+    │   ├── ChatConflict      it cannot be done in the state that the conversation is in      (the caller's)
+    │   ├── ChatLimit         a title, system prompt or conversation is larger than allowed   (the caller's)
+    │   └── ChatsUnavailable  disk full, I/O error, damaged or newer file                     (the machine's)
     ├── ProviderError         the upstream refused, failed or cannot be reached; carries the HTTP status to show
     │   └── BadRequest        the request asks for something that cannot be done              (the caller's)
     ├── ClientError           what a reader of somebody's stream sees
@@ -88,6 +93,41 @@ class LogUnavailable(LogError):
     def shown(self) -> str:
         """The sentence for callers, who need not know where a server keeps its files."""
         return self._shown
+
+
+class ChatError(TickertapeError):
+    """The conversations could not do what was asked."""
+
+
+class UnknownChat(ChatError):
+    """There is no conversation, or no message in it, with this id for this owner."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"There is no {what} {name[:80]!r}. It may have been deleted; read the list again.")
+
+
+class ChatConflict(ChatError):
+    """The conversation is not in a state in which this can be done; ``code`` says why in one word."""
+
+    def __init__(self, message: str, *, code: str = "conflict") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ChatLimit(ChatError):
+    """Something is larger than the limits on conversations allow; ``param`` names the field."""
+
+    def __init__(self, message: str, *, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ChatsUnavailable(ChatError):
+    """The conversations cannot be opened, read or written; the sentence says why and what to do."""
+
+    def __init__(self, message: str, *, shown: str | None = None) -> None:
+        super().__init__(message)
+        self.shown = shown or message
 
 
 class ProviderError(TickertapeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,5 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
 
 def test_every_setting_is_documented_with_its_default() -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", (ROOT / "docs/settings.md").read_text("utf-8"), re.MULTILINE)
-    settings = Settings()
-    defaults = {
-        name: str(getattr(settings.limits, name.removeprefix("limits.")) if "." in name else getattr(settings, name))
-        for name in TUNABLE
-    }
+    defaults = {name: str(attrgetter(name)(Settings())) for name in TUNABLE}
     assert dict(rows) == defaults

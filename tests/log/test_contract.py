@@ -324,6 +324,20 @@ async def test_the_same_key_with_another_body_is_refused(log: Log) -> None:
     assert (again is first, fresh) == (True, False)
 
 
+async def test_a_key_can_be_looked_up_without_making_anything(log: Log) -> None:
+    assert await log.keyed("ann", key()) is None
+    first, _ = await log.create(new_header(), [text(1)], key())
+    for _ in range(2):
+        found = await log.keyed("ann", key())
+        assert found is not None
+        assert found.header == first.header
+        assert await log.keyed("ben", key()) is None
+        assert await log.keyed("ann", key("other")) is None
+        with pytest.raises(KeyReused):
+            await log.keyed("ann", key(digest=b"another"))
+        await log.finish(first, [DONE])  # and after the end
+
+
 async def test_another_owners_key_is_another_key(log: Log) -> None:
     anns, _ = await log.create(new_header("ann"), [text(1)], key(digest=b"one"))
     bobs, fresh = await log.create(new_header("bob"), [text(1)], key(digest=b"two"))
@@ -418,6 +432,23 @@ async def test_only_what_ended_before_is_forgotten_with_its_key(log: Log) -> Non
     assert again.header.id != gone
     assert await log.get(running.header.id, "ann") is running
     assert not (await log.create(new_header(), [text(1)], key("running")))[1]
+
+
+async def test_streams_that_are_named_are_forgotten_with_their_keys_once_they_have_ended(log: Log) -> None:
+    running, _ = await log.create(new_header(), [text(1)], key("running"))
+    ended, _ = await log.create(new_header(), [text(1)], key("ended"))
+    kept = await begin(log)
+    await log.finish(kept, [DONE])
+    await log.finish(ended, [DONE])
+    gone = ended.header.id
+    del ended
+    await begin(log)  # commits after all that was asked for before
+    await log.forget([running.header.id, gone, "unknown"])
+    with pytest.raises(UnknownStream):
+        await log.get(gone, "ann")
+    assert (await log.create(new_header(), [text(1)], key("ended")))[1]
+    assert not (await log.create(new_header(), [text(1)], key("running")))[1]
+    assert (await log.get(kept.header.id, "ann")).ended
 
 
 @pytest.mark.parametrize("jump", [86_400, -86_400])

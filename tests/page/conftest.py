@@ -67,7 +67,8 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
 
     def open_page(url: str, beside: Page | None = None, **settings: object) -> Page:
         if beside is None:
-            context = browser.new_context(**settings)
+            # Most tests are about the page itself, and look into what it asks for; a worker would stand in between.
+            context = browser.new_context(**{"service_workers": "block"} | settings)
             context.set_default_timeout(15_000)
             context.add_init_script(WATCH)
             contexts.append(context)

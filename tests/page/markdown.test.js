@@ -105,7 +105,7 @@ unclosed
 /** Random text of marks and words, which is worse than any model. @param {() => number} next */
 function noise(next) {
   const parts =
-    '* ** _ __ ` `` ``` ~~ [ ] ]( ) ![ < > # - + 1. 2) | \\ ! & \n \n\n \n- \n> \n| \n|-|-|\n  \t http:// a b7 word é 👩‍👩‍👧 <b> &lt; - [ ] === --- "'.split(
+    '* ** _ __ ` `` ``` ~~ [ ] ]( ) ![ < > # - + 1. 2) | \\ ! & \n \n\n \n- \n> \n| \n|-|-|\n  \t http:// a b7 word é 👩‍👩‍👧 <b> &lt; - [ ] === --- " $ $$ \\( \\) \\[ \\] a^2'.split(
       ' ',
     );
   let text = '';
@@ -152,7 +152,7 @@ test('inline: emphasis as CommonMark has it', () => {
   assert.equal(inline('**a *b* c**'), '<strong>a <em>b</em> c</strong>');
   assert.equal(inline('*unclosed and **unclosed'), '*unclosed and **unclosed');
   assert.equal(inline('`a*b*` ``x`y`` `open'), '<code>a*b*</code> <code>x`y</code> `open');
-  assert.equal(inline('\\*not\\* \\(a^2\\) a\\\nb'), '*not* \\(a^2\\) a<br>b');
+  assert.equal(inline('\\*not\\* a\\\nb'), '*not* a<br>b');
   assert.equal(inline('a<br>b &lt;&amp; 1 < 2'), 'a<br>b ‹& 1 ‹ 2');
 });
 
@@ -231,6 +231,18 @@ test('while it grows, unfinished marks are shown as what they will become', () =
   assert.equal(markdown.root.children.length, 2, 'a lone dash waits');
 });
 
+test('maths is shown as it is written: nothing in it is emphasis, a list or a price', () => {
+  assert.equal(inline('so \\(a_1 * b_1 * c\\) and \\[x^2\\]'), 'so <var>a_1 * b_1 * c</var> and <var>x^2</var>');
+  assert.equal(inline('$$\\int_0^1 *f* dx$$ is $E = mc^2$'), '<var>\\int_0^1 *f* dx</var> is <var>E = mc^2</var>');
+  assert.equal(inline('from $5 to $10, or 5$ (US$) and $x$'), 'from $5 to $10, or 5$ (US$) and <var>x</var>');
+  assert.equal(inline('open \\(a and $b^2'), 'open \\(a and $b^2');
+  const markdown = new Markdown();
+  markdown.append('text\n$$\na\n- b\n+ c\n$$\nafter\n\\[\n\\frac{a}{b}\n= 1 \\]\n\nend');
+  markdown.end();
+  const shown = markdown.root.children.map(({ type, text }) => `${type}: ${text}`);
+  assert.deepEqual(shown, ['text: text', 'code: a\n- b\n+ c\n', 'text: after', 'code: \\frac{a}{b}\n= 1 ', 'text: end']);
+});
+
 test('finished blocks are done, and only the open end is not', () => {
   const markdown = new Markdown();
   markdown.append('one\n\n- a\n- b\n\n```\ncode');
@@ -262,6 +274,8 @@ test('the cost is linear: a megabyte in one line, of stars, of brackets, of back
     stars: '*a **b '.repeat(size / 7),
     brackets: '[a](b '.repeat(size / 6),
     backticks: '`a ``b ```c '.repeat(size / 12),
+    dollars: '$a^2 $$b \\(c '.repeat(size / 13),
+    formulas: '\\(a '.repeat(size / 4),
     urls: 'https://a.b/c<'.repeat(size / 14),
     rows: `| a | b |\n|---|---|\n${'| c | d |\n'.repeat(size / 10)}`,
     lists: '- item\n'.repeat(size / 7),

@@ -20,6 +20,8 @@ RUNNING = 30_000
 NETWORK = ("ERR_CONNECTION", "ERR_INTERNET_DISCONNECTED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE", "ERR_NETWORK", "401")
 """What Chromium itself writes to the console when a test takes the network or the key away."""
 
+BLOCKED = "Service Worker registration blocked by Playwright"
+
 
 class Page:
     """One tab. ``complaints`` gathers what must not happen, ``posts`` the questions that were sent."""
@@ -27,7 +29,7 @@ class Page:
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.context = context
         self.url = url
-        self.origin = url.partition("#")[0]
+        self.origin = re.sub(r"(//[^/]+).*", r"\1", url)
         self.complaints: list[str] = []
         self.requests: list[Request] = []
         self.tab = context.new_page()
@@ -39,7 +41,7 @@ class Page:
 
     @property
     def posts(self) -> list[Request]:
-        return [request for request in self.requests if request.method == "POST" and "/cancel" not in request.url]
+        return [one for one in self.requests if one.method == "POST" and one.url.endswith("/backend-api/conversation")]
 
     def choose(self, **settings: str) -> None:
         """Set something in the settings."""
@@ -91,7 +93,7 @@ class Page:
         self.complaints[before:] = [complaint for complaint in self.complaints[before:] if text not in complaint]
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not any(name in message.text for name in NETWORK):
+        if message.type in ("error", "warning") and not any(name in message.text for name in (*NETWORK, BLOCKED)):
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _request(self, request: Request) -> None:

@@ -12,8 +12,8 @@ MODULES = {path.name: path.read_text() for path in PAGE.glob("*.js")}
 INDEX = (PAGE / "index.html").read_text()
 STATIC = re.compile(r"^(?:import|export)\b[^;]*?from '\./([\w-]+\.js)'", re.MULTILINE)
 DYNAMIC = re.compile(r"import\('\./([\w-]+\.js)'\)")
-APART = {"theme.js", "phases.js"}
-"""theme.js is no module, so that it runs before the first paint; phases.js holds types alone."""
+APART = {"theme.js", "phases.js", "worker.js"}
+"""theme.js is no module, so that it runs before the first paint; phases.js holds types alone; worker.js the browser runs."""
 
 
 def reached(roots: set[str], without: set[str] | None = None) -> set[str]:

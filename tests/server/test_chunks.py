@@ -16,6 +16,7 @@ from tickertape.deltas import (
     Delta,
     End,
     Finish,
+    Opens,
     Raw,
     Reasoning,
     State,
@@ -29,6 +30,7 @@ from tickertape.server.chunks import Answer, ChunkRenderer, event_id, position
 
 STREAM = "3c2276b9840faf17bed9c3f0884be133"
 HEADER = Header(id=STREAM, owner="ann", model='mo"del', created=1795399764)
+PLACE = {"conversation_id": "c" * 32, "message_id": "b" * 32, "parent_message_id": "a" * 32}
 ERROR = {"message": "It broke.", "type": "server_error", "code": "failed", "param": None}
 
 deltas = st.one_of(
@@ -39,6 +41,7 @@ deltas = st.one_of(
     st.just(Usage({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3})),
     st.just(Stopped()),
     st.just(Continues("abc")),
+    st.just(Opens(PLACE)),
 )
 
 
@@ -62,6 +65,12 @@ def test_the_first_event_is_byte_for_byte_this() -> None:
         b'"created":1795399764,"model":"mo\\"del","choices":[{"index":0,"delta":{"role":"assistant","content":""},'
         b'"logprobs":null,"finish_reason":null}]}\n\n'
     )
+
+
+def test_the_first_event_of_a_conversations_answer_says_where_it_belongs() -> None:
+    (chunk,) = data(Opens(PLACE))
+    assert chunk["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert chunk["tickertape"] == PLACE
 
 
 @pytest.mark.parametrize(

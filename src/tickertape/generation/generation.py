@@ -20,6 +20,7 @@ from tickertape.deltas import (
     Delta,
     End,
     Finish,
+    Opens,
     Raw,
     State,
     Stopped,
@@ -31,7 +32,7 @@ from tickertape.deltas import (
 from tickertape.errors import LogError, ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tickertape.generation.limits import Limits
     from tickertape.generation.turns import Turns
@@ -98,6 +99,9 @@ class Order(msgspec.Struct, frozen=True):
 
     The answer is cancelled once nobody has read it for ``abandon_after`` seconds; None lets it go on. ``show_usage``
     puts the token counts into the stream. ``continues`` names the stream whose partial answer it goes on from.
+    ``place`` says where in a conversation the answer belongs. ``stream`` is the id of the stream to be made, 32
+    hexadecimal digits, when the caller has to know it before. ``ended`` is called on the event loop with the stream
+    once its end is in the log; it must be quick and not raise.
     """
 
     provider: Provider
@@ -105,11 +109,15 @@ class Order(msgspec.Struct, frozen=True):
     show_usage: bool = False
     abandon_after: float | None = None
     continues: str | None = None
+    place: dict[str, Any] | None = None
+    stream: str | None = None
+    ended: Callable[[Tape], object] | None = None
 
     @property
     def opening(self) -> list[bytes]:
         """The first entries of the stream."""
-        return [OPENING, encode_delta(Continues(self.continues))] if self.continues else [OPENING]
+        first = OPENING if self.place is None else encode_delta(Opens(self.place))
+        return [first, encode_delta(Continues(self.continues))] if self.continues else [first]
 
 
 class Generation:
@@ -129,6 +137,7 @@ class Generation:
         self._turns = turns
         self._limits = limits
         self.end: End | None = None
+        self.on_produced: Callable[[], object] | None = None  # called before the end is shown
         self._events = self._size = 0
         self._stopped_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -154,6 +163,8 @@ class Generation:
         finally:
             self.tape.on_stop = self.tape.on_leave = None
             self._forget_timer()
+            if self.on_produced is not None:
+                self.on_produced()
         last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
         entries = [encode_delta(last)] if last else []
         if self._usage and self._order.show_usage:

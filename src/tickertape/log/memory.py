@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tickertape.errors import KeyReused, StreamEnded, UnknownStream
+from tickertape.errors import StreamEnded, UnknownStream
 from tickertape.log.base import Header, Key, Log, Tape, now
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ class MemoryLog(Log):
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
         if key is not None:
             digest, stream_id = self._keys.setdefault((header.owner, key.value), (key.digest, header.id))
-            if digest != key.digest:
-                raise KeyReused(key.value)
+            key.check(digest)
             if stream_id != header.id:
                 return self._tapes[stream_id], False
         tape = self._tapes[header.id] = Tape(header, list(entries))
@@ -48,6 +47,13 @@ class MemoryLog(Log):
             raise UnknownStream(stream_id)
         return tape
 
+    async def keyed(self, owner: str, key: Key) -> Tape | None:
+        made = self._keys.get((owner, key.value))
+        if made is None:
+            return None
+        key.check(made[0])
+        return self._tapes[made[1]]
+
     async def cancel(self, tape: Tape) -> None:
         if not tape.ended:
             tape.stop = True
@@ -57,11 +63,15 @@ class MemoryLog(Log):
         return tape.readers > 0
 
     async def expire(self, before: float) -> int:
-        old = {stream_id for stream_id, ended in self._ended.items() if ended < before}
+        old = [stream_id for stream_id, ended in self._ended.items() if ended < before]
+        await self.forget(old)
+        return len(old)
+
+    async def forget(self, streams: Sequence[str]) -> None:
+        old = self._ended.keys() & set(streams)
         for stream_id in old:
             del self._tapes[stream_id], self._ended[stream_id]
         self._keys = {key: made for key, made in self._keys.items() if made[1] not in old}
-        return len(old)
 
     async def reap(self) -> int:
         return 0  # the producer is this process: who reads this is alive

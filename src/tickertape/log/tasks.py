@@ -8,7 +8,7 @@ from tickertape.log.transaction import Line
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tickertape.errors import LogError
     from tickertape.log.base import Header, Key, Tape
@@ -127,10 +127,11 @@ class Late:
 
 
 class Tell:
-    """Tell another process's producer something, in the stream's row, which it looks at."""
+    """Tell other processes something in the stream's row, which they look at: its producer, or who reads there."""
 
     STOP = "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0"
     SEEN = "UPDATE stream SET seen = ?2 WHERE id = ?1 AND ended IS NULL"
+    PLACE = "UPDATE stream SET place = ?2 WHERE id = ?1 AND ended IS NULL"
 
     def __init__(self, statement: str, *values: object) -> None:
         self.statement, self.values = statement, values
@@ -163,6 +164,27 @@ class Expire:
         """Give the number to who waits."""
         if not self.done.done():
             self.done.set_result(self.count)
+
+    def failed(self, error: LogError) -> None:
+        """Raise in who waits."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Forget:
+    """Delete these streams and their keys."""
+
+    def __init__(self, streams: Sequence[str], done: asyncio.Future[None]) -> None:
+        self.streams, self.done = streams, done
+
+    def write(self, transaction: Transaction) -> None:
+        """Delete."""
+        transaction.forget(self.streams)
+
+    def committed(self) -> None:
+        """Let who waits go on."""
+        if not self.done.done():
+            self.done.set_result(None)
 
     def failed(self, error: LogError) -> None:
         """Raise in who waits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.errors import KeyReused, LogUnavailable
+from tickertape.errors import LogUnavailable
 from tickertape.log import journal
 from tickertape.log.base import now
 
@@ -66,9 +66,16 @@ class Transaction:
         """Delete at most so many streams that ended before; return how many."""
         self._begin()
         old = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most)).fetchall()
-        self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", old)
-        self.connection.executemany("DELETE FROM stream WHERE id = ?", old)
+        self.forget([stream_id for (stream_id,) in old])
         return len(old)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Delete these streams and their keys, those that have ended."""
+        self._begin()
+        ended = "SELECT id FROM stream WHERE id = ? AND ended IS NOT NULL"
+        rows = [(stream_id,) for stream_id in streams]
+        self.connection.executemany(f"DELETE FROM idempotency WHERE stream = ({ended})", rows)  # noqa: S608 - ours
+        self.connection.executemany("DELETE FROM stream WHERE id = ? AND ended IS NOT NULL", rows)
 
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
@@ -80,12 +87,7 @@ class Transaction:
         ).rowcount
         if claimed:
             return None
-        digest, stream_id = connection.execute(
-            "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?", (header.owner, key.value)
-        ).fetchone()
-        if digest != key.digest:
-            raise KeyReused(key.value)
-        return str(stream_id)
+        return journal.keyed(connection, header.owner, key)
 
     def append(self, line: Line, first: int, entries: list[bytes], *, ended: bool) -> None:
         """Add to the tick. Entries whose predecessors were not committed are refused: a stream has no gaps."""

@@ -24,6 +24,8 @@ export class Answer {
   /** @type {{ close: () => void } | null} */ #connection = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #saving;
   #stopWanted = false;
+  #known = false; // the stream was there before we came
+  #before; // milliseconds that earlier streams of the message took
   #replay = new Replay();
 
   /** @param {Message} message @param {Transport} transport @param {Hooks} hooks */
@@ -31,6 +33,9 @@ export class Answer {
     this.message = message;
     this.transport = transport;
     this.hooks = hooks;
+    /** Since when it has been waited for: an answer that is gone on with began long ago. */
+    this.since = message.base ? Date.now() : message.at;
+    this.#before = message.base ? message.took : 0;
   }
 
   /** Ask, or go on where it was; also after `detach`, or to change the transport. */
@@ -38,6 +43,7 @@ export class Answer {
     this.detach();
     const { stream, cursor, key, text } = this.message;
     const json = this.hooks.request();
+    this.#known = stream !== null;
     this.#to(!stream ? 'sending' : text ? 'writing' : 'thinking');
     this.hooks.wire({ what: 'request', transport: this.transport, stream, json });
     const want = { stream, cursor, key, json };
@@ -94,7 +100,7 @@ export class Answer {
       Object.assign(message, { stream, state: 'running' });
       this.#save();
     }
-    this.#replay.begin(message.count > 0, performance.now());
+    this.#replay.begin(this.#known || message.count > 0, performance.now());
     this.hooks.wire({ what: 'open', stream: message.stream });
     if (this.#stopWanted && message.stream) this.#cancel(message.stream);
     else this.#to(message.text ? 'writing' : 'thinking');
@@ -106,13 +112,14 @@ export class Answer {
     if (this.phase === 'over') return;
     const chunk = readChunk(data);
     const replayed = this.#replay.has(performance.now());
-    this.hooks.wire({ what: 'event', id, data, bytes, retry, text: chunk.text || chunk.reasoning, replayed });
+    const tokens = Number(chunk.usage?.completion_tokens) || 0;
+    this.hooks.wire({ what: 'event', id, data, bytes, retry, text: chunk.text || chunk.reasoning, replayed, tokens });
     const where = place(message, numberOf(id, message.stream ?? ''));
     if (where === 'had') return;
     if (where !== 'next') this.#reset();
     if (where === 'gap') return this.attach(); // rather than show a hole
     const state = take(message, chunk, id, Date.now());
-    if (chunk.text) this.hooks.text(chunk.text, !replayed && !this.#stopWanted);
+    if (chunk.text) this.hooks.text(!replayed && !this.#stopWanted);
     if (chunk.reasoning || chunk.tools.length) this.hooks.more();
     if (state) return this.#end(state);
     if (chunk.text && this.phase === 'thinking') this.#to('writing');
@@ -136,9 +143,12 @@ export class Answer {
       this.#to('locked');
       return (await this.hooks.unlock()) && this.attach();
     }
-    this.message.error = error ? sentence(error) : why;
+    const { message } = this;
+    message.error = error ? sentence(error) : why;
     // Without an error of the server's own it was something in between, and asking again is safe.
-    this.#end(this.message.stream ? 'gone' : error || (status && status < 500) ? 'failed' : 'unsent');
+    this.#end(message.stream ? 'gone' : error || (status && status < 500) ? 'failed' : 'unsent');
+    // What cannot be gone on with is as it was; and a stream that is gone has left its text in the chat.
+    if (message.state !== 'unsent' && (message.stream || message.base)) this.hooks.refused((message.base && message.error) || '');
   }
 
   /** @param {string} stream */
@@ -162,11 +172,9 @@ export class Answer {
   #show(whole) {
     if (!whole) return this.#end('gone');
     if (whole.state === 'running') return this.attach();
-    if (whole.text !== this.message.text) {
-      this.#reset();
-      this.hooks.text(whole.text, false);
-    }
+    this.#reset();
     takeSnapshot(this.message, whole);
+    this.hooks.text(false);
     this.#end(whole.state);
   }
 
@@ -175,7 +183,8 @@ export class Answer {
     const connection = this.#connection;
     this.#connection = null;
     setTimeout(() => connection?.close(), state === 'cancelled' && !this.message.stream ? PATIENCE : GRACE);
-    Object.assign(this.message, { state, took: Date.now() - this.message.at });
+    const took = this.#before + Date.now() - this.since;
+    Object.assign(this.message, { state, took });
     this.#save();
     this.hooks.wire({ what: 'end', state });
     this.#to('over');

@@ -5,22 +5,27 @@
  * What an empty page needs is loaded first; the conversation (reading a stream, Markdown, the wire's panel) comes with
  * the first key that is pressed, or at once where there is something to show.
  */
+import { Chats } from './chats.js';
 import { Composer } from './composer.js';
 import { button, byId, h } from './dom.js';
+import { Feed } from './feed.js';
 import { unlock } from './key.js';
 import { Models } from './models.js';
+import { keepForReading } from './offline.js';
+import { oneAtATime } from './once.js';
+import { go, named, onroute, rename } from './router.js';
 import { Sticky } from './scroll.js';
 import { bind, settings } from './settings.js';
 import { shell } from './shell.js';
 import { Sidebar } from './sidebar.js';
-import { isOver, LocalStore } from './store.js';
+import { Store } from './store.js';
 import { Tape } from './tape.js';
 
 /** @import { Panel } from './panel.js' */
 /** @import { Session } from './session.js' */
 /** @import { Message } from './store.js' */
 
-const store = new LocalStore();
+const store = new Store();
 const models = new Models(unlock);
 const tape = new Tape();
 const sticky = new Sticky(byId('scroller'), byId('newest'));
@@ -33,11 +38,13 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (byId('composer')),
     store.saveDraft(session && !session.chat.empty ? session.chat.id : 'new', text);
   },
 });
+const chats = new Chats(store, () => sidebar.show());
 const sidebar = new Sidebar(
-  store,
+  chats,
   () => session?.chat.id ?? '',
-  () => (location.hash = '#/'),
+  () => go(''),
 );
+const feed = new Feed(elsewhere, () => chats.refresh());
 
 /** @type {Session | null} */ let session = null;
 /** @type {Panel | null} */ let panel = null;
@@ -52,10 +59,11 @@ async function load() {
   const script = /** @type {HTMLElement} */ (document.querySelector('script[data-later]'));
   const links = (script.dataset.later ?? '').split(' ').map((name) => new URL(`./${name}.js`, import.meta.url).href);
   document.head.append(...links.map((href) => h('link', { rel: 'modulepreload', href })));
-  const [parts, { Thread }, { Panel }] = await Promise.all([
+  const [parts, { Thread }, { Panel }, { Details }] = await Promise.all([
     import('./session.js'),
     import('./thread.js'),
     import('./panel.js'),
+    import('./details.js'),
   ]);
   panel = new Panel();
   const thread = new Thread(byId('log'), {
@@ -64,15 +72,22 @@ async function load() {
     written: () => sticky.follow(),
     typing: () => settings.get('typing') === 'on',
   });
-  session = new parts.Session(store, thread, { unlock, changed, wire, stored: () => sidebar.show() });
+  const wire = () => (tape.poke(), panel?.update());
+  const say = (/** @type {string} */ words) => sidebar.say(words);
+  session = new parts.Session(store, thread, { unlock, changed, wire, say, stored: () => chats.refresh() });
+  const details = new Details(session, sidebar, () => {
+    rename(named() || (session?.chat.id ?? ''), true);
+    chats.refresh();
+  });
+  if (byId('details').matches(':popover-open')) details.show();
   return session;
 }
 
-/** The rest of the page could not be loaded: the server is gone, or was replaced by another version. */
+/** The server is gone, or was replaced by another version. */
 function notLoaded() {
   loading = null;
-  const again = button('Reload', '', () => location.reload());
-  sidebar.say('The server does not answer. What you have written is still here.', again);
+  const reload = button('Reload', '', () => location.reload());
+  sidebar.say('The server does not answer. What you have written is still here.', reload);
 }
 
 /** @param {string} text @param {string | null} [editing] */
@@ -86,8 +101,7 @@ async function send(text, editing = null) {
   }
   if (!session || session.busy) return;
   session.send(text, editing, models.picked);
-  history.replaceState(null, '', `#/c/${session.chat.id}`);
-  sidebar.show();
+  rename(session.chat.id, true);
   sticky.toEnd();
   if (matchMedia('(hover: hover)').matches) composer.focus();
 }
@@ -95,6 +109,7 @@ async function send(text, editing = null) {
 /** @param {import('./words.js').Action | 'edit' | 'another'} what @param {Message} message */
 function act(what, message) {
   if (what === 'edit') composer.edit(message.id, message.text);
+  else if (what === 'continue') session?.goOn(message);
   else if (what === 'resend') session?.resend(message);
   else if (what === 'now' || what === 'unlock') session?.reattach();
   else session?.again(message, models.picked);
@@ -106,12 +121,8 @@ function editLast() {
   return last?.id ?? null;
 }
 
-function wire() {
-  tape.poke();
-  panel?.update();
-}
 
-let announced = '';
+let [announced, wasBusy] = ['', false];
 /** The chat or the phase of its answer is another. */
 function changed() {
   if (!session) return;
@@ -120,48 +131,69 @@ function changed() {
   byId('title').hidden = chat.empty;
   byId('title').textContent = chat.info.title;
   document.title = chat.info.title ? `${busy ? '▮ ' : ''}${chat.info.title} · tickertape` : 'tickertape';
-  composer.busy = busy;
+  composer.busy = feed.busy = busy;
+  if (wasBusy !== (wasBusy = busy)) chats.refresh();
   tape.show(log);
   panel?.show(log);
   if (announcement !== announced) byId('status').textContent = announced = announcement;
   sticky.follow();
 }
 
-/** Open what the address names, or a new chat. */
+let followed = false; // whether what came last is to be shown
+const reread = oneAtATime(() => {
+  const read = session?.refresh(followed);
+  followed = false;
+  return read;
+});
+
+/** Another tab or device did something. @param {import('./feed.js').Change} change */
+function elsewhere({ conversation_id: id, what }) {
+  chats.refresh();
+  if (id && what === 'deleted') store.remove(id);
+  if (!session || session.chat.info.local || (id ?? session.chat.id) !== session.chat.id) return;
+  followed ||= what === 'message' || what === 'reset';
+  if (what !== 'deleted') return void reread();
+  sidebar.say('This chat was deleted.');
+  go('');
+}
+
+/** Open what the address names. */
 async function route() {
-  const [, id = ''] = /^#\/c\/([0-9a-f]+)$/.exec(location.hash) ?? [];
+  const id = named();
   if (id ? id === session?.chat.id : !session) return;
-  const info = (await store.chats()).find((chat) => chat.id === id);
   const open = await conversation();
-  composer.edit(null, store.draft(info ? id : 'new'));
-  await open.show(info ?? null);
-  if (info?.model) models.pick(info.model);
+  composer.edit(null, store.draft(id || 'new'));
+  const shown = open.show(id || undefined);
   sticky.toEnd();
+  sidebar.show();
+  if (!(await shown) && named() === id) {
+    sidebar.say('There is no such chat here any more.');
+    return go('');
+  }
+  if (open.chat.id === id) models.pick(open.chat.info.model);
   sidebar.show();
 }
 
 async function start() {
-  const [newest] = await store.chats();
-  if (newest && !location.hash) {
-    // An answer that is still being written is what one comes back for.
-    const last = (await store.messages(newest.id)).find(({ id }) => id === newest.leaf);
-    if (last?.stream && !isOver(last)) history.replaceState(null, '', `#/c/${newest.id}`);
-  }
-  composer.text = store.draft('new');
+  composer.text = store.draft(named() || 'new');
   sidebar.show();
-  await route().catch(notLoaded);
+  const shown = route().catch(notLoaded);
   await models.load();
-  if (session?.chat.info.model) models.pick(session.chat.info.model);
+  await shown;
+  if (session) models.pick(session.chat.info.model);
+  feed.begin(); // its first event says: read everything
+  await keepForReading();
 }
 
-store.onfull = () => sidebar.say('This browser keeps no more. What is written now is gone with this tab.');
-store.watch({ message: (message) => session?.merge(message), chats: () => sidebar.show() });
+store.onfull = () => sidebar.say('This browser keeps no more copies for reading without a server.');
 for (const name of /** @type {const} */ (['theme', 'typing', 'transport'])) bind(name);
 settings.addEventListener('transport', () => session?.reattach());
+models.onpick = (/** @type {string} */ model) => session?.useModel(model);
 byId('tape').addEventListener('click', () => conversation().then(() => panel?.toggle(!panel.open), notLoaded));
-addEventListener('hashchange', () => route().catch(notLoaded));
-addEventListener('pagehide', () => session?.saveNow());
-document.addEventListener('visibilitychange', () => document.hidden && session?.saveNow());
+byId('details').addEventListener('beforetoggle', () => conversation().catch(notLoaded));
+onroute(() => route().catch(notLoaded));
+addEventListener('pagehide', () => session?.run?.saveNow());
+document.addEventListener('visibilitychange', () => document.hidden && session?.run?.saveNow());
 for (const name of ['online', 'offline']) addEventListener(name, () => session?.tick());
 setInterval(() => session?.tick(), 500);
 shell({ composer, busy: () => session?.busy ?? false, stop: () => session?.stop(), send, tape });

@@ -1,36 +1,18 @@
 // @ts-check
 /** One conversation: a tree of messages, of which one path is shown. Pure but for its ids and times. */
+import { chatInfo, fromServer, message } from './message.js';
+import { isPending } from './store.js';
 
+/** @import { Conversation } from './api.js' */
 /** @import { ChatInfo, Message } from './store.js' */
-
-/** A random id, also where `crypto.randomUUID` is missing (plain http on another machine). */
-export function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** @param {Partial<Message> & Pick<Message, 'chat' | 'parent' | 'role'>} given @returns {Message} */
-export function message(given) {
-  const nothing = {
-    text: '',
-    reasoning: '',
-    tools: [],
-    model: '',
-    finish: null,
-    error: null,
-    stream: null,
-    cursor: '',
-  };
-  const state = given.role === 'user' ? 'completed' : 'sending';
-  return { id: newId(), at: Date.now(), key: newId(), count: 0, thought: 0, took: 0, state, ...nothing, ...given };
-}
 
 export class Chat {
   /** @type {Map<string, Message>} */ #messages = new Map();
+  /** @type {Map<string | null, Message[]> | null} made when it is asked for */ #children = null;
 
   /** @param {ChatInfo} [info] @param {Message[]} [messages] */
   constructor(info, messages = []) {
-    /** @type {ChatInfo} */
-    this.info = info ?? { id: newId(), title: '', at: Date.now(), leaf: null, model: '' };
+    this.info = info ?? chatInfo();
     for (const one of messages) this.#messages.set(one.id, one);
     if (!this.#messages.has(this.info.leaf ?? '')) this.info.leaf = messages.at(-1)?.id ?? null;
   }
@@ -43,6 +25,10 @@ export class Chat {
     return this.#messages.size === 0;
   }
 
+  get messages() {
+    return [...this.#messages.values()];
+  }
+
   /** @param {string | null} id */
   get(id) {
     return this.#messages.get(id ?? '') ?? null;
@@ -51,8 +37,12 @@ export class Chat {
   /** The messages that are shown, the oldest first. */
   get path() {
     /** @type {Message[]} */ const path = [];
-    for (let one = this.get(this.info.leaf); one && !path.includes(one); one = this.get(one.parent)) path.unshift(one);
-    return path;
+    const seen = new Set();
+    for (let one = this.get(this.info.leaf); one && !seen.has(one); one = this.get(one.parent)) {
+      seen.add(one);
+      path.push(one);
+    }
+    return path.reverse();
   }
 
   /** The last message that is shown. */
@@ -62,17 +52,27 @@ export class Chat {
 
   /** A message and its alternatives, in the order in which they came. @param {Message} one */
   siblings(one) {
-    const same = [...this.#messages.values()].filter(({ parent, role }) => parent === one.parent && role === one.role);
-    return same.sort((a, b) => a.at - b.at);
+    return this.#after(one.parent).filter(({ role }) => role === one.role);
+  }
+
+  /** What follows a message, the oldest first. @param {string | null} parent @returns {Message[]} */
+  #after(parent) {
+    if (!this.#children) {
+      this.#children = new Map();
+      for (const one of this.messages.sort((a, b) => a.at - b.at)) {
+        const list = this.#children.get(one.parent);
+        if (list) list.push(one);
+        else this.#children.set(one.parent, [one]);
+      }
+    }
+    return this.#children.get(parent) ?? [];
   }
 
   /** Show the newest path that leads through this message. @param {Message} one */
   show(one) {
     let leaf = one;
     for (;;) {
-      const next = [...this.#messages.values()]
-        .filter(({ parent }) => parent === leaf.id)
-        .sort((a, b) => b.at - a.at)[0];
+      const next = this.#after(leaf.id).at(-1);
       if (!next) break;
       leaf = next;
     }
@@ -82,44 +82,79 @@ export class Chat {
   /** Ask: a question after `parent`, and the answer that is to come. @param {string} text @param {string | null} parent */
   ask(text, parent) {
     const question = message({ chat: this.id, parent, role: 'user', text });
-    this.#messages.set(question.id, question);
+    this.#add(question);
     if (!this.info.title) this.info.title = titleOf(text);
-    return { question, answer: this.answer(question) };
+    return { question, answer: this.answer(question, 'next') };
   }
 
-  /** Another answer to the same question. @param {Message} question */
-  answer(question) {
-    const answer = message({ chat: this.id, parent: question.id, role: 'assistant', model: this.info.model });
-    this.#messages.set(answer.id, answer);
+  /** An answer to this question. @param {Message} question @param {'next' | 'variant'} action */
+  answer(question, action) {
+    const { model } = this.info;
+    const answer = message({ chat: this.id, parent: question.id, role: 'assistant', model, action });
+    this.#add(answer);
     this.info.leaf = answer.id;
     this.info.at = answer.at;
     return answer;
   }
 
+  /** @param {Message} one */
+  #add(one) {
+    this.#messages.set(one.id, one);
+    this.#children = null;
+  }
+
   /**
-   * Take what another tab stored. A message that goes on from what is shown is shown; one that is known is brought
-   * forward in place, as others hold on to it.
-   * @param {Message} stored @returns {Message}
+   * Take what the server has. Messages that are known change in place, as others hold on to them; one that is being
+   * read here knows better, and what has not reached the server yet stays.
+   * @param {Conversation} conversation @param {Message | null} reading @param {boolean} follow show the path that the server's
+   * other readers see
    */
-  merge(stored) {
-    const known = this.#messages.get(stored.id);
-    if (known) return Object.assign(known, stored);
-    this.#messages.set(stored.id, stored);
-    if (stored.parent === this.info.leaf) this.info.leaf = stored.id;
-    return stored;
+  take(conversation, reading, follow) {
+    const { info } = this;
+    const given = Object.values(conversation.mapping).map((node) => fromServer(node, info.id));
+    const fresh = given.filter((one) => one !== null);
+    const known = new Set(fresh.map(({ id }) => id));
+    for (const one of this.messages) if (!known.has(one.id) && !this.#isOurs(one, reading)) this.#messages.delete(one.id);
+    for (const one of fresh) {
+      const mine = this.#messages.get(one.id);
+      if (!mine) this.#add(one);
+      else if (mine !== reading && !(one.state === 'running' && one.stream === mine.stream)) renew(mine, one);
+    }
+    this.#children = null;
+    const { title, model, system, update_time: updated } = conversation;
+    Object.assign(info, { title, model: model ?? info.model, system: system ?? '', at: updated * 1000, local: false });
+    const mine = this.get(info.leaf);
+    const stays = mine && (mine === reading || isPending(mine) || !follow);
+    if (!stays && this.get(conversation.current_node)) info.leaf = conversation.current_node;
+    if (!this.get(info.leaf)) info.leaf = fresh.at(-1)?.id ?? null;
+  }
+
+  /** Whether it is on its way to the server: an answer that waits to be asked for, and its question. @param {Message} one @param {Message | null} reading */
+  #isOurs(one, reading) {
+    const waits = (/** @type {Message} */ other) => other === reading || isPending(other);
+    return waits(one) || this.messages.some((other) => other.parent === one.id && waits(other));
   }
 
   /** What is sent to ask for this answer: always the same for the same answer. @param {Message} answer */
   request(answer) {
-    const messages = [];
-    for (let one = this.get(answer.parent); one; one = this.get(one.parent)) {
-      if (one.text) messages.unshift({ role: one.role, content: one.text });
-    }
-    return answer.model ? { messages, model: answer.model } : { messages };
+    const { action, model } = answer;
+    const question = this.get(answer.parent);
+    const ids = { action, conversation_id: this.id, ...(model && { model }) };
+    if (action === 'continue') return { ...ids, parent_message_id: answer.id };
+    const asked = { ...ids, message_id: answer.id, parent_message_id: answer.parent };
+    if (action === 'variant' || !question) return asked;
+    const { id, role, text: content } = question;
+    return { ...asked, parent_message_id: question.parent, messages: [{ id, role, content }] };
   }
 }
 
-/** A chat's first words as its title. @param {string} text */
+/** Take what the server has settled; what only this browser knows stays. @param {Message} mine @param {Message} fresh */
+function renew(mine, fresh) {
+  const { key, action, thought, took } = mine;
+  Object.assign(mine, fresh, { key, action, thought, took: fresh.took || took });
+}
+
+/** A chat's first words as its title, until the server has given it one. @param {string} text */
 export function titleOf(text) {
   const line =
     text

@@ -10,20 +10,11 @@
  * those and next time parses only what follows. That makes a paragraph cost its length, not its square.
  */
 import { Openers, REACH } from './openers.js';
-import {
-  angleOrEntity,
-  bareUrl,
-  codeNode,
-  flanks,
-  isPunctuation,
-  lastCut,
-  linkNode,
-  linkTarget,
-  runLength,
-} from './spans.js';
+import { angleOrEntity, bareUrl, codeNode, flanks, isPunctuation, lastCut } from './spans.js';
+import { linkNode, linkTarget, maths, mathsNode, runLength } from './spans.js';
 
-const SPECIAL = /[\\`*_~[\]!<&\n]|https?:\/\//g;
-const ESCAPED = /[!"#$%&'*+,\-./:;<=>?@\\^_`{|}~]/; // without brackets: \( and \[ open maths, which is shown as it is
+const SPECIAL = /[\\`*_~[\]!<&\n$]|https?:\/\//g;
+const ESCAPED = /[!"#$%&'*+,\-./:;<=>?@\\^_`{|}~]/; // without brackets: \( and \[ open maths
 
 /** @typedef {import('./spans.js').Inline} Inline */
 /** @typedef {{ nodes: Inline[], safe: number, stable: number, used: number }} Parsed */
@@ -40,7 +31,8 @@ export function parseInline(text, final, before = '\n', used = 0) {
 }
 
 class Pass extends Openers {
-  /** @type {Map<number, number>} backtick run length → none closes before here */ #unclosed = new Map();
+  /** @type {Map<number | string, number>} backtick run length, or opener of maths → none closes before here */
+  #unclosed = new Map();
 
   /** @param {string} text @param {boolean} final @param {string} before @param {number} usedBefore */
   constructor(text, final, before, usedBefore) {
@@ -76,10 +68,12 @@ class Pass extends Openers {
    * @param {number} i @returns {number} */
   #special(i) {
     const char = this.text[i];
-    if (char === '\\') return this.#escape(i);
+    if (char === '\\') return this.#maths(i) || this.#escape(i);
+    if (char === '$') return this.#maths(i) || this.put('$', i + 1);
     if (char === '`') return this.#code(i);
     if (char === '*' || char === '_' || char === '~') return this.#emphasis(i);
-    if (char === '[' || (char === '!' && this.text[i + 1] === '[')) return this.#bracket(i);
+    if (char === '[') return this.#bracket(i, '[');
+    if (char === '!') return this.text[i + 1] === '[' ? this.#bracket(i, '![') : this.put('!', i + 1);
     if (char === ']') return this.#closeBracket(i);
     if (char === '\n') return this.put({ tag: 'br', children: [] }, i + 1);
     if (char === 'h') return this.#url(i);
@@ -91,6 +85,19 @@ class Pass extends Openers {
     const next = this.text[i + 1];
     if (next === '\n') return i + 1;
     return next && ESCAPED.test(next) ? this.put(next, i + 2) : this.put('\\', i + 1);
+  }
+
+  /** Maths, as it is written; 0 if none begins here. @param {number} i */
+  #maths(i) {
+    const opener = this.text.slice(i, i + 2);
+    const found = maths(this.text, i, REACH, this.#unclosed.get(opener) ?? 0);
+    if (!found) this.#unclosed.set(opener, i + REACH - 1); // a closer is at most two characters
+    if (found === 'more' && !this.final) {
+      this.hold(i);
+      const known = opener === '$$' || opener[0] === '\\';
+      return this.put(known ? mathsNode(this.text.slice(i + 2)) : this.text.slice(i), this.text.length);
+    }
+    return found && found !== 'more' ? this.put(found.node, found.next) : 0;
   }
 
   /** @param {number} i */
@@ -139,9 +146,8 @@ class Pass extends Openers {
     return count ? this.put(mark.repeat(count), end) : end;
   }
 
-  /** @param {number} i */
-  #bracket(i) {
-    const mark = this.text[i] === '!' ? '![' : '[';
+  /** @param {number} i @param {string} mark */
+  #bracket(i, mark) {
     this.open(mark, i);
     return this.put(mark, i + mark.length);
   }

@@ -13,6 +13,8 @@ const TASK = /^\[([ xX])\] /;
 const RULE = /^ {0,3}(?:(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,})$/;
 const HEADING = /^ {0,3}(#{1,6})(?: +(.*))?$/;
 const FENCE = /^( {0,3})(`{3,}|~{3,}) *([^`]*)$/;
+/** Maths on lines of its own: shown as text, and kept from being read as lists and rules. */
+const MATHS = /^ {0,3}(\$\$|\\\[)\s*$/;
 const DELIMITER = /^ *:?-+:? *$/;
 const UNDECIDED = /^\s*(?:[-*+_=#~`|:> ]*|\d{1,9}[.)]?\s*|[-*+] \[[ xX]?\]?)$/;
 /** Longer rows stay text: a row is read again with every piece of it. */
@@ -22,6 +24,9 @@ const LONGEST_ROW = 4000;
 function expand(text) {
   return /^ *\t/.test(text) ? text.replace(/^[ \t]+/, (lead) => lead.replaceAll('\t', '    ')) : text;
 }
+
+/** @param {string} fence */
+const isMaths = (fence) => fence === '$$' || fence === '\\]';
 
 export const line = {
   /** @param {string} text */
@@ -62,6 +67,8 @@ export const line = {
   leaf(text, whole) {
     const fence = FENCE.exec(text);
     if (fence) return block('code', { mark: fence[2], info: fence[3].trim(), level: fence[1].length });
+    const maths = whole ? MATHS.exec(text) : null;
+    if (maths) return block('code', { mark: maths[1] === '$$' ? '$$' : '\\]', info: 'maths' });
     const heading = HEADING.exec(text);
     if (heading) {
       const words = (heading[2] ?? '').trim().replace(/(^| +)#+$/, '');
@@ -76,7 +83,7 @@ export const line = {
 
   /** Whether anything but text begins here. @param {string} text @param {boolean} paragraph as for `container` */
   opens: (text, paragraph) =>
-    Boolean(line.container(text, paragraph)) || FENCE.test(text) || HEADING.test(text) || RULE.test(text),
+    Boolean(line.container(text, paragraph)) || FENCE.test(text) || MATHS.test(text) || HEADING.test(text) || RULE.test(text),
 
   /** Whether an unfinished line is nothing but marks that may still become several things. @param {string} text */
   undecided: (text) => text.length < 80 && UNDECIDED.test(text) && !FENCE.test(text),
@@ -85,11 +92,13 @@ export const line = {
   setext: (text) => (/^ {0,3}=+\s*$/.test(text) ? 1 : /^ {0,3}-+\s*$/.test(text) ? 2 : 0),
 
   /** Whether the line closes a fence. @param {string} text @param {string} fence */
-  closes: (text, fence) => line.mayClose(text, fence) && text.trim().length >= fence.length,
+  closes: (text, fence) =>
+    isMaths(fence) ? text.trimEnd().endsWith(fence) : line.mayClose(text, fence) && text.trim().length >= fence.length,
 
   /** Whether the line is the beginning of one that closes a fence. @param {string} text @param {string} fence */
   mayClose(text, fence) {
     const marks = text.trim();
+    if (isMaths(fence)) return marks !== '' && fence.startsWith(marks);
     return marks !== '' && marks.length < 80 && line.indent(text) < 4 && marks === fence[0].repeat(marks.length);
   },
 };

@@ -147,6 +147,7 @@ export class Markdown {
   #codeLine(code, text) {
     const { settled } = this.#spine;
     const closing = of.closes(text, code.mark);
+    if (closing && code.info === 'maths') code.text += text.trimEnd().slice(0, -code.mark.length); // after its last line
     if (closing && settled) return this.#spine.closeLeaf();
     if (closing || (!settled && of.mayClose(text, code.mark))) return;
     code.text += of.dedent(text, code.level) + (settled ? '\n' : '');

@@ -10,11 +10,15 @@ export class Models {
   #select = /** @type {HTMLSelectElement} */ (byId('model'));
   #note = byId('model-note');
 
+  /** @type {(model: string) => void} told when another one was picked by hand */
+  onpick = () => {};
+
   /** @param {() => Promise<boolean>} unlock */
   constructor(unlock) {
     this.unlock = unlock;
     this.#select.addEventListener('change', () => {
       settings.set('model', this.#select.value);
+      this.onpick(this.#select.value);
       this.#show();
     });
     // A server that was down is asked again when there is reason to.

@@ -90,13 +90,13 @@ export class Panel {
   }
 
   #drawFacts() {
-    const { state, stream, firstText, rate, events, bytes, splices, transport } = this.#log;
+    const { state, stream, firstText, rate, events, bytes, splices, transport, tokens } = this.#log;
     /** @type {[string, string][]} */
     const facts = [
       ['State', state],
       ['Read by', transport === 'fetch' ? 'fetch' : 'EventSource'],
-      ['First text', firstText ? duration(firstText) : '–'],
-      ['Pace', rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} events/s` : '–'],
+      ['First token', firstText ? duration(firstText) : '–'],
+      ['Pace', rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} ${tokens ? 'tokens' : 'events'}/s` : '–'],
       ['Events', String(events)],
       ['Bytes', size(bytes)],
       ['Reconnects', String(splices)],

@@ -37,11 +37,30 @@ export class ReasoningView {
   }
 }
 
-/** Tool calls, as they are written. @param {HTMLElement} element @param {ToolCall[]} tools */
+/** Tool calls, as they are written; what is whole is laid out. @param {HTMLElement} element @param {ToolCall[]} tools */
 export function showCalls(element, tools) {
   const calls = tools.filter(Boolean);
   element.hidden = !calls.length;
-  element.replaceChildren(
-    ...calls.map(({ name, arguments: given }) => h('pre', null, icon('tool'), `${name}(${given})`)),
-  );
+  calls.forEach(({ name, arguments: given }, i) => {
+    const call = /** @type {HTMLElement} */ (element.children[i] ?? element.appendChild(callView()));
+    const [caption, code] = [call.querySelector('b'), call.querySelector('code')];
+    if (caption && caption.textContent !== name) caption.textContent = name;
+    const shown = laidOut(given);
+    if (code && code.textContent !== shown) code.textContent = shown;
+  });
+  while (element.children.length > calls.length) element.lastElementChild?.remove();
+}
+
+function callView() {
+  const caption = h('figcaption', null, icon('tool'), h('b', { translate: false }), h('span', null, 'asks for this tool'));
+  return h('figure', null, caption, h('pre', { tabIndex: 0, dir: 'ltr' }, h('code', { translate: false })));
+}
+
+/** @param {string} json */
+function laidOut(json) {
+  try {
+    return JSON.stringify(JSON.parse(json), null, 2);
+  } catch {
+    return json;
+  }
 }

@@ -1,22 +1,21 @@
 // @ts-check
-/** The chat that is open: asks, answers, stops, resumes, and keeps in step with other tabs. */
+/** The chat that is open: asks, answers, stops, resumes, and keeps in step with the server. */
 import { Answer } from './answer.js';
+import { api, Refused } from './api.js';
 import { Chat } from './chat.js';
+import { chatInfo, newId } from './message.js';
 import { settings } from './settings.js';
-import { progress } from './store.js';
 import { isOpen } from './taking.js';
 import { WireLog } from './wirelog.js';
 import { announcement } from './words.js';
 
-/** @import { ChatInfo, LocalStore, Message } from './store.js' */
+/** @import { Message, Store } from './store.js' */
 /** @import { Thread } from './thread.js' */
 
 /**
- * @typedef {object} SessionHooks
- * @property {() => Promise<boolean>} unlock
- * @property {() => void} changed something of the chat, or the phase of its answer
- * @property {() => void} wire
- * @property {() => void} stored the list of chats is another
+ * `changed`: something of the chat, or the phase of its answer. `stored`: the list of chats is another.
+ * @typedef {Record<'changed' | 'wire' | 'stored', () => void>} Told
+ * @typedef {Told & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks
  */
 
 export class Session {
@@ -24,7 +23,7 @@ export class Session {
   /** @type {Answer | null} the answer that is being read, or was read last */ run = null;
   log = new WireLog();
 
-  /** @param {LocalStore} store @param {Thread} thread @param {SessionHooks} hooks */
+  /** @param {Store} store @param {Thread} thread @param {SessionHooks} hooks */
   constructor(store, thread, hooks) {
     this.store = store;
     this.thread = thread;
@@ -40,17 +39,40 @@ export class Session {
     return this.run ? announcement(this.run.message, this.run.phase) : '';
   }
 
-  /** Show a chat, or a new one, and go on with its answer if that is not over. @param {ChatInfo | null} info */
-  async show(info) {
-    const messages = info ? await this.store.messages(info.id) : [];
+  /** Show a chat: at once as it was last seen here, then as the server has it. Without an id a new one.
+   * @param {string} [id] @returns {Promise<boolean>} whether there is such a chat */
+  async show(id) {
+    const info = id ? this.store.chat(id) : null;
     this.#leave();
-    this.chat = new Chat(info ?? undefined, messages);
+    this.chat = new Chat(info ?? chatInfo(id ? { id, local: false } : {}), info ? this.store.messages(info.id) : []);
     this.#show();
+    return id ? this.refresh(true) : true;
   }
 
-  /** Save what is not saved yet: before the page goes away. */
-  saveNow() {
-    this.run?.saveNow();
+  /** Take what the server has; false if it has no such chat. @param {boolean} follow show the path that is newest there */
+  async refresh(follow) {
+    const { chat, store } = this;
+    try {
+      const conversation = await api.read(chat.id);
+      if (chat !== this.chat) return true;
+      chat.take(conversation, this.busy ? (this.run?.message ?? null) : null, follow && !this.busy);
+      store.saveChat(chat.info);
+      store.saveAll(chat.id, chat.messages);
+    } catch (error) {
+      if (!(error instanceof Refused)) return true; // no server: what is kept here can be read all the same
+      if (error.status === 404 && !chat.info.local) store.remove(chat.id);
+      else if (error.status !== 404) this.hooks.say(error.message);
+      return error.status !== 404 || chat.info.local;
+    }
+    this.#show();
+    return true;
+  }
+
+  /** @param {string} model */
+  useModel(model) {
+    const { info } = this.chat;
+    info.model = model;
+    if (!info.local) api.change(info.id, { model }).catch(() => {}); // the next question names it all the same
   }
 
   /** What changes with time alone. */
@@ -60,26 +82,35 @@ export class Session {
 
   /** Ask; instead of the question `editing`, if one is given. @param {string} text @param {string | null} editing @param {string} model */
   send(text, editing, model) {
-    const { chat } = this;
+    const { chat, store } = this;
     chat.info.model = model;
     const parent = editing === null ? chat.info.leaf : (chat.get(editing)?.parent ?? null);
     const { question, answer } = chat.ask(text, parent);
-    this.store.saveChat(chat.info);
-    this.store.save(question);
+    store.saveChat(chat.info);
+    store.save(question);
     this.#begin(answer);
   }
 
-  /** Another answer to the same question. @param {Message} message @param {string} model */
+  /** Another answer to the same question; one that never began is asked for again. @param {Message} message @param {string} model */
   again(message, model) {
     const question = this.chat.get(message.parent);
     if (!question || this.busy) return;
     this.chat.info.model = model;
-    this.#begin(this.chat.answer(question));
+    if (message.state !== 'failed' || message.stream) return this.#begin(this.chat.answer(question, 'variant'));
+    this.resend(Object.assign(message, { model, key: newId() }));
+  }
+
+  /** Go on where an answer was cut off: a stream of its own, appended to the same message. @param {Message} message */
+  goOn(message) {
+    if (this.busy) return;
+    const anew = { stream: null, cursor: '', count: 0, base: message.text.length, finish: null };
+    Object.assign(message, { ...anew, action: 'continue', key: newId() });
+    this.resend(message);
   }
 
   /** What could not be sent: the same request with the same key, so that it is never answered twice. @param {Message} message */
   resend(message) {
-    Object.assign(message, { state: 'sending', error: null, at: Date.now() });
+    Object.assign(message, { state: 'sending', error: null, at: message.text ? message.at : Date.now() });
     this.#begin(message);
   }
 
@@ -97,26 +128,14 @@ export class Session {
 
   /** Show another alternative. @param {Message} message @param {number} step */
   turnTo(message, step) {
-    const siblings = this.chat.siblings(message);
+    const { chat } = this;
+    const siblings = chat.siblings(message);
     const other = siblings[siblings.indexOf(message) + step];
-    if (!other) return;
     this.#leave();
-    this.chat.show(other);
-    this.store.saveChat(this.chat.info);
+    chat.show(other);
+    this.store.saveChat(chat.info);
     this.#show();
-  }
-
-  /** What another tab stored. @param {Message} stored */
-  merge(stored) {
-    if (stored.chat !== this.chat.id) return;
-    const known = this.chat.get(stored.id);
-    if (known && (progress(stored) <= progress(known) || (this.busy && this.run?.message === known))) return;
-    const before = known?.text.length ?? 0;
-    const message = this.chat.merge(stored);
-    this.thread.answer(message.id)?.write(message.text.slice(before), false);
-    // The tab that asked sends the question; once its stream has a name it is read here too.
-    if (this.busy || (message.state === 'sending' && !message.stream)) this.#refresh();
-    else this.#show();
+    if (chat.info.leaf && !chat.info.local) api.change(chat.id, { current_node: chat.info.leaf }).catch(() => {});
   }
 
   /** @param {Message} answer */
@@ -129,7 +148,7 @@ export class Session {
 
   #show() {
     const { last } = this.chat;
-    const reads = this.busy && this.run?.message === last;
+    const reads = this.run?.message === last && (this.busy || !isOpen(/** @type {Message} */ (last)));
     if (!reads) {
       this.#leave();
       if (last && isOpen(last)) this.run = this.#reader(last);
@@ -139,11 +158,6 @@ export class Session {
     else this.hooks.changed();
   }
 
-  #refresh() {
-    this.thread.show(this.chat, this.run);
-    this.hooks.changed();
-  }
-
   #leave() {
     this.run?.detach();
     this.run = null;
@@ -151,16 +165,20 @@ export class Session {
 
   /** @param {Message} message */
   #reader(message) {
-    const { chat, store } = this;
+    const { chat, store, thread } = this;
     const log = (this.log = new WireLog());
-    const view = () => this.thread.answer(message.id);
+    const view = () => thread.answer(message.id);
     return new Answer(message, settings.get('transport'), {
       request: () => chat.request(message),
       save: (one) => store.save(one),
-      text: (text, live) => view()?.write(text, live),
+      text: (live) => view()?.write(live),
       reset: () => view()?.reset(),
       more: () => view()?.more(),
       change: () => this.run?.message === message && this.#changed(),
+      refused: (words) => {
+        if (words) this.hooks.say(words);
+        this.refresh(false);
+      },
       wire: (happening) => {
         log.add(happening, performance.now());
         this.hooks.wire();
@@ -170,6 +188,11 @@ export class Session {
   }
 
   #changed() {
+    const { info } = this.chat;
+    if (info.local && this.run?.message.stream) {
+      info.local = false;
+      this.store.saveChat(info);
+    }
     this.thread.refresh(this.chat, this.run);
     this.hooks.changed();
   }

@@ -1,6 +1,7 @@
 // @ts-check
 /** Around the conversation: the list of chats, the theme, keys, the example questions. */
 import { byId } from './dom.js';
+import { go } from './router.js';
 import { settings } from './settings.js';
 
 /** @import { Composer } from './composer.js' */
@@ -12,20 +13,21 @@ const WIDE = matchMedia('(min-width: 1080px)');
 /** @param {{ composer: Composer, busy: () => boolean, stop: () => void, send: (text: string) => void, tape: Tape }} parts */
 export function shell({ composer, busy, stop, send, tape }) {
   theme(tape);
-  chats();
+  const toggle = chats();
   for (const example of document.querySelectorAll('[data-ask]')) {
     example.addEventListener('click', () => send(/** @type {HTMLElement} */ (example).dataset.ask ?? ''));
   }
   byId('new').addEventListener('click', () => {
-    location.hash = '#/';
+    go('');
     composer.focus();
   });
   addEventListener('keydown', (event) => {
     const typing = event.target instanceof Element && event.target.closest('input, textarea, select, dialog');
     if (event.key === 'Escape' && busy() && !document.querySelector('dialog[open], :popover-open')) stop();
-    else if (event.key === '/' && !typing && !event.ctrlKey && !event.metaKey) {
+    else if (event.ctrlKey || event.metaKey ? event.key === 'k' : event.key === '/' && !typing) {
       event.preventDefault();
-      composer.focus();
+      toggle(true);
+      byId('search').focus();
     }
   });
   if (matchMedia('(hover: hover)').matches) composer.focus(); // not on a phone: the keyboard would cover the page
@@ -39,7 +41,7 @@ function theme(tape) {
   });
 }
 
-/** The list of chats: beside the page where there is room, over it where there is none. */
+/** The list of chats: beside the page where there is room, over it where there is none. Returns what opens and closes it. */
 function chats() {
   const list = byId('sidebar');
   const opener = byId('chats-open');
@@ -66,4 +68,7 @@ function chats() {
   });
   WIDE.addEventListener('change', settle);
   settle();
+  return (/** @type {boolean} */ open) => {
+    if (list.hidden === open) toggle(open);
+  };
 }

@@ -1,12 +1,14 @@
 // @ts-check
-/** The list of chats, and the way back from deleting one. */
+/** The list of chats on the page: opened, searched, renamed, deleted with a way back. */
 import { button, byId, h } from './dom.js';
+import { go } from './router.js';
 
-/** @import { ChatInfo, LocalStore } from './store.js' */
+/** @import { Chats, Row } from './chats.js' */
 
-/** Milliseconds: how long a deleted chat can be brought back. */
+/** Milliseconds: how long the way back is offered. */
 const UNDO = 8000;
 const DAY = 86_400_000;
+const TYPING = 150; // milliseconds without a key, before the server is asked
 
 /** @param {number} at */
 function day(at) {
@@ -19,51 +21,102 @@ function day(at) {
 export class Sidebar {
   #list = byId('chats');
   #toast = byId('toast');
+  #field = /** @type {HTMLInputElement} */ (byId('search'));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #typing;
 
-  /** @param {LocalStore} store @param {() => string} current @param {() => void} gone the open chat was deleted */
-  constructor(store, current, gone) {
-    this.store = store;
+  /** @param {Chats} chats @param {() => string} current @param {() => void} gone the open chat was deleted */
+  constructor(chats, current, gone) {
+    this.chats = chats;
     this.current = current;
     this.gone = gone;
-  }
-
-  async show() {
-    const chats = await this.store.chats();
-    const current = this.current();
-    /** @type {Map<string, ChatInfo[]>} */ const days = new Map();
-    for (const chat of chats) days.set(day(chat.at), [...(days.get(day(chat.at)) ?? []), chat]);
-    const groups = [...days].map(([name, list]) =>
-      h(
-        'section',
-        null,
-        h('h2', null, name),
-        h('ul', null, ...list.map((chat) => this.#row(chat, chat.id === current))),
-      ),
-    );
-    const nothing = h('p', { className: 'nothing' }, 'Your chats are kept here, in this browser.');
-    this.#list.replaceChildren(...(groups.length ? groups : [nothing]));
-  }
-
-  /** @param {ChatInfo} chat @param {boolean} current */
-  #row(chat, current) {
-    const link = h('a', { href: `#/c/${chat.id}`, 'aria-current': current && 'page', dir: 'auto' }, chat.title);
-    const remove = button(`Delete “${chat.title}”`, 'trash', () => this.#remove(chat), true);
-    return h('li', null, link, remove);
-  }
-
-  /** @param {ChatInfo} chat */
-  #remove(chat) {
-    const bringBack = this.store.remove(chat.id);
-    if (chat.id === this.current()) this.gone();
-    this.show();
-    const undo = button('Undo', '', () => {
-      bringBack();
-      this.say('');
-      location.hash = `#/c/${chat.id}`;
-      this.show();
+    this.#field.addEventListener('input', () => {
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => chats.search(this.#field.value), TYPING);
     });
-    this.say('Chat deleted.', undo);
+    this.#field.addEventListener('keydown', (event) => this.#key(event));
+    this.#list.addEventListener('keydown', (event) => this.#walk(event));
+  }
+
+  show() {
+    if (this.#list.querySelector('input')) return; // a title is being written
+    const { chats } = this;
+    const focused = this.#list.contains(document.activeElement) ? document.activeElement : null;
+    const place = focused?.closest('li')?.querySelector('a')?.getAttribute('href');
+    const days = new Map();
+    for (const row of chats.rows) {
+      const name = chats.words ? 'Found' : day(row.at);
+      days.set(name, [...(days.get(name) ?? []), this.#row(row)]);
+    }
+    const groups = [...days].map(([name, rows]) => h('section', null, h('h2', null, name), h('ul', null, ...rows)));
+    const more = chats.rows.length < chats.total && button('Older chats', '', () => chats.more());
+    const note = this.#note();
+    this.#list.replaceChildren(...[...groups, more, note && h('p', { className: 'nothing' }, note)].filter((one) => one instanceof Node));
+    if (place) /** @type {HTMLElement | null} */ (this.#list.querySelector(`a[href="${place}"]`))?.focus();
+  }
+
+  #note() {
+    const { rows, words, offline } = this.chats;
+    if (offline) return 'The server does not answer. What was read here before can still be read.';
+    if (rows.length) return '';
+    return words ? `Nothing found for “${words}”.` : 'Your chats are kept here, on your server.';
+  }
+
+  /** @param {Row} row */
+  #row(row) {
+    const current = row.id === this.current();
+    const title = row.title || 'New chat';
+    const found = row.snippet && h('small', null, ...marked(row.snippet, this.chats.words));
+    const link = h('a', { href: `/c/${row.id}`, 'aria-current': current && 'page', dir: 'auto' }, title, found);
+    if (row.running) link.prepend(h('i', { className: 'live', title: 'being answered' }));
+    const rename = button(`Rename “${title}”`, 'edit', () => this.#rename(row, link), true);
+    const remove = button(`Delete “${title}”`, 'trash', () => this.remove(row.id), true);
+    return h('li', null, link, rename, remove);
+  }
+
+  /** The title as a field, in its place. @param {Row} row @param {HTMLElement} link */
+  #rename(row, link) {
+    const field = h('input', { value: row.title, 'aria-label': 'Title', maxLength: 200, dir: 'auto' });
+    let over = false;
+    const done = (/** @type {boolean} */ kept) => {
+      if (over) return;
+      over = true;
+      const title = field.value.trim();
+      field.replaceWith(link);
+      if (kept && title && title !== row.title) this.rename(row.id, title);
+      else this.show();
+      /** @type {HTMLElement | null} */ (this.#list.querySelector(`a[href="/c/${row.id}"]`))?.focus();
+    };
+    field.addEventListener('blur', () => done(true));
+    field.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' || event.key === 'Escape') done(event.key === 'Enter');
+      event.stopPropagation();
+    });
+    link.replaceWith(field);
+    field.select();
+  }
+
+  /** @param {string} id @param {string} title */
+  rename(id, title) {
+    this.chats.rename(id, title).catch((error) => this.say(`It could not be renamed. ${error.message}`));
+  }
+
+  /** @param {string} id */
+  async remove(id) {
+    try {
+      const bringBack = await this.chats.remove(id);
+      if (id === this.current()) this.gone();
+      const undo = button('Undo', '', () => {
+        this.say('');
+        bringBack().then(
+          () => go(id),
+          (error) => this.say(`It could not be brought back. ${error.message}`),
+        );
+      });
+      this.say('Chat deleted.', undo);
+    } catch (error) {
+      this.say(`It could not be deleted. ${/** @type {Error} */ (error).message}`);
+    }
   }
 
   /** A short message at the foot of the page. @param {string} words @param {HTMLElement} [action] */
@@ -73,4 +126,37 @@ export class Sidebar {
     this.#toast.replaceChildren(h('span', null, words), ...(action ? [action] : []));
     if (words) this.#timer = setTimeout(() => (this.#toast.hidden = true), UNDO);
   }
+
+  /** In the search field. @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key === 'Escape' && this.#field.value) {
+      event.stopPropagation();
+      event.preventDefault();
+      this.#field.value = '';
+      this.chats.search('');
+    } else if (event.key === 'Enter' || event.key === 'ArrowDown') {
+      event.preventDefault();
+      const first = this.#list.querySelector('a');
+      if (event.key === 'Enter') first?.click();
+      else first?.focus();
+    }
+  }
+
+  /** Arrows lead through the list. @param {KeyboardEvent} event */
+  #walk(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const links = [...this.#list.querySelectorAll('a')];
+    const at = links.findIndex((link) => link === document.activeElement);
+    if (!step || at < 0) return;
+    event.preventDefault();
+    (links[at + step] ?? (step < 0 ? this.#field : links[at])).focus();
+  }
+}
+
+/** The place that was found, with what was searched for set off. @param {string} text @param {string} words */
+function marked(text, words) {
+  const at = text.toLowerCase().indexOf(words.toLowerCase());
+  if (at < 0 || !words) return [text];
+  const end = at + words.length;
+  return [text.slice(0, at), h('mark', null, text.slice(at, end)), text.slice(end)];
 }

@@ -90,6 +90,30 @@ export function angleOrEntity(text, i) {
   return { node: angle[1] ? linkNode(href, [angle[1]]) : { tag: 'br', children: [] }, next: i + angle[0].length };
 }
 
+const CLOSERS = /** @type {{ [opener: string]: string }} */ ({ '\\(': '\\)', '\\[': '\\]', $$: '$$' });
+const DOLLARS = /\$(?![\s\d])([^$\n]{1,120})\$(?!\d)/y;
+const OPEN_DOLLAR = /\$(?![\s\d])[^$\n]{0,120}\$?$/y;
+const FORMULA = /[\\^_{}=]|^[A-Za-z]$/;
+
+/** The maths that begins at `i`, which is shown as it is written. "more": it may still be coming. Between single dollars
+ * it must look like a formula: most dollars are prices.
+ * @param {string} text @param {number} i @param {number} reach @param {number} none no closer stands before here @returns {{ node: Inline, next: number } | "more" | null} */
+export function maths(text, i, reach, none) {
+  const close = CLOSERS[text.slice(i, i + 2)];
+  if (close) {
+    const end = text.slice(0, i + reach).indexOf(close, Math.max(i + 3, none));
+    if (end >= 0) return { node: mathsNode(text.slice(i + 2, end)), next: end + 2 };
+    return text.length < i + reach ? 'more' : null;
+  }
+  DOLLARS.lastIndex = OPEN_DOLLAR.lastIndex = i;
+  const inside = DOLLARS.exec(text)?.[1] ?? '';
+  if (FORMULA.test(inside) && !inside.endsWith(' ')) return { node: mathsNode(inside), next: i + inside.length + 2 };
+  return text[i] === '$' && OPEN_DOLLAR.test(text) ? 'more' : null;
+}
+
+/** @param {string} text @returns {Inline} */
+export const mathsNode = (text) => ({ tag: 'var', children: [text.trim().replaceAll('\n', ' ')] });
+
 /** @param {string} text @returns {Inline} */
 export function codeNode(text) {
   const padded = /^ .*\S.* $/s.test(text) ? text.slice(1, -1) : text;

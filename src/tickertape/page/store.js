@@ -1,12 +1,11 @@
 // @ts-check
 /**
- * Where conversations are kept: here in this browser, behind the few promises that a server's store will keep too.
+ * What this browser keeps: drafts, questions that have not reached the server yet, and a copy of the chats that were
+ * shown, so that they can be read where there is no server. The conversations themselves are the server's.
  *
- * Each message has a key of its own, so that two tabs never write over each other's messages, and an answer is written
- * only forwards: a tab that has read less of a stream than what is kept leaves it alone. Text and cursor stand in
- * the same value: what is kept is always a state from which the answer can be resumed.
- *
- * Storage may be missing or full. Then this tab goes on from memory, and `onfull` is called once to say so.
+ * Each message has a key of its own, so that two tabs never write over each other's messages. Text and cursor stand in
+ * the same value: what is kept is always a state from which the answer can be resumed. When the storage is full the
+ * chats that were shown longest ago make room; where there is none, this tab goes on from memory and says so once.
  */
 
 /** @import { State, ToolCall } from './chunks.js' */
@@ -25,36 +24,53 @@
  * @property {State | 'sending' | 'unsent' | 'gone'} state of an answer; a question is always completed
  * @property {string | null} finish
  * @property {string | null} error
+ * @property {'next' | 'variant' | 'continue'} action how it was asked for
  * @property {string} key the Idempotency-Key of the request for it
  * @property {string | null} stream
  * @property {string} cursor the last event id
- * @property {number} count events so far
+ * @property {number} count events of this stream so far
+ * @property {number} base characters that were there before this stream: an answer that was gone on with has several
  * @property {number} thought milliseconds until the first word
  * @property {number} took milliseconds until the end
  *
- * @typedef {{ id: string, title: string, at: number, leaf: string | null, model: string }} ChatInfo
+ * @typedef {object} ChatInfo
+ * @property {string} id
+ * @property {string} title
+ * @property {number} at milliseconds, of the last change
+ * @property {string | null} leaf the last message that is shown
+ * @property {string} model
+ * @property {string} system what the model is told before every question
+ * @property {boolean} local nothing of it has reached the server yet
  */
 
-const ROOT = 'tickertape/1/';
+const ROOT = 'tickertape/2/';
 const OPEN = new Set(['sending', 'running', 'unsent']);
 
 /** Whether nothing will be added to it. @param {Message} message */
 export const isOver = (message) => !OPEN.has(message.state);
 
-export class LocalStore {
+/** Whether the server may not have it yet. @param {Message} message */
+export const isPending = (message) => message.state === 'sending' || message.state === 'unsent';
+
+export class Store {
   #area = storage();
   /** @type {Map<string, string>} what could not be stored */ #memory = new Map();
   /** Called once when something could not be stored. */
   onfull = () => {};
 
-  /** All chats, the newest first. @returns {Promise<ChatInfo[]>} */
-  async chats() {
+  /** All chats, the newest first. @returns {ChatInfo[]} */
+  chats() {
     const chats = this.#all(`${ROOT}chat/`).filter((chat) => typeof chat.title === 'string');
     return chats.sort((one, other) => other.at - one.at);
   }
 
-  /** @param {string} chat @returns {Promise<Message[]>} */
-  async messages(chat) {
+  /** @param {string} id @returns {ChatInfo | null} */
+  chat(id) {
+    return parsed(this.#read(`${ROOT}chat/${id}`));
+  }
+
+  /** @param {string} chat @returns {Message[]} */
+  messages(chat) {
     const messages = this.#all(`${ROOT}message/${chat}/`).filter((message) => typeof message.text === 'string');
     return messages.sort((one, other) => one.at - other.at);
   }
@@ -64,18 +80,24 @@ export class LocalStore {
     this.#write(`${ROOT}chat/${chat.id}`, JSON.stringify(chat));
   }
 
-  /** Keep a message, unless more of it is kept already, or its chat was deleted. @param {Message} message */
+  /** @param {Message} message */
   save(message) {
-    if (this.#read(`${ROOT}chat/${message.chat}`) === null) return;
+    if (this.#read(`${ROOT}chat/${message.chat}`) === null) return; // deleted meanwhile
     const key = `${ROOT}message/${message.chat}/${message.id}`;
-    const kept = /** @type {Message | null} */ (parsed(this.#read(key)));
-    if (kept && kept.key === message.key && progress(kept) > progress(message)) return;
-    this.#write(key, JSON.stringify(message));
+    const value = JSON.stringify(message);
+    if (this.#read(key) !== value) this.#write(key, value);
+  }
+
+  /** Keep these messages of a chat and no others. @param {string} chat @param {Message[]} messages */
+  saveAll(chat, messages) {
+    const kept = new Set(messages.map(({ id }) => `${ROOT}message/${chat}/${id}`));
+    for (const key of this.#keys(`${ROOT}message/${chat}/`)) if (!kept.has(key)) this.#drop(key);
+    for (const message of messages) this.save(message);
   }
 
   /** Forget a chat; the function returned brings it back. @param {string} id */
   remove(id) {
-    const keys = this.#keys().filter((key) => key === `${ROOT}chat/${id}` || key.startsWith(`${ROOT}message/${id}/`));
+    const keys = [...this.#keys(`${ROOT}chat/${id}`), ...this.#keys(`${ROOT}message/${id}/`)];
     const values = keys.map((key) => this.#read(key) ?? '');
     for (const key of keys) this.#drop(key);
     return () => keys.forEach((key, i) => this.#write(key, values[i]));
@@ -92,32 +114,22 @@ export class LocalStore {
     else this.#drop(`${ROOT}draft/${chat}`);
   }
 
-  /**
-   * Tell what other tabs store.
-   * @param {{ message: (message: Message) => void, chats: () => void }} listener
-   */
-  watch(listener) {
-    addEventListener('storage', ({ key, newValue }) => {
-      if (key === null || key.startsWith(`${ROOT}chat/`)) listener.chats();
-      else if (key.startsWith(`${ROOT}message/`) && newValue) {
-        const message = parsed(newValue);
-        if (message) listener.message(message);
-      }
-    });
-  }
-
   /** @param {string} prefix @returns {any[]} */
   #all(prefix) {
-    const keys = this.#keys().filter((key) => key.startsWith(prefix));
-    return keys.map((key) => parsed(this.#read(key))).filter((value) => value && typeof value === 'object');
+    return this.#keys(prefix)
+      .map((key) => parsed(this.#read(key)))
+      .filter((value) => value && typeof value === 'object');
   }
 
-  #keys() {
+  /** @param {string} prefix */
+  #keys(prefix) {
+    const found = [...this.#memory.keys()];
     try {
-      return [...new Set([...Object.keys(this.#area ?? {}), ...this.#memory.keys()])];
+      found.push(...Object.keys(this.#area ?? {}));
     } catch {
-      return [...this.#memory.keys()];
+      // What is in memory, then.
     }
+    return [...new Set(found)].filter((key) => key.startsWith(prefix));
   }
 
   /** @param {string} key @returns {string | null} */
@@ -131,14 +143,29 @@ export class LocalStore {
 
   /** @param {string} key @param {string} value */
   #write(key, value) {
-    try {
-      if (!this.#area) throw new Error('no storage');
-      this.#area.setItem(key, value);
-      this.#memory.delete(key);
-    } catch {
-      if (!this.#memory.size) this.onfull();
-      this.#memory.set(key, value);
+    for (;;) {
+      try {
+        if (!this.#area) throw new Error('no storage');
+        this.#area.setItem(key, value);
+        this.#memory.delete(key);
+        return;
+      } catch {
+        if (this.#area && this.#makeRoom(key)) continue;
+        if (!this.#memory.size) this.onfull();
+        this.#memory.set(key, value);
+        return;
+      }
     }
+  }
+
+  /** Drop the copy of the chat that is oldest, but not the one that is being written; false if there is none. @param {string} writing */
+  #makeRoom(writing) {
+    const oldest = this.chats().findLast(
+      ({ id, local }) => !local && !writing.includes(id) && this.#keys(`${ROOT}message/${id}/`).length,
+    );
+    if (!oldest) return false;
+    for (const key of this.#keys(`${ROOT}message/${oldest.id}/`)) this.#drop(key);
+    return true;
   }
 
   /** @param {string} key */
@@ -150,12 +177,6 @@ export class LocalStore {
       // It cannot be read either.
     }
   }
-}
-
-/** How far an answer has come: a message with less of it never replaces one with more. @param {Message} message */
-export function progress(message) {
-  if (isOver(message)) return Infinity;
-  return message.stream ? message.count : -1;
 }
 
 /** The browser's storage, or null where it is switched off. */

@@ -22,9 +22,11 @@ export function place(message, number) {
   return number > message.count + 1 ? 'gap' : 'next';
 }
 
-/** Forget what was read: it is read again from the start. @param {Message} message */
+/** Forget what was read of this stream: it is read again from the start. @param {Message} message */
 export function startAgain(message) {
-  Object.assign(message, { text: '', reasoning: '', tools: [], count: 0, cursor: '', finish: null });
+  const { base, text } = message;
+  Object.assign(message, { text: text.slice(0, base), count: 0, cursor: '', finish: null });
+  if (!base) Object.assign(message, { reasoning: '', tools: [] });
 }
 
 /**
@@ -38,7 +40,7 @@ export function take(message, chunk, id, now) {
   message.text += chunk.text;
   message.reasoning += chunk.reasoning;
   mergeTools(message.tools, chunk.tools);
-  if (!message.thought && chunk.text) message.thought = now - message.at;
+  if (!message.thought && !message.base && chunk.text) message.thought = now - message.at;
   // The state comes one event before the end, and a reload may fall between the two.
   if (chunk.state === 'cancelled') message.finish = 'cancelled';
   else if (chunk.finish) message.finish = chunk.finish;
@@ -49,7 +51,9 @@ export function take(message, chunk, id, now) {
 
 /** Take the whole from a snapshot. @param {Message} message @param {any} snapshot */
 export function takeSnapshot(message, { text, reasoning, finish_reason: finish, error }) {
-  Object.assign(message, { text, reasoning, finish, error: error ? sentence(error) : null });
+  const before = message.text.slice(0, message.base);
+  Object.assign(message, { text: before + text, finish, error: error ? sentence(error) : null });
+  if (!message.base) message.reasoning = reasoning ?? '';
 }
 
 /**

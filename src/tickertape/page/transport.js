@@ -25,6 +25,8 @@ const SILENCE = 45_000;
 const LONGEST_WAIT = 15_000;
 const FIRST_WAIT = 500;
 
+/** Where a turn of a conversation is asked for: it answers with the stream, and tells its place. */
+const ASK = '/backend-api/conversation';
 const JSON_ONLY = { Accept: 'application/json' };
 
 /** @param {string} stream */
@@ -52,7 +54,7 @@ function viaFetch({ stream, cursor, key, json }, handlers) {
   const patience = { readTimeout: SILENCE, maxDelay: LONGEST_WAIT, reconnectionTime: FIRST_WAIT };
   const source = stream
     ? new ResumableEventSource(urlOf(stream), { ...patience, lastEventId: cursor, reconnecting: true })
-    : new ResumableEventSource('/api/openai/stream', {
+    : new ResumableEventSource(ASK, {
         ...patience,
         method: 'POST',
         json,
@@ -102,15 +104,17 @@ class Native {
   /** Begin the answer if that has not been done, see that it is there, and read it. */
   async #begin() {
     const { signal } = this.#controller;
-    const { stream, key, json } = this.want;
-    const headers = { ...JSON_ONLY, 'Content-Type': 'application/json', 'Idempotency-Key': key };
     try {
-      const response = stream
-        ? await fetch(urlOf(stream), { headers: JSON_ONLY, signal })
-        : await fetch('/v1/streams', { method: 'POST', headers, body: JSON.stringify(json), signal });
+      const { stream } = this.want;
+      const response = stream ? await fetch(urlOf(stream), { headers: JSON_ONLY, signal }) : await this.#ask(signal);
+      if (signal.aborted) return;
+      const id = stream ?? streamOf(response.headers.get('location'));
+      if (response.ok && id) {
+        response.body?.cancel().catch(() => {}); // it is read by an EventSource from its start
+        return this.#open((this.want.stream = id));
+      }
       const body = await response.json().catch(() => null);
       if (signal.aborted) return;
-      if (response.ok && body?.id) return this.#open((this.want.stream = body.id));
       if (response.status < 500 || body?.error) {
         return this.handlers.refused({ status: response.status, error: body?.error, message: null });
       }
@@ -118,6 +122,13 @@ class Native {
     } catch {
       if (!signal.aborted) this.#wait();
     }
+  }
+
+  /** @param {AbortSignal} signal */
+  #ask(signal) {
+    const { key, json } = this.want;
+    const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key, 'Tickertape-Disconnect': 'continue' };
+    return fetch(ASK, { method: 'POST', headers, body: JSON.stringify(json), signal });
   }
 
   /** @param {string} stream */

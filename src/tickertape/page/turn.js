@@ -21,6 +21,8 @@ export class AnswerView {
   #view = new MarkdownView(this.#prose);
   #typist;
   #running = false;
+  #ended = false; // its last block is closed
+  #given = 0; // characters of the message that have been given to the typist
   #said = '';
   #shown = '';
   #frame = 0;
@@ -35,12 +37,16 @@ export class AnswerView {
       this.#view.append(text);
       hooks.written();
     }, hooks.typing);
-    if (message.text) this.#view.append(message.text);
+    this.write(false);
+    this.#typist.flush();
   }
 
-  /** @param {string} text @param {boolean} live */
-  write(text, live) {
-    this.#typist.push(text, live);
+  /** Show what has been added to the message. @param {boolean} live */
+  write(live) {
+    const { text } = this.message;
+    if (text.length < this.#given) this.reset();
+    if (text.length > this.#given) this.#typist.push(text.slice(this.#given), live);
+    this.#given = text.length;
   }
 
   /** Show more of its reasoning and tool calls, with the next frame. */
@@ -58,6 +64,8 @@ export class AnswerView {
     this.#typist.flush();
     this.#prose.replaceChildren();
     this.#view = new MarkdownView(this.#prose);
+    this.#given = 0;
+    this.#ended = false;
   }
 
   close() {
@@ -69,8 +77,15 @@ export class AnswerView {
   refresh(siblings, busy, run) {
     const { message } = this;
     this.#running = run !== null && run.phase !== 'over';
+    if (this.#running ? this.#ended : message.text.length !== this.#given) {
+      if (this.#ended) this.reset(); // it is gone on with
+      this.write(false);
+    }
     if (!this.#running || run?.phase === 'stopping') this.#typist.flush();
-    if (!this.#running && !isOpen(message)) this.#view.end();
+    if (!this.#running && !isOpen(message) && !this.#ended) {
+      this.#view.end();
+      this.#ended = true;
+    }
     this.element.dataset.state = run && this.#running ? run.phase : message.state;
     this.#showRest();
     this.#showTools(siblings, busy);
@@ -80,7 +95,8 @@ export class AnswerView {
   /** What changes with time alone: the state in words. @param {Answer | null} run */
   tick(run) {
     const { message } = this;
-    const circumstances = { now: Date.now(), nextTry: run?.nextTry ?? 0, online: navigator.onLine };
+    const since = run?.since ?? message.at;
+    const circumstances = { since, now: Date.now(), nextTry: run?.nextTry ?? 0, online: navigator.onLine };
     const { words, tone, actions } =
       run && this.#running ? describeRunning(message, run.phase, circumstances) : describeEnd(message);
     // While it thinks aloud the words stand above what it thinks.

@@ -7,7 +7,7 @@
 /**
  * @typedef {{ what: 'request', transport: Transport, stream: string | null, json: object }
  *   | { what: 'open', stream: string | null }
- *   | { what: 'event', id: string, data: string, bytes: number, retry: number | null, text: string, replayed: boolean }
+ *   | { what: 'event', id: string, data: string, bytes: number, retry: number | null, text: string, replayed: boolean, tokens: number }
  *   | { what: 'comment', text: string }
  *   | { what: 'cut' }
  *   | { what: 'end', state: Message['state'] }} Happening
@@ -33,6 +33,9 @@ export class WireLog {
   /** @type {'idle' | 'running' | 'cut' | Message['state']} */ state = 'idle';
   /** Milliseconds from the request to the first text, and when text came last. */
   firstText = 0;
+  /** Tokens of the whole answer, as its provider counted them. */
+  tokens = 0;
+  #missed = false; // some of it was written before we came
   #began = 0;
   #firstAt = 0;
   #lastAt = 0;
@@ -55,10 +58,12 @@ export class WireLog {
     this.#record(whole ? 'end' : 'torn', now, happening.state, '', 0);
   }
 
-  /** Events with text a second, over the time in which they came; 0 before there are two. */
+  /** Tokens a second, if the provider has counted them, else events with text, over the time in which they came; 0 before
+   * there are two. */
   get rate() {
     const time = this.#lastAt - this.#firstAt;
-    return this.#texts > 1 && time > 0 ? ((this.#texts - 1) * 1000) / time : 0;
+    const count = this.tokens || this.#texts;
+    return count > 1 && time > 0 ? ((count - 1) * 1000) / time : 0;
   }
 
   /** Milliseconds from the request to the last thing that happened. */
@@ -66,10 +71,12 @@ export class WireLog {
     return this.#last - this.#began;
   }
 
-  /** The request as a command for a terminal. @param {string} origin */
+  /** The request as a command for a terminal. Without the ids of its messages: run again it asks again. @param {string} origin */
   curl(origin) {
-    const quoted = `'${JSON.stringify(this.json ?? {}).replaceAll("'", "'\\''")}'`;
-    return `curl -N ${origin}/api/openai/stream -H 'Content-Type: application/json' -d ${quoted}`;
+    const { message_id: _, messages, ...json } = /** @type {any} */ (this.json ?? {});
+    const asked = messages?.map((/** @type {any} */ { role, content }) => ({ role, content }));
+    const quoted = `'${JSON.stringify({ ...json, messages: asked }).replaceAll("'", "'\\''")}'`;
+    return `curl -N ${origin}/backend-api/conversation -H 'Content-Type: application/json' -d ${quoted}`;
   }
 
   /** @param {Extract<Happening, { what: 'request' }>} request @param {number} now */
@@ -89,8 +96,10 @@ export class WireLog {
   }
 
   /** @param {Extract<Happening, { what: 'event' }>} event @param {number} now */
-  #event({ id, data, bytes, retry, text, replayed }, now) {
+  #event({ id, data, bytes, retry, text, replayed, tokens }, now) {
     this.events++;
+    if (replayed) this.#missed = true;
+    if (tokens && !this.#missed) this.tokens = tokens;
     if (text && !replayed) {
       if (!this.#texts++) [this.firstText, this.#firstAt] = [now - this.#began, now];
       this.#lastAt = now;

@@ -6,12 +6,18 @@
 
 /**
  * `live`: something is going on. `quiet`: a fact. `alert`: something went wrong.
- * @typedef {'again' | 'resend' | 'now' | 'unlock'} Action
+ * @typedef {'continue' | 'again' | 'resend' | 'now' | 'unlock'} Action
  * @typedef {{ words: string, tone: '' | 'live' | 'quiet' | 'alert', actions: Action[] }} Description
  */
 
 /** @type {Record<Action, string>} */
-export const ACTIONS = { again: 'Try again', resend: 'Send again', now: 'Try now', unlock: 'Enter the key' };
+export const ACTIONS = {
+  continue: 'Continue',
+  again: 'Try again',
+  resend: 'Send again',
+  now: 'Try now',
+  unlock: 'Enter the key',
+};
 
 /** @type {Record<string, string>} */
 const FINISHED = {
@@ -21,13 +27,13 @@ const FINISHED = {
 };
 
 /** An answer that is being read. @param {Message} message @param {Phase} phase
- * @param {{ now: number, nextTry: number, online: boolean }} circumstances @returns {Description} */
-export function describeRunning(message, phase, { now, nextTry, online }) {
+ * @param {{ since: number, now: number, nextTry: number, online: boolean }} circumstances @returns {Description} */
+export function describeRunning(message, phase, { since, now, nextTry, online }) {
   if (phase === 'stopping') return { words: 'Stopping…', tone: 'live', actions: [] };
   if (phase === 'locked') return { words: 'The server wants a key.', tone: 'alert', actions: ['unlock'] };
   if (phase === 'waiting') return describeWaiting(message, { now, nextTry, online });
   if (phase === 'writing') return { words: '', tone: 'live', actions: [] };
-  const seconds = Math.floor((now - message.at) / 1000);
+  const seconds = Math.floor((now - since) / 1000);
   return { words: seconds < 1 ? 'Thinking' : `Thinking, ${seconds} s`, tone: 'live', actions: [] };
 }
 
@@ -50,39 +56,38 @@ function describeWaiting(message, { now, nextTry, online }) {
   return { words: words + when, tone: 'alert', actions: seconds > 2 ? ['now'] : [] };
 }
 
-/** An answer that is over. @param {Message} message @returns {Description} */
+/** An answer that is over. What is written of a part can be gone on with. @param {Message} message @returns {Description} */
 export function describeEnd({ state, finish, error, text }) {
   const why = error ? ` ${ended(error)}` : '';
+  /** @type {Action[]} */ const again = text ? ['continue', 'again'] : ['again'];
   switch (state) {
     case 'cancelled':
-      return { words: text ? 'Stopped by you.' : 'Stopped by you before the first word.', tone: 'quiet', actions: [] };
+      return text
+        ? { words: 'Stopped by you.', tone: 'quiet', actions: ['continue'] }
+        : { words: 'Stopped by you before the first word.', tone: 'quiet', actions: ['again'] };
     case 'incomplete':
-      return { words: 'The model stopped before it was done.', tone: 'alert', actions: ['again'] };
+      return { words: 'The model stopped before it was done.', tone: 'alert', actions: again };
     case 'lost':
-      return {
-        words: text
-          ? 'The server restarted; this is what was written.'
-          : 'The server restarted before anything was written.',
-        tone: 'alert',
-        actions: ['again'],
-      };
+      return { words: text ? `${RESTARTED}; this is what was written.` : `${RESTARTED} before anything was written.`, tone: 'alert', actions: again };
     case 'gone':
-      return {
-        words: `The server no longer has this answer; this is what had arrived.`,
-        tone: 'alert',
-        actions: ['again'],
-      };
+      return { words: 'The server no longer has this answer; this is what had arrived.', tone: 'alert', actions: ['again'] };
     case 'unsent':
       return { words: `This was not sent: the server could not be reached.${why}`, tone: 'alert', actions: ['resend'] };
     case 'failed':
-      return { words: `The answer failed.${why}`, tone: 'alert', actions: ['again'] };
+      return { words: `The answer failed.${why}`, tone: 'alert', actions: again };
     default:
-      return {
-        words: FINISHED[finish ?? ''] ?? (text ? '' : 'The model had nothing to say.'),
-        tone: 'quiet',
-        actions: [],
-      };
+      return finished(finish ?? '', text);
   }
+}
+
+const RESTARTED = 'The server restarted';
+const NOTHING = 'The model had nothing to say.';
+
+/** @param {string} finish @param {string} text @returns {Description} */
+function finished(finish, text) {
+  const words = FINISHED[finish] ?? (text ? '' : NOTHING);
+  const actions = { length: ['continue'], content_filter: ['again'] }[finish] ?? (words === NOTHING ? ['again'] : []);
+  return { words, tone: 'quiet', actions: /** @type {Action[]} */ (actions) };
 }
 
 /** What a screen reader is told when the state changes; never each second. @param {Message} message @param {Phase} phase */
@@ -90,7 +95,7 @@ export function announcement(message, phase) {
   if (phase === 'over') return describeEnd(message).words || 'The answer is complete.';
   if (phase === 'thinking' || phase === 'sending') return 'Thinking.';
   if (phase === 'writing') return 'The answer is being written.';
-  return describeRunning(message, phase, { now: 0, nextTry: 0, online: true }).words;
+  return describeRunning(message, phase, { since: 0, now: 0, nextTry: 0, online: true }).words;
 }
 
 /** Milliseconds as people say them. @param {number} time */

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from tickertape.client.hangup import hang_up
 from tickertape.providers.stall import Stalled
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Link:
     def release(self, response: aiohttp.ClientResponse, *, ended: bool) -> None:
         """Give the connection back if the answer has ``ended`` properly; else close its socket now."""
         if not ended:
-            response.close()
+            hang_up(response)
         elif response.content.is_eof():
             response.release()
         else:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route, Router
 
+from tickertape.chats import Chats
 from tickertape.deltas import encode_delta
-from tickertape.errors import LogError, TickertapeError
+from tickertape.errors import ChatError, LogError, TickertapeError
 from tickertape.generation import LOST, Generations
 from tickertape.log.base import now
 from tickertape.log.sqlite import SqliteLog
+from tickertape.server import conversation_routes
 from tickertape.server.assets import Assets
+from tickertape.server.changes import Changes
+from tickertape.server.conversations import Conversations
 from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
@@ -33,6 +37,9 @@ logger = logging.getLogger("tickertape")
 
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
+
+CHATS_FILE = "chats.db"
+"""The conversations' file there."""
 
 YOUNG = 20_000
 """Objects more than at the last collection, before the next. At Python's 700 every wait of every stream is taken for
@@ -54,7 +61,7 @@ class App:
         self._services: Services | None = None
         self.failure: TickertapeError | None = None
         router = Router(
-            [Route(path, Endpoint(methods)) for path, methods in PATHS.items()],
+            [Route(path, Endpoint(methods)) for path, methods in (PATHS | conversation_routes.PATHS).items()],
             default=not_found,  # type: ignore[arg-type]  # Starlette's types are wider than a dict
             redirect_slashes=False,
             lifespan=self._lifespan,
@@ -88,15 +95,23 @@ class App:
                 raise
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
             generations = Generations(log, settings.limits)
-            services = self._services = Services(settings, log, self._catalog, generations, fanout, Assets())
+            chats = Chats(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
+            conversations = Conversations(chats, log, self._catalog, generations)
+            changes = Changes(chats, fanout, conversations.refresh)
+            services = self._services = Services(
+                settings, log, self._catalog, generations, fanout, Assets(), conversations, changes
+            )
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection
             gc.set_threshold(YOUNG)
-            chores = {asyncio.create_task(_forget(log, settings.retention)), asyncio.create_task(_warm(self._catalog))}
+            forgetting = _forget(log, conversations, settings.retention)
+            chores = {asyncio.create_task(forgetting), asyncio.create_task(_warm(self._catalog))}
             yield {"services": services}
             for chore in chores:
                 chore.cancel()
             await self.drain()
+            changes.close()
+            await conversations.close()
             await self._catalog.close()
 
 
@@ -108,9 +123,13 @@ async def _warm(catalog: Catalog) -> None:
         logger.warning("%s", error)  # whoever asks for it is told again
 
 
-async def _forget(log: Log, retention: float) -> None:
-    """Every so often, let the log forget what ended long ago."""
+async def _forget(log: Log, conversations: Conversations, retention: float) -> None:
+    """Every so often, let the log forget what ended long ago: its text is in its conversation before."""
     while True:
-        with suppress(LogError):  # a full or busy disk: the next round tries again
-            await log.expire(now() - retention)
-        await asyncio.sleep(min(retention, FORGET))
+        with suppress(LogError, ChatError):  # a full or busy disk: the next round tries again
+            before = now() - retention
+            if conversations.chats.begun:
+                await conversations.refresh()
+                await conversations.tidy()
+            await log.expire(before)
+        await asyncio.sleep(min(retention, conversations.chats.limits.undo, FORGET))

@@ -1,13 +1,18 @@
 """The page's files, read once, served from memory.
 
 All assets live under ``/assets/<hash of the folder>/`` and never change there; only ``/`` is asked for again. The page
-may load nothing but its own scripts and styles, talk to nobody else, and make no HTML out of strings.
+may load nothing but its own scripts and styles, talk to nobody else, and make no HTML out of strings; the one string
+that may become a script's address is that of its worker, which keeps the page for reading without a server.
+
+The files are written for people: half of a module is comments and types. They are left out of what is served, as are
+indentations. No line of code is changed: tests run the modules' own tests on what is served.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,9 +26,23 @@ if TYPE_CHECKING:
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+    "manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types tickertape"
 )
+_ASSET_POLICY = "default-src 'none'; sandbox"
+_WORKER = "worker.js"
+_WORKER_POLICY = "default-src 'none'; connect-src 'self'"
+
+_COMMENTS = {
+    "js": (
+        (r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n", re.DOTALL | re.MULTILINE),  # a block of its own
+        (r"/\*\* [^*\n]*\*/ ?", 0),  # a type before an expression
+        (r"^[ \t]*//.*\n", re.MULTILINE),
+        (r"[ \t]+// [^'\"`\n]*$", re.MULTILINE),  # after code; not within a string, whose end would follow
+    ),
+    "css": ((r"/\*.*?\*/", re.DOTALL),),
+    "html": ((r"<!--.*?-->", re.DOTALL),),
+}
 
 _TYPES = {
     "html": b"text/html; charset=utf-8",
@@ -56,9 +75,11 @@ class Assets:
         index = contents.pop("index.html").replace(b"HASH", self.hash.encode())
         self._index = _asset("index.html", index, b"no-cache", POLICY)
         self._files = {
-            path: _asset(path, body, b"public, max-age=31536000, immutable", "default-src 'none'; sandbox")
+            path: _asset(path, body, b"public, max-age=31536000, immutable", _ASSET_POLICY)
             for path, body in contents.items()
         }
+        worker = self._files[_WORKER]
+        worker.headers.append((b"service-worker-allowed", b"/"))
 
     async def serve_page(self, scope: Message, send: Send) -> None:
         """Answer ``GET /``."""
@@ -85,9 +106,12 @@ async def _reply(scope: Message, send: Send, asset: Asset, headers: Headers) -> 
         await reply(send, 200, asset.body, [*asset.headers, *headers])
 
 
-def _asset(path: str, body: bytes, cache: bytes, policy: str) -> Asset:
+def _asset(path: str, source: bytes, cache: bytes, policy: str) -> Asset:
+    kind = path.rpartition(".")[2]
+    body = _without_comments(source.decode(), kind).encode() if kind in _COMMENTS else source
+    policy = _WORKER_POLICY if path == _WORKER else policy
     headers = [
-        (b"content-type", _TYPES.get(path.rpartition(".")[2], b"application/octet-stream")),
+        (b"content-type", _TYPES.get(kind, b"application/octet-stream")),
         (b"cache-control", cache),
         (b"content-security-policy", policy.encode()),
         (b"cross-origin-opener-policy", b"same-origin"),
@@ -97,6 +121,12 @@ def _asset(path: str, body: bytes, cache: bytes, policy: str) -> Asset:
         (b"x-content-type-options", b"nosniff"),
     ]
     return Asset(body, gzip.compress(body, 9, mtime=0), headers)
+
+
+def _without_comments(text: str, kind: str) -> str:
+    for pattern, flags in _COMMENTS[kind]:
+        text = re.sub(pattern, "", text, flags=flags)
+    return re.sub(r"\n\s*", "\n", text)
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:

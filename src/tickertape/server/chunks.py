@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.deltas import Continues, End, Finish, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
+from tickertape.deltas import Continues, End, Finish, Opens, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
 from tickertape.tool_calls import merge_tool_call
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ RETRY = 1000
 """Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""
 
 _json = msgspec.json.Encoder().encode
-_TEXT, _REASONING, _RAW, _CONTINUES, _FINISH, _STOPPED, _USAGE, _END = b"trdcfsu."
+_TEXT, _REASONING, _RAW, _OPENS, _CONTINUES, _FINISH, _STOPPED, _USAGE, _END = b"trdocfsu."
 
 
 def event_id(stream_id: str, number: int) -> str:
@@ -55,6 +55,7 @@ class ChunkRenderer:
             _TEXT: delta + b'{"content":',
             _REASONING: delta + b'{"reasoning_content":',
             _RAW: delta,
+            _OPENS: delta + b'{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"tickertape":',
             _CONTINUES: delta + b'{},"logprobs":null,"finish_reason":null}],"tickertape":{"continues":',
             _FINISH: delta + b'{},"logprobs":null,"finish_reason":',
             _STOPPED: delta + b'{},"logprobs":null,"finish_reason":',
@@ -64,6 +65,7 @@ class ChunkRenderer:
             _TEXT: b"}" + after,
             _REASONING: b"}" + after,
             _RAW: after,
+            _OPENS: b"}\n\n",
             _CONTINUES: b"}}\n\n",
             _FINISH: b"}]}\n\n",
             _STOPPED: b'}],"tickertape":{"state":"cancelled"}}\n\n',
@@ -120,13 +122,31 @@ class Answer:
                 self.end = delta
             case Continues(stream):
                 self.continues = stream
-            case Finish() | Stopped() | Usage():
-                pass  # the terminal entry has them too
+            case Finish() | Stopped() | Usage() | Opens():
+                pass  # the terminal entry has them too; the opening says what the conversation knows
 
     @property
     def text(self) -> str:
         """The answer's text so far."""
         return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The thinking before it, so far."""
+        return "".join(self._reasoning)
+
+    def message(self) -> dict[str, Any]:
+        """Return OpenAI's message object with what there is so far."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self._reasoning:
+            message["reasoning_content"] = self.reasoning
+        for raw in self._raw:
+            _merge(message, raw)
+        if "tool_calls" in message:
+            message["content"] = message["content"] or None
+            for call in message["tool_calls"]:
+                del call["index"]  # only pieces have one
+        return message
 
     def snapshot(self) -> dict[str, Any]:
         """Return what ``GET /v1/streams/{id}`` shows to those who ask for JSON."""
@@ -143,7 +163,7 @@ class Answer:
             "model": self.header.model,
             "created": self.header.created,
             "text": self.text,
-            "reasoning": "".join(self._reasoning),
+            "reasoning": self.reasoning,
             "last_event_id": event_id(self.header.id, self.count),
             "usage": end.usage,
             "error": end.error,
@@ -152,21 +172,12 @@ class Answer:
     def completion(self) -> dict[str, Any]:
         """Return OpenAI's ``chat.completion`` object for an answer that has ended well."""
         end = self.end or End(State.RUNNING)
-        message: dict[str, Any] = {"role": "assistant", "content": self.text}
-        if self._reasoning:
-            message["reasoning_content"] = "".join(self._reasoning)
-        for raw in self._raw:
-            _merge(message, raw)
-        if "tool_calls" in message:
-            message["content"] = message["content"] or None
-            for call in message["tool_calls"]:
-                del call["index"]  # only pieces have one
         body = {
             "id": f"chatcmpl-{self.header.id}",
             "object": "chat.completion",
             "created": self.header.created,
             "model": self.header.model,
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": end.finish_reason}],
+            "choices": [{"index": 0, "message": self.message(), "logprobs": None, "finish_reason": end.finish_reason}],
         }
         if end.state is State.CANCELLED:
             body["tickertape"] = {"state": end.state}  # as in the stream: it is not whole

@@ -92,12 +92,7 @@ def parse_ask(scope: Message, body: bytes, *, max_messages: int, disconnect: str
 
     Raises BadRequest that names the field, what was read and what is allowed.
     """
-    try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
-    if not isinstance(fields, dict):
-        raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
+    fields = parse_object(body)
     model, stream = fields.get("model"), fields.get("stream", False)
     if model is not None and not isinstance(model, str):
         raise BadRequest(f"model must be a string; it was {model!r}.", param="model")
@@ -112,12 +107,24 @@ def parse_ask(scope: Message, body: bytes, *, max_messages: int, disconnect: str
         parameters={name: value for name, value in fields.items() if name not in _OURS},
         stream=bool(stream),
         show_usage=bool(options.get("include_usage")),
-        key=_key(scope, body),
-        abandon_after=_policy(scope, disconnect),
+        key=parse_key(scope, body),
+        abandon_after=parse_policy(scope, disconnect),
     )
 
 
-def _policy(scope: Message, default: str) -> float | None:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body holds. Raises BadRequest for anything else."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
+    if not isinstance(fields, dict):
+        raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
+    return fields
+
+
+def parse_policy(scope: Message, default: str) -> float | None:
+    """Return the seconds after which an answer without a reader is cancelled, as the request or the default says."""
     policy = header(scope, b"tickertape-disconnect") or default
     try:
         return parse_disconnect(policy)
@@ -149,7 +156,7 @@ def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
     return messages
 
 
-def _key(scope: Message, body: bytes) -> Key | None:
+def parse_key(scope: Message, body: bytes) -> Key | None:
     """Return the Idempotency-Key with a digest of what came with it: the body, and the stream to be gone on from."""
     value = header(scope, b"idempotency-key")
     if value is None:

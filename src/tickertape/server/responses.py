@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import KeyReused, LogUnavailable, ProviderError, TickertapeError, UnknownStream
+from tickertape.errors import (
+    BadRequest,
+    ChatConflict,
+    ChatLimit,
+    ChatsUnavailable,
+    KeyReused,
+    LogUnavailable,
+    ProviderError,
+    TickertapeError,
+    UnknownChat,
+    UnknownStream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,25 +58,35 @@ async def reply_json(send: Send, body: Any, status: int = 200, headers: Iterable
 
 async def reply_error(send: Send, error: TickertapeError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Send an error as OpenAI's clients expect it: a status and ``{"error": {message, type, code, param}}``."""
+    error = as_shown(error)
+    await reply_failure(send, error_object(error), error.status, error.retry_after, headers)
+
+
+def error_object(error: ProviderError) -> dict[str, Any]:
+    """Return OpenAI's error object."""
+    return {"message": error.message, "type": error.type, "code": error.code, "param": error.param}
+
+
+def as_shown(error: TickertapeError) -> ProviderError:
+    """Return the error with the status and the words in which a caller is told of it."""
     match error:
         case ProviderError():
-            pass
+            return error
         case UnknownStream():
-            error = ProviderError(str(error), status=404, type="invalid_request_error", code="unknown_stream")
+            return BadRequest(str(error), status=404, code="unknown_stream")
         case KeyReused():
-            error = ProviderError(str(error), status=422, type="invalid_request_error", code="idempotency_key_reused")
+            return BadRequest(str(error), status=422, code="idempotency_key_reused")
         case LogUnavailable():
-            error = ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
-        case _:
-            error = ProviderError(str(error), status=500, type="server_error")
-    assert isinstance(error, ProviderError)  # noqa: S101 - by the cases above
-    await reply_failure(
-        send,
-        {"message": error.message, "type": error.type, "code": error.code, "param": error.param},
-        error.status,
-        error.retry_after,
-        headers,
-    )
+            return ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
+        case UnknownChat():
+            return BadRequest(str(error), status=404, code="unknown_conversation")
+        case ChatConflict():
+            return BadRequest(str(error), status=409, code=error.code)
+        case ChatLimit():
+            return BadRequest(str(error), code="limit_exceeded", param=error.param)
+        case ChatsUnavailable():
+            return ProviderError(error.shown, status=503, type="server_error", code="chats_unavailable")
+    return ProviderError(str(error), status=500, type="server_error")
 
 
 async def reply_failure(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tickertape.log.base import Log, Tape
     from tickertape.providers.catalog import Catalog
     from tickertape.server.assets import Assets
+    from tickertape.server.changes import Changes
+    from tickertape.server.conversations import Conversations
     from tickertape.server.fanout import Fanout, Message, Receive, Send
     from tickertape.server.settings import Settings
 
@@ -40,7 +42,15 @@ class Services:
     """What the routes work with; made when the server starts."""
 
     def __init__(
-        self, settings: Settings, log: Log, catalog: Catalog, generations: Generations, fanout: Fanout, assets: Assets
+        self,
+        settings: Settings,
+        log: Log,
+        catalog: Catalog,
+        generations: Generations,
+        fanout: Fanout,
+        assets: Assets,
+        conversations: Conversations,
+        changes: Changes,
     ) -> None:
         self.settings = settings
         self.log = log
@@ -48,6 +58,8 @@ class Services:
         self.generations = generations
         self.fanout = fanout
         self.assets = assets
+        self.conversations = conversations
+        self.changes = changes
 
     async def begin(self, ask: Ask, owner: str, continues: str | None = None) -> Tape:
         """Begin an answer, or find the one that the Idempotency-Key began.
@@ -75,13 +87,13 @@ class Services:
 
 async def post_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /api/openai/stream``: ask, and read the answer as a stream."""
-    if not await _resumed(services, scope, receive, send):
+    if not await resumed(services, scope, receive, send):
         await _answer(services, await services.ask(scope, receive), scope, receive, send)
 
 
 async def post_completions(services: Services, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/chat/completions``: the same as OpenAI's, streamed or whole."""
-    if await _resumed(services, scope, receive, send):
+    if await resumed(services, scope, receive, send):
         return
     ask = await services.ask(scope, receive)
     if ask.stream:
@@ -112,7 +124,7 @@ async def get_stream(services: Services, scope: Message, receive: Receive, send:
     if "application/json" in accept and "text/event-stream" not in accept:
         await reply_json(send, Answer(tape).snapshot())
     else:
-        await _replay(services, tape, _cursor(scope), scope, receive, send)
+        await _replay(services, tape, cursor_of(scope), scope, receive, send)
 
 
 async def cancel_stream(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
@@ -191,9 +203,18 @@ async def get_asset(services: Services, scope: Message, _receive: Receive, send:
 async def _answer(
     services: Services, ask: Ask, scope: Message, receive: Receive, send: Send, continues: str | None = None
 ) -> None:
-    """Begin an answer and stream it; an error that the upstream reports at once becomes the status."""
+    """Begin an answer and stream it."""
     tape = await services.begin(ask, scope["owner"], continues)
-    opening = 1 if continues is None else 2
+    await stream_answer(services, tape, 1 if continues is None else 2, receive, send)
+
+
+async def stream_answer(
+    services: Services, tape: Tape, opening: int, receive: Receive, send: Send, place: dict[str, str] | None = None
+) -> None:
+    """Stream an answer from its start; an error that the upstream reports at once becomes the status.
+
+    ``opening`` is the number of entries before the first token; ``place`` is shown in such an error.
+    """
     try:
         async with asyncio.timeout(services.settings.patience):
             await tape.wait(opening)
@@ -202,7 +223,8 @@ async def _answer(
     if tape.ended and len(tape.entries) == opening + 1:  # the opening and the end, no token between
         end = decode_delta(tape.entries[-1])
         if isinstance(end, End) and end.error is not None:
-            await reply_failure(send, end.error, end.status, end.retry_after)
+            error = end.error if place is None else end.error | {"tickertape": place}
+            await reply_failure(send, error, end.status, end.retry_after)
             return
     await start(send, 200, [*STREAM_HEADERS, _location(tape)])
     await services.fanout.serve(tape, 0, ChunkRenderer, send, receive)
@@ -229,7 +251,7 @@ async def _end(tape: Tape, receive: Receive) -> None:
             task.cancel()
 
 
-async def _resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
+async def resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
     """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
     cursor = header(scope, b"last-event-id")
     if not cursor:
@@ -259,7 +281,7 @@ async def _tape(services: Services, scope: Message) -> Tape:
     return await services.log.get(scope["path_params"]["id"], scope["owner"])
 
 
-def _cursor(scope: Message) -> str | None:
+def cursor_of(scope: Message) -> str | None:
     """Return the cursor: the header that clients send when they reconnect, or the query for those that cannot."""
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     return header(scope, b"last-event-id") or query.get("last_event_id")

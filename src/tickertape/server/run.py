@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from tickertape.chats.place import check as check_chats
 from tickertape.errors import SettingsError
-from tickertape.log.sqlite import check
-from tickertape.server.app import LOG_FILE, App
+from tickertape.log.journal import check
+from tickertape.server.app import CHATS_FILE, LOG_FILE, App
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 
 def prepare(settings: Settings) -> None:
-    """Set up logging, and see that the log can be opened. Raises LogUnavailable with the reason."""
+    """Set up logging, and see that the files can be opened. Raises LogUnavailable, ChatsUnavailable."""
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(level if level == "DEBUG" else "WARNING")
     logging.getLogger("asyncio").setLevel("WARNING")
     check(settings.data / LOG_FILE)
+    check_chats(settings.data / CHATS_FILE)
 
 
 def bind(host: str, port: int) -> socket.socket:

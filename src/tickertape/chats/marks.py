@@ -1,0 +1,41 @@
+"""The feed of changes: what the store notes for those who watch an owner's conversations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, insert, select
+
+from tickertape.chats.tables import change
+from tickertape.chats.values import Change
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+KEPT = 10_000
+"""Changes that are kept: who was away for longer reads the list anew."""
+
+
+def mark(connection: Connection, owner: str, chat_id: str, what: str, message_id: str | None = None) -> None:
+    """Note a change. SQLite commits transactions one after another: numbers appear in their order."""
+    connection.execute(insert(change).values(owner=owner, chat=chat_id, what=what, message=message_id))
+
+
+def newest(connection: Connection) -> tuple[int, int]:
+    """Return the number before the oldest change that is kept, and that of the newest; both 0 if there was none."""
+    oldest, newest = connection.execute(select(func.min(change.c.no), func.max(change.c.no))).one()
+    return (oldest - 1, newest) if newest is not None else (0, 0)
+
+
+def since(connection: Connection, no: int, owner: str | None = None) -> list[Change]:
+    """Return the changes after this number, of one owner or of all."""
+    query = select(change).where(change.c.no > no).order_by(change.c.no)
+    if owner is not None:
+        query = query.where(change.c.owner == owner)
+    return [Change(row.no, row.owner, row.chat, row.what, row.message) for row in connection.execute(query)]
+
+
+def forget(connection: Connection) -> None:
+    """Drop the oldest changes."""
+    _oldest, last = newest(connection)
+    connection.execute(delete(change).where(change.c.no <= last - KEPT))

@@ -1,0 +1,108 @@
+"""Where conversations are kept: one SQLite file, `chats.db`. All that concerns SQLite alone is here.
+
+The file is in WAL mode, so that several processes may use it. A transaction that writes begins as one (``BEGIN
+IMMEDIATE``): it waits for its turn instead of failing half way. The file's ``user_version`` is that of its tables.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tickertape.errors import ChatsUnavailable
+from tickertape.trouble import why
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+APPLICATION_ID = 0x74696368  # "tich", so that file(1) and we can tell
+VERSION = 1
+
+TIMEOUT = 10
+"""Seconds that one process waits for another one's transaction."""
+
+
+def check(path: Path) -> None:
+    """See that a file that exists is one of ours. Raises ChatsUnavailable with the reason; needs no SQLAlchemy."""
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)) as connection:
+            _identify(connection, path)
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
+def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
+    """Open the file, made if need be, its tables too. Raises ChatsUnavailable with the reason."""
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.exc import DBAPIError
+
+    from tickertape.chats.tables import metadata
+
+    try:
+        if not path.exists():
+            path.touch(mode=0o600)  # conversations are for their owners only; SQLite's other files get the same mode
+    except OSError as error:
+        raise ChatsUnavailable(
+            f"The conversations {path} cannot be kept: {error.strerror or error}. Choose another --data folder.",
+            shown=f"The server cannot keep conversations: {error.strerror or error}.",
+        ) from error
+    made = create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT, "check_same_thread": False})
+    event.listen(made, "connect", partial(_connected, synchronous))
+    event.listen(made, "begin", _begin)
+    try:
+        with made.begin() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            if not _identify(raw, path):
+                metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+    except BaseException as error:
+        made.dispose()
+        if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+            raise explain(error.orig, path) from error
+        raise
+    return made
+
+
+def explain(error: sqlite3.Error, path: Path) -> ChatsUnavailable:
+    """Return the one sentence that says what is wrong with the file and what to do."""
+    reason = why(error)
+    return ChatsUnavailable(
+        f"The conversations {path} cannot be used: {reason}.",
+        shown=f"The server's conversations cannot be used: {reason}.",
+    )
+
+
+def _connected(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA secure_delete = ON")  # what was deleted for good is not left in the file
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether the file holds our tables, or none. Raises ChatsUnavailable for another program's or version's."""
+    application, version, tables = (
+        int(connection.execute(question).fetchone()[0])
+        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
+    )
+    if tables and application != APPLICATION_ID:
+        raise ChatsUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
+    if tables and version != VERSION:
+        raise ChatsUnavailable(
+            f"The conversations {path} have format {version}, this tickertape reads format {VERSION}. "
+            "Upgrade tickertape, or move the file away."
+        )
+    return bool(tables)

@@ -1,0 +1,70 @@
+"""What came of a stream is taken over into its message: exactly once, by whoever sees its end first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from tickertape.chats.marks import mark
+from tickertape.chats.tables import chat, message, segment
+from tickertape.chats.values import Link, Outcome, Segment
+from tickertape.chats.words import fold
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+
+def settle(connection: Connection, stream: str, outcome: Outcome, ended: float | None) -> None:
+    """Add a stream's text to its message, and say how and when it ended, if that is known.
+
+    Once done, and for a stream of no message, it does nothing.
+    """
+    made = _segment(connection, stream)
+    if made is None or made.link == Link.SETTLED:
+        return
+    answer = connection.execute(select(message).where(message.c.no == made.message)).one()
+    content = answer.content + outcome.text
+    values = {
+        "content": content,
+        "folded": fold(content),
+        "reasoning": answer.reasoning + outcome.reasoning,
+        "tool_calls": outcome.tool_calls or answer.tool_calls,
+        "usage": outcome.usage,
+        "model": outcome.model or answer.model,
+        "state": outcome.state,
+        "finish_reason": outcome.finish_reason,
+        "error": outcome.error,
+        "seconds": None if ended is None else (answer.seconds or 0) + max(0, ended - made.begun),
+    }
+    connection.execute(update(message).where(message.c.no == answer.no).values(values))
+    _close(connection, made, Link.SETTLED)
+
+
+def unbegun(connection: Connection, stream: str, outcome: Outcome) -> None:
+    """Say that a stream never began. One that was to go on from an answer leaves it as it was."""
+    made = _segment(connection, stream)
+    if made is None or made.link != Link.OPEN:
+        return
+    values = made.before or {"state": outcome.state, "finish_reason": None, "error": outcome.error}
+    connection.execute(update(message).where(message.c.no == made.message).values(values))
+    _close(connection, made, Link.UNBEGUN)
+
+
+def unsettled(connection: Connection, owner: str | None = None) -> list[Segment]:
+    """Return the segments that are open: their streams run, or have ended with nobody there to settle them."""
+    query = select(segment.c.stream, segment.c.owner, segment.c.begun).where(segment.c.link == 0)
+    if owner is not None:
+        query = query.where(segment.c.owner == owner)
+    return [Segment(*row) for row in connection.execute(query)]
+
+
+def _segment(connection: Connection, stream: str) -> Row[Any] | None:
+    return connection.execute(select(segment).where(segment.c.stream == stream)).one_or_none()
+
+
+def _close(connection: Connection, made: Row[Any], link: Link) -> None:
+    connection.execute(update(segment).where(segment.c.no == made.no).values(link=int(link)))
+    chat_id = connection.execute(select(chat.c.id).where(chat.c.no == made.chat)).scalar_one()
+    message_id = connection.execute(select(message.c.id).where(message.c.no == made.message)).scalar_one()
+    mark(connection, made.owner, chat_id, "ended", message_id)

@@ -1,0 +1,160 @@
+"""The conversations as they are listed, searched, read, changed and deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, or_, select, update
+
+from tickertape.chats.marks import mark
+from tickertape.chats.tables import chat, message, segment
+from tickertape.chats.turns import live
+from tickertape.chats.values import RUNNING, Chat, Conversation, Link, Listed, Message
+from tickertape.chats.words import fold, snippet
+from tickertape.errors import UnknownChat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Row
+
+_running = select(message.c.no).where(message.c.chat == chat.c.no, message.c.state == RUNNING).exists()
+_chat = select(chat, _running.label("running"))
+
+
+def listing(connection: Connection, owner: str, words: str, offset: int, limit: int) -> Listed:
+    """Return a part of the list, the last changed first; with words, only where all of them stand.
+
+    They are looked for in the title and in the text of all branches, anywhere within words and without case.
+    """
+    wanted = fold(words).split()
+    where = [chat.c.owner == owner, chat.c.deleted.is_(None), *map(_stands, wanted)]
+    total = connection.execute(select(func.count()).select_from(chat).where(*where)).scalar_one()
+    query = _chat.where(*where).order_by(chat.c.updated.desc(), chat.c.no.desc()).offset(offset).limit(limit)
+    rows = connection.execute(query).all()
+    return Listed([_listed(row, _place(connection, row, wanted) if wanted else None) for row in rows], total)
+
+
+def _stands(word: str) -> ColumnElement[bool]:
+    """Say that a folded word stands in the title or in a message."""
+    text = select(message.c.no).where(message.c.chat == chat.c.no, message.c.folded.contains(word, autoescape=True))
+    return or_(chat.c.folded.contains(word, autoescape=True), text.exists())
+
+
+def _place(connection: Connection, row: Row[Any], words: Sequence[str]) -> str | None:
+    """Return the place found in a conversation: in the message with the most of the words, the newest of those."""
+    found = message.c.folded.contains
+    hits = or_(*(found(word, autoescape=True) for word in words))
+    query = select(message.c.content, message.c.folded).where(message.c.chat == row.no, hits)
+    best, most = None, 0
+    for text, folded in connection.execute(query.order_by(message.c.no.desc()).limit(50)):
+        count = sum(word in folded for word in words)
+        if count > most:
+            best, most = text, count
+    return snippet(best, list(words)) if best is not None else None
+
+
+def known(connection: Connection, owner: str, chat_id: str) -> bool:
+    """Say whether there is a conversation of this id, deleted ones too."""
+    found = select(chat.c.no).where(chat.c.owner == owner, chat.c.id == chat_id)
+    return connection.execute(found).one_or_none() is not None
+
+
+def item(connection: Connection, owner: str, chat_id: str) -> Chat:
+    """Return one conversation without its messages. Raises UnknownChat."""
+    return _listed(connection.execute(_chat.where(chat.c.no == live(connection, owner, chat_id).no)).one())
+
+
+def _listed(row: Row[Any], place: str | None = None) -> Chat:
+    return Chat(
+        id=row.id,
+        title=row.title,
+        model=row.model,
+        system=row.system,
+        current=row.current,
+        created=row.created,
+        updated=row.updated,
+        running=bool(row.running),
+        snippet=place,
+    )
+
+
+def conversation(connection: Connection, owner: str, chat_id: str) -> Conversation:
+    """Return a conversation with all its messages. Raises UnknownChat."""
+    found = item(connection, owner, chat_id)
+    no = live(connection, owner, chat_id).no
+    streams: dict[int, list[str]] = {}
+    for row in connection.execute(
+        select(segment.c.message, segment.c.stream)
+        .where(segment.c.chat == no, segment.c.link != int(Link.UNBEGUN))
+        .order_by(segment.c.no)
+    ):
+        streams.setdefault(row.message, []).append(row.stream)
+    rows = connection.execute(select(message).where(message.c.chat == no).order_by(message.c.no))
+    return Conversation(found, [_message(row, streams.get(row.no, [])) for row in rows])
+
+
+def _message(row: Row[Any], streams: list[str]) -> Message:
+    return Message(
+        id=row.id,
+        parent=row.parent,
+        role=row.role,
+        content=row.content,
+        model=row.model,
+        created=row.created,
+        state=row.state,
+        finish_reason=row.finish_reason,
+        error=row.error,
+        reasoning=row.reasoning,
+        tool_calls=row.tool_calls,
+        usage=row.usage,
+        seconds=row.seconds,
+        streams=streams,
+    )
+
+
+def change(connection: Connection, owner: str, chat_id: str, values: dict[str, Any]) -> Chat:
+    """Change title, model, system or current. Raises UnknownChat, also for a message that is not there."""
+    no = live(connection, owner, chat_id).no
+    values = dict(values)
+    if "title" in values:
+        values |= {"titled": True, "folded": fold(values["title"])}
+    here = select(message.c.no).where(message.c.chat == no, message.c.id == values.get("current"))
+    if values.get("current") is not None and connection.execute(here).one_or_none() is None:
+        raise UnknownChat("message", values["current"])
+    if values:
+        connection.execute(update(chat).where(chat.c.no == no).values(values))
+        mark(connection, owner, chat_id, "updated")
+    return item(connection, owner, chat_id)
+
+
+def hide(connection: Connection, owner: str, chat_id: str, now: float) -> tuple[float, list[str]]:
+    """Delete a conversation so that it can be taken back; return when that was, and the streams that run for it."""
+    row = connection.execute(select(chat).where(chat.c.owner == owner, chat.c.id == chat_id)).one_or_none()
+    if row is None:
+        raise UnknownChat("conversation", chat_id)
+    if row.deleted is not None:
+        return row.deleted, []
+    connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=now))
+    mark(connection, owner, chat_id, "deleted")
+    streams = select(segment.c.stream).where(segment.c.chat == row.no, segment.c.link == int(Link.OPEN))
+    return now, list(connection.execute(streams).scalars())
+
+
+def restore(connection: Connection, owner: str, chat_id: str, after: float) -> None:
+    """Take a deletion back that was made after this time. Raises UnknownChat if it is too late."""
+    row = connection.execute(select(chat).where(chat.c.owner == owner, chat.c.id == chat_id)).one_or_none()
+    if row is None or (row.deleted is not None and row.deleted <= after):
+        raise UnknownChat("conversation", chat_id)
+    if row.deleted is not None:
+        connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=None))
+        mark(connection, owner, chat_id, "created")
+
+
+def purge(connection: Connection, before: float) -> list[str]:
+    """Let nothing be left of the conversations that were deleted before this time; return their streams."""
+    old = list(connection.execute(select(chat.c.no).where(chat.c.deleted <= before).limit(100)).scalars())
+    streams = list(connection.execute(select(segment.c.stream).where(segment.c.chat.in_(old))).scalars())
+    for table, column in ((segment, segment.c.chat), (message, message.c.chat), (chat, chat.c.no)):
+        connection.execute(delete(table).where(column.in_(old)))
+    return streams

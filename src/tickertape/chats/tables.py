@@ -1,0 +1,102 @@
+"""The tables of the conversations.
+
+::
+
+    chat      one row a conversation; ``current`` is the message at the end of the branch that is shown
+    message   its messages: a tree by ``parent``. ``folded`` is the text as it is searched
+    segment   the streams that made a message: one, and one more each time it was gone on from
+    change    what changed, for those who watch: the newest are kept
+
+All SQL is SQLAlchemy's and portable; what concerns SQLite alone is in `tickertape.chats.place`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+chat = Table(
+    "chat",
+    metadata,
+    Column("no", Integer, primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("id", String(36), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("folded", Text, nullable=False),
+    Column("titled", Boolean, nullable=False),  # by the user: never overwritten
+    Column("model", Text),
+    Column("system", Text),
+    Column("current", String(36)),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("deleted", Float),
+    UniqueConstraint("owner", "id"),  # ids are the callers': one owner's say nothing of another's
+)
+Index("recent", chat.c.owner, chat.c.updated)
+
+message = Table(
+    "message",
+    metadata,
+    Column("no", Integer, primary_key=True),
+    Column("chat", ForeignKey("chat.no"), nullable=False),
+    Column("id", String(36), nullable=False),
+    Column("parent", String(36)),
+    Column("role", String(16), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("folded", Text, nullable=False),
+    Column("model", Text),
+    Column("created", Float, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("finish_reason", Text),
+    Column("error", JSON(none_as_null=True)),
+    Column("reasoning", Text, nullable=False, default=""),
+    Column("tool_calls", JSON(none_as_null=True)),
+    Column("usage", JSON(none_as_null=True)),
+    Column("seconds", Float),
+    UniqueConstraint("chat", "id"),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("no", Integer, primary_key=True),
+    Column("stream", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("chat", ForeignKey("chat.no"), nullable=False, index=True),
+    Column("message", ForeignKey("message.no"), nullable=False, index=True),
+    Column("link", Integer, nullable=False),
+    Column("begun", Float, nullable=False),
+    Column(
+        "before", JSON(none_as_null=True)
+    ),  # what the message said before it was gone on from, should that never begin
+    Column("key", Text),
+    Column("digest", LargeBinary),
+    UniqueConstraint("owner", "key"),
+)
+Index("open_segments", segment.c.owner, sqlite_where=segment.c.link == 0, postgresql_where=segment.c.link == 0)
+
+change = Table(
+    "change",
+    metadata,
+    Column("no", Integer, primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("chat", String(36), nullable=False),
+    Column("what", String(16), nullable=False),
+    Column("message", String(36)),
+    sqlite_autoincrement=True,  # numbers are never used again, also when all rows were dropped
+)

@@ -1,0 +1,42 @@
+"""What is made of a conversation's words: its title, the form in which it is searched, and the place found."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+TITLE = 60
+"""Characters of a title that is made from the first question: what a list shows in one line."""
+
+AROUND = 60
+"""Characters that are shown on each side of a place found."""
+
+
+def title_of(text: str) -> str:
+    """Return the title for a first question: the beginning of its first line, cut between words."""
+    line = next((line.strip(" \t#>*`-") for line in text.splitlines() if line.strip(" \t#>*`-")), "")
+    line = " ".join(line.split())
+    if len(line) <= TITLE:
+        return line or "Untitled"
+    cut = line[: TITLE - 1]
+    space = cut.rfind(" ")
+    return (cut[:space] if space > TITLE // 2 else cut).rstrip(" ,.;:") + "…"
+
+
+def fold(text: str) -> str:
+    """Return the text as it is searched: without case, and composed and compatibility forms the same."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def snippet(text: str, words: list[str]) -> str | None:
+    """Return the place in the text where one of the folded words is, with what stands around it; None if nowhere."""
+    where = min((match.start() for word in words if (match := re.search(re.escape(word), text, re.I))), default=None)
+    if where is None:
+        folded = fold(text)
+        found = [at for word in words if (at := folded.find(word)) >= 0]
+        if not found:
+            return None
+        where = min(min(found), len(text))  # folding may have moved it by a few characters
+    start, end = max(0, where - AROUND), where + AROUND
+    middle = " ".join(text[start:end].split())
+    return ("… " if start else "") + middle + (" …" if end < len(text) else "")

@@ -1,0 +1,33 @@
+// @ts-check
+/** The address of what is shown: `/` a new chat, `/c/{id}` one that there is. */
+
+/** Told when the address has become another. @type {() => void} */
+let routed = () => {};
+
+/** The chat that the address names; "" for a new one. */
+export const named = () => /^\/c\/([0-9a-f]{24,32})$/.exec(location.pathname)?.[1] ?? '';
+
+/** Show another address without going there. @param {string} id @param {boolean} [instead] of the one before, in the history */
+export function rename(id, instead = false) {
+  const path = id ? `/c/${id}` : '/';
+  if (location.pathname !== path) history[instead ? 'replaceState' : 'pushState'](null, '', path);
+}
+
+/** Go to a chat, or to a new one. @param {string} id */
+export function go(id) {
+  rename(id);
+  routed();
+}
+
+/** @param {() => void} listener */
+export function onroute(listener) {
+  routed = listener;
+  addEventListener('popstate', listener);
+  document.addEventListener('click', (event) => {
+    const { target, button, metaKey, ctrlKey, shiftKey, altKey } = event;
+    const link = target instanceof Element ? target.closest('a[href="/"], a[href^="/c/"]') : null;
+    if (!link || button || metaKey || ctrlKey || shiftKey || altKey) return; // a new tab is the browser's affair
+    event.preventDefault();
+    go(link.getAttribute('href')?.slice(3) ?? '');
+  });
+}

@@ -1,0 +1,179 @@
+"""What callers ask of conversations: bodies and queries, checked, with a sentence for what is wrong."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from tickertape.chats import NewMessage, Question
+from tickertape.errors import BadRequest, ChatLimit
+from tickertape.server.conversations import Wishes
+from tickertape.server.requests import parse_key, parse_object, parse_policy
+
+if TYPE_CHECKING:
+    from tickertape.chats import ChatLimits
+    from tickertape.server.fanout import Message
+
+ACTIONS = ("next", "variant", "continue")
+MOST = 100
+"""Conversations that one request lists at most."""
+
+_ID = re.compile(r"[0-9a-f-]{24,36}")
+_OURS = frozenset(
+    {
+        "action",
+        "conversation_id",
+        "message_id",
+        "messages",
+        "model",
+        "parent_message_id",
+        "stream",
+        "stream_options",
+    }
+)
+
+
+def new_id() -> str:
+    """Return an id nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def parse_turn(scope: Message, body: bytes, *, max_messages: int, disconnect: str) -> tuple[Question, Wishes]:
+    """Return the checked question. Raises BadRequest that names the field, what was read and what is allowed."""
+    fields = parse_object(body)
+    action = fields.get("action", "next")
+    if action not in ACTIONS:
+        raise BadRequest(f"action must be one of {', '.join(ACTIONS)}; it was {action!r}.", param="action")
+    parent = id_of(fields, "parent_message_id") if "parent_message_id" in fields else msgspec.UNSET
+    chat = id_of(fields, "conversation_id")
+    if action != "next":
+        if chat is None or not isinstance(parent, str):
+            raise BadRequest(f"action {action} needs conversation_id and parent_message_id.", param="parent_message_id")
+        if fields.get("messages"):
+            raise BadRequest(f"action {action} takes no messages.", param="messages")
+    options = fields.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise BadRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
+    key = parse_key(scope, body)
+    question = Question(
+        action=action,
+        chat=chat or new_id(),
+        parent=parent,
+        messages=_messages(fields.get("messages"), max_messages) if action == "next" else [],
+        message=id_of(fields, "message_id") or new_id(),
+        model=text_of(fields, "model"),
+        stream=new_id(),
+        key=key.value if key else None,
+        digest=key.digest if key else b"",
+    )
+    parameters = {name: value for name, value in fields.items() if name not in _OURS}
+    return question, Wishes(parameters, bool(options.get("include_usage")), parse_policy(scope, disconnect))
+
+
+def id_of(fields: dict[str, Any], name: str) -> str | None:
+    """Return an id of the caller's, None if there is none."""
+    value = fields.get(name)
+    if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
+        raise BadRequest(f"{name} must be 24 to 36 characters of 0-9, a-f and -; it was {value!r}.", param=name)
+    return value
+
+
+def text_of(fields: dict[str, Any], name: str) -> str | None:
+    """Return a string, None if there is none; lone surrogates have no UTF-8 form and are refused."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadRequest(f"{name} must be a string; it was {value!r}.", param=name)
+    return value
+
+
+def _messages(messages: Any, most: int) -> list[NewMessage]:
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest(
+            'messages must be a list with at least one message like {"role": "user", "content": "hi"}.',
+            param="messages",
+        )
+    if len(messages) > most:
+        raise BadRequest(f"messages holds {len(messages):,} messages; at most {most:,} are allowed.", param="messages")
+    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+
+
+def _message(message: Any, where: str) -> NewMessage:
+    """Return a message in OpenAI's shape, or in that of ChatGPT's own page."""
+    if not isinstance(message, dict):
+        raise BadRequest(f"{where} must be an object with role and content.", param=where)
+    author = message.get("author")
+    role = author.get("role") if isinstance(author, dict) else message.get("role")
+    if role != "user":
+        raise BadRequest(
+            f"{where}.role must be user; it was {role!r}. The server knows what was said before, and the "
+            "conversation has its system prompt.",
+            param=f"{where}.role",
+        )
+    text = _text(message.get("content"))
+    if text is None or not text.strip():
+        raise BadRequest(f"{where}.content must be text, and not empty.", param=f"{where}.content")
+    return NewMessage(id_of(message, "id") or new_id(), text)
+
+
+def _text(content: Any) -> str | None:
+    """Return the text of a string, of OpenAI's text parts, or of ``{"content_type": "text", "parts": […]}``."""
+    if isinstance(content, str):
+        return content
+    parts = content.get("parts") if isinstance(content, dict) else content
+    if not isinstance(parts, list):
+        return None
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    strings = [text for text in texts if isinstance(text, str)]
+    return "\n".join(strings) if len(strings) == len(texts) else None
+
+
+def parse_new(body: bytes, limits: ChatLimits) -> tuple[str, dict[str, Any]]:
+    """Return the id of a new conversation, and its title, model and system prompt, None where there is none."""
+    fields = {name: value for name, value in parse_object(body).items() if value is not None}
+    chat_id = id_of(fields, "id") or new_id()
+    fields.pop("id", None)
+    changes = _changes(fields, ("title", "model", "system"), limits)
+    return chat_id, {name: changes.get(name) for name in ("title", "model", "system")}
+
+
+def parse_change(body: bytes, limits: ChatLimits) -> dict[str, Any]:
+    """Return which fields of a conversation are to be what: title, model, system, current, deleted."""
+    return _changes(parse_object(body), ("title", "model", "system", "current_node", "deleted"), limits)
+
+
+def _changes(fields: dict[str, Any], allowed: tuple[str, ...], limits: ChatLimits) -> dict[str, Any]:
+    unknown = fields.keys() - set(allowed)
+    if unknown:
+        raise BadRequest(f"{min(unknown)[:80]!r} cannot be set; {', '.join(allowed)} can.", param=min(unknown)[:80])
+    changes: dict[str, Any] = {name: text_of(fields, name) for name in ("title", "model", "system") if name in fields}
+    if "title" in changes:
+        changes["title"] = " ".join((changes["title"] or "").split())
+        if not changes["title"]:
+            raise BadRequest("title must not be empty.", param="title")
+    for name, most in (("title", limits.title), ("system", limits.system), ("model", 255)):
+        if len(changes.get(name) or "") > most:
+            raise ChatLimit(f"{name} has {len(changes[name]):,} characters; at most {most:,} are allowed.", param=name)
+    if "current_node" in fields:
+        changes["current"] = id_of(fields, "current_node")
+    if fields.get("deleted", False) is not False:
+        raise BadRequest("deleted can be set to false, which takes a deletion back; DELETE deletes.", param="deleted")
+    if "deleted" in fields:
+        changes["deleted"] = False
+    return changes
+
+
+def parse_page(scope: Message) -> tuple[str, int, int]:
+    """Return what a query for the list says: the words searched for, offset and limit."""
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    return query.get("q", [""])[-1][:500], _number(query, "offset", 0, 10**9), _number(query, "limit", 50, MOST)
+
+
+def _number(query: dict[str, list[str]], name: str, default: int, most: int) -> int:
+    value = query.get(name, [str(default)])[-1]
+    if not (value.isascii() and value.isdigit() and len(value) < 12 and int(value) <= most):
+        raise BadRequest(f"{name} must be a whole number from 0 to {most:,}; it was {value!r}.", param=name)
+    return int(value)

@@ -1,0 +1,254 @@
+"""Conversations and their answers: what joins the chats to the generations and the log.
+
+The question is committed before the answer begins, with the id of the stream that is to come. What then can happen:
+
+* The answer ends. The process that produced it takes the text over into the message (`_ended`).
+* The process dies. Its stream ends as lost; whoever reads the conversation next takes over what there is (`refresh`).
+* The process dies between the two. The stream is unknown to the log, and the message ends as lost.
+* The text cannot be taken over, for the disk is full. It stays in the log until it can: nothing expires before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tickertape.chats import Outcome
+from tickertape.chats.values import Link
+from tickertape.deltas import End, State
+from tickertape.errors import (
+    BadRequest,
+    ChatConflict,
+    ChatError,
+    LogError,
+    TickertapeError,
+    UnknownStream,
+)
+from tickertape.generation import LOST, Order
+from tickertape.log.base import Key, now
+from tickertape.providers.base import Request
+from tickertape.server.chunks import Answer
+from tickertape.server.responses import as_shown, error_object
+
+if TYPE_CHECKING:
+    from tickertape.chats import Chats, Question, Segment, Turn
+    from tickertape.generation import Generations
+    from tickertape.log.base import Log, Tape
+    from tickertape.providers.base import Provider
+    from tickertape.providers.catalog import Catalog
+
+logger = logging.getLogger("tickertape")
+
+BEGINNING = 10.0
+"""Seconds that another process gets between the commit of a question and the beginning of its answer."""
+
+
+class Wishes(NamedTuple):
+    """What a request says of its answer besides the question."""
+
+    parameters: dict[str, Any]
+    show_usage: bool
+    abandon_after: float | None
+
+
+class Unanswered(TickertapeError):
+    """The question was kept, but its answer could not begin; ``turn`` says where it belongs, ``error`` why."""
+
+    def __init__(self, turn: Turn, error: TickertapeError) -> None:
+        super().__init__(str(error))
+        self.turn = turn
+        self.error = error
+
+
+class Conversations:
+    """Asks and answers within conversations."""
+
+    def __init__(self, chats: Chats, log: Log, catalog: Catalog, generations: Generations) -> None:
+        self.chats = chats
+        self._log = log
+        self._catalog = catalog
+        self._generations = generations
+        self._beginning: set[str] = set()
+        self._ours: set[str] = set()  # streams that this process produces: it knows when they ended
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- asking
+
+    async def ask(self, owner: str, question: Question, wishes: Wishes) -> tuple[Turn, Tape]:
+        """Commit the question and begin its answer, or find the answer that this request began before.
+
+        Raises what `Store.turn` raises, with nothing changed, and Unanswered.
+        """
+        # Shielded: a question that was committed is answered, whatever becomes of the caller.
+        return await asyncio.shield(self._task(self._ask(owner, question, wishes)))
+
+    async def _ask(self, owner: str, question: Question, wishes: Wishes) -> tuple[Turn, Tape]:
+        if question.action == "continue":
+            await self._check_continues(owner, question)
+        self._beginning.add(question.stream)
+        try:
+            turn = await self._turn(owner, question)
+            self._beginning.add(turn.stream)
+            try:
+                return turn, await self._tape(turn, owner, wishes)
+            except Exception as error:
+                shown = error if isinstance(error, TickertapeError) else _unforeseen(error)
+                if turn.fresh:
+                    await self._unbegun(turn.stream, State.FAILED, error_object(as_shown(shown)))
+                raise Unanswered(turn, shown) from error
+            finally:
+                self._beginning.discard(turn.stream)
+        finally:
+            self._beginning.discard(question.stream)
+
+    async def _turn(self, owner: str, question: Question) -> Turn:
+        """Commit the question. Who has read the end of the answer before it may ask, though its text is on its way."""
+        try:
+            return await self.chats.write(lambda store: store.turn(owner, question))
+        except ChatConflict as conflict:
+            if conflict.code != "answer_running":
+                raise
+            await self.refresh(owner)
+            return await self.chats.write(lambda store: store.turn(owner, question))
+
+    async def _tape(self, turn: Turn, owner: str, wishes: Wishes) -> Tape:
+        if not turn.fresh:
+            try:
+                return await self._log.get(turn.stream, owner)
+            except UnknownStream:
+                if turn.link is Link.SETTLED:
+                    raise ChatConflict(
+                        "This was asked and answered long ago, and its stream is forgotten; read the conversation.",
+                        code="already_answered",
+                    ) from None
+        provider, model = await self._catalog.find(turn.model)
+        if turn.continues is not None:
+            _check_prefills(provider, model)
+        order = Order(
+            provider,
+            Request(model=model, messages=list(turn.history), parameters=wishes.parameters),
+            show_usage=wishes.show_usage,
+            abandon_after=wishes.abandon_after,
+            continues=turn.continues,
+            place=turn.place,
+            stream=turn.stream,
+            ended=self._ended,
+        )
+        self._ours.add(turn.stream)
+        # The key makes one stream of it, whoever begins it and however often.
+        return await self._generations.begin(order, owner=owner, key=Key(f"conversation/{turn.stream}", b""))
+
+    async def _check_continues(self, owner: str, question: Question) -> None:
+        """Refuse what the model cannot do before anything is changed."""
+        chat_id = question.chat or ""
+        conversation = await self.chats.read(lambda store: store.conversation(owner, chat_id))
+        asked = next((message.model for message in conversation.messages if message.id == question.parent), None)
+        provider, model = await self._catalog.find(question.model or asked)
+        _check_prefills(provider, model)
+
+    # --- taking over what was answered
+
+    def _ended(self, tape: Tape) -> None:
+        self._task(self._end(tape))
+
+    async def _end(self, tape: Tape) -> None:
+        try:
+            await self._settle(tape)
+        except ChatError as error:  # its text stays in the log; whoever reads the conversation tries again
+            logger.warning("The text of stream %s is not in its conversation yet: %s", tape.header.id, error)
+
+    async def _settle(self, tape: Tape) -> None:
+        stream = tape.header.id
+        ended = now() if stream in self._ours else None
+        await self.chats.write(lambda store: store.settle(stream, outcome(tape), ended))
+        self._ours.discard(stream)
+
+    async def refresh(self, owner: str | None = None) -> None:
+        """Take over what has ended and is yet to be taken over, of one owner or of all. Raises ChatError."""
+        for segment in await self.chats.read(lambda store: store.unsettled(owner)):
+            await self._look(segment)
+
+    async def _look(self, segment: Segment) -> None:
+        try:
+            tape = await self._log.get(segment.stream, segment.owner)
+        except UnknownStream:
+            early = now() - segment.begun < BEGINNING
+            if segment.stream not in self._beginning and not early:
+                await self._unbegun(segment.stream, LOST.state, LOST.error)
+        except LogError as error:
+            logger.warning("The text of stream %s is not in its conversation yet: %s", segment.stream, error)
+        else:
+            if tape.ended:
+                await self._settle(tape)
+
+    async def _unbegun(self, stream: str, state: State, error: dict[str, Any] | None) -> None:
+        self._ours.discard(stream)
+        try:
+            await self.chats.write(lambda store: store.unbegun(stream, Outcome(state=state, error=error)))
+        except ChatError as failure:
+            logger.warning("The state of stream %s is not in its conversation yet: %s", stream, failure)
+
+    # --- deleting
+
+    async def delete(self, owner: str, chat_id: str) -> float:
+        """Delete a conversation, stop its answers, and return until when that can be taken back."""
+        until, streams = await self.chats.write(lambda store: store.delete(owner, chat_id))
+        for stream in streams:
+            with suppress(UnknownStream):  # it is about to begin; what it says is deleted with the conversation
+                await self._log.cancel(await self._log.get(stream, owner))
+        return until
+
+    async def tidy(self) -> None:
+        """Let nothing be left of what was deleted for good. Raises ChatError."""
+        while streams := await self.chats.write(lambda store: store.purge()):
+            await self._log.forget(streams)
+
+    async def close(self) -> None:
+        """Finish taking over, then close the chats; the answers have ended before."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.chats.close()
+
+    def _task(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller was told, unless it has given up: then nobody wants to know
+
+
+def outcome(tape: Tape) -> Outcome:
+    """Return what came of a stream that has ended."""
+    answer = Answer(tape)
+    end = answer.end or End(State.LOST)
+    message = answer.message()
+    return Outcome(
+        state=end.state,
+        text=answer.text,
+        reasoning=answer.reasoning,
+        tool_calls=message.get("tool_calls"),
+        usage=end.usage,
+        finish_reason=end.finish_reason,
+        error=end.error,
+        model=tape.header.model,
+    )
+
+
+def _check_prefills(provider: Provider, model: str) -> None:
+    if not provider.prefills:
+        raise BadRequest(
+            f"The model {model!r} cannot go on from a partial answer; ask for another answer instead.",
+            code="cannot_continue",
+            param="model",
+        )
+
+
+def _unforeseen(error: Exception) -> TickertapeError:
+    logger.error("An answer could not begin", exc_info=error)
+    return TickertapeError("The server failed to begin this answer; its own log says why.")
