@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.http import request
+from support.http import ask, request
 from support.server import Server
 from tickertape.providers.dialects import DIALECTS
 from tickertape.testing.said import BROKEN, WORDS
@@ -105,3 +107,26 @@ def test_asking_again_is_counted_by_upstream_and_the_key_is_nowhere(server: Serv
     page = request(server.url, "GET", "/").body + request(server.url, "GET", "/v1/models").body
     assert KEY not in server.stderr
     assert KEY.encode() not in page
+
+
+def test_a_hundred_stopped_answers_under_load_leave_no_connection_and_no_file(
+    server: Server, upstream: Upstream
+) -> None:
+    files = Path(f"/proc/{server.pid}/fd")
+    names = list(DIALECTS)
+    post(server, "openai/healthy", stream=True)
+    before = len(list(files.iterdir()))
+    stopped = []
+    for number in range(100):
+        fault = ("stall", "stall-opening", "no-answer", "stall-comments")[number // 4 % 4]
+        asked = request(server.url, "POST", "/v1/streams", ask("hi", model=f"{names[number % 4]}/{fault}"))
+        stopped.append(asked.json()["id"])
+        if number % 10 == 0:  # others are answered meanwhile
+            assert post(server, f"{names[number % 4]}/healthy", stream=True).body.endswith(b"[DONE]\n\n")
+    states = [request(server.url, "POST", f"/v1/streams/{id_}/cancel").json()["state"] for id_ in stopped]
+    assert set(states) <= {"cancelled", "failed"}  # those in the middle were silent for longer than they may be
+    assert states.count("cancelled") >= 50
+    while upstream.open > len(names):  # one kept connection a dialect
+        time.sleep(0.02)
+    while len(list(files.iterdir())) > before + len(names):
+        time.sleep(0.02)
