@@ -43,7 +43,7 @@ def measure(contestant: Gateway, quick: bool) -> dict[str, Any]:
         contestant.run(upstream, upstream_pid) as (port, pid),
     ):
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        request = f"{head}Authorization: Bearer none\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
+        request = f"{head}Authorization: Bearer sk-bench-0123456789abcdef\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
         job = {"port": port, "pid": pid, "request": request, "streams": contestant.streams, "ramp": 2, **window}
         words = ["taskset", "-c", "1", sys.executable, HERE / "load.py", json.dumps(job)]
         seen = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)

@@ -41,6 +41,7 @@ model_list:
   - model_name: m
     litellm_params: {{model: openai/m, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
 litellm_settings: {{telemetry: false}}
+general_settings: {{master_key: sk-bench-0123456789abcdef}}
 """
 
 

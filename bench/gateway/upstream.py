@@ -25,7 +25,8 @@ def chunk(delta: dict[str, str]) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-OPENING, TOKEN = chunk({"role": "assistant", "content": ""}), chunk({"content": " word"})
+OPENING = chunk({"role": "assistant", "content": ""})
+TOKENS = chunk({"content": " word"}), chunk({"content": " words"})  # of equal ones LiteLLM breaks off at the hundredth
 
 
 class Stream:
@@ -65,7 +66,7 @@ class Stream:
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
             )
         else:
-            self.socket.send(HEAD + OPENING + TOKEN)
+            self.socket.send(HEAD + OPENING + TOKENS[0])
             self.since, self.sent = time.monotonic(), 1
 
     def write(self, now: float, rate: float) -> bool:
@@ -73,7 +74,7 @@ class Stream:
         due = int((now - self.since) * rate) + 1 - self.sent
         if due > 0:
             try:
-                self.socket.send(TOKEN * due)
+                self.socket.send(b"".join(TOKENS[number % 2] for number in range(self.sent, self.sent + due)))
             except BlockingIOError:
                 return True  # whoever does not read gets it later
             except OSError:
