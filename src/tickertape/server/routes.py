@@ -184,7 +184,7 @@ async def get_ready(services: Services, _scope: Message, _receive: Receive, send
 
 async def get_metrics(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /metrics``: figures for Prometheus."""
-    body = exposition(services.generations, services.fanout)
+    body = exposition(services.generations, services.fanout, services.catalog)
     await reply(send, 200, body, [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")])
 
 
