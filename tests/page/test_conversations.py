@@ -56,7 +56,7 @@ def test_two_tabs_that_ask_at_once_keep_both_questions(echo_server: Server, new_
     two = new_page(one.tab.url, beside=one)
     expect(two.answer).to_have_text("first question")
     held: list[Route] = []
-    one.tab.route("**/backend-api/conversation", held.append)
+    one.tab.route("**/backend-api/conversation", lambda route: held.append(route))
     one.ask("from one")
     while not held:
         one.tab.evaluate("0")
