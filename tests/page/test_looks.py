@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from .model import STOP, tool
 from .page import WORDS
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from support.server import Server
 
     from .conftest import NewPage
+    from .model import Model
 
     Serve = Callable[..., Server]
 
@@ -34,15 +36,16 @@ HOSTILE = """<script>alert(1)</script> <img src=x onerror=alert(1)> <svg onload=
 ```html
 <script>alert(1)</script>
 ```
-""".replace("{long}", "x" * 50_000).replace("{quotes}", ">" * 500)
+""".replace("{long}", "x" * 1_000_000).replace("{quotes}", ">" * 500)
 
 
-def test_hostile_output_is_harmless(echo_server: Server, new_page: NewPage) -> None:
-    page = new_page(echo_server.url)
-    page.ask(HOSTILE)
+def test_hostile_output_is_harmless(serve: Serve, model: Model, new_page: NewPage) -> None:
+    model.answers["attack"] = [{"delta": {"reasoning_content": HOSTILE}}, HOSTILE, tool(HOSTILE, HOSTILE), STOP]
+    page = new_page(serve(f"--upstream={model.url}", provider="openai").url)
+    page.ask("attack")
     page.is_over()
     expect(page.answer).to_contain_text("<img src=x onerror=alert(1)>")
-    assert page.tab.locator(".prose").locator("script, img, svg, iframe, object").count() == 0
+    assert page.tab.locator(".answer").locator("script, img, svg:not(.icon), iframe, object").count() == 0
     links = page.tab.locator(".prose a").evaluate_all("links => links.map((link) => link.href)")
     assert links == ["https://example.org/track.png"]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from page.node import HERE, node
 from tickertape.server.assets import Assets
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROOT = HERE.parents[1]
 PAGE = ROOT / "src" / "tickertape" / "page"

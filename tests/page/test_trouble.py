@@ -179,3 +179,30 @@ def test_a_full_storage_does_not_stop_the_conversation(echo_server: Server, new_
     page.ask("second")
     page.is_whole("second")
     expect(page.tab.locator(".question")).to_have_count(2)
+
+
+def test_what_was_read_can_be_read_without_the_server(serve: Serve, new_page: NewPage) -> None:
+    server = serve()
+    page = new_page(server.url, service_workers="allow")
+    page.ask("Remember **this**")
+    page.is_whole("Remember this")
+    page.chats.get_by_role("button", name="New chat").click()
+    page.ask("And that")
+    page.is_whole("And that")
+    page.tab.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+    page.tab.wait_for_function("caches.match('/').then(Boolean)")
+    with page.tab.expect_response("**/backend-api/conversations?*"):
+        page.reload()  # now the worker stands between
+    page.is_whole("And that")
+    server.kill()
+    page.reload()
+    page.is_whole("And that")
+    expect(page.chats).to_contain_text("The server does not answer.")
+    page.chats.locator("li a").last.click()
+    page.is_whole("Remember this")
+    page.chats.get_by_label("Search chats").fill("that")
+    expect(page.chats.locator("li")).to_have_count(1)
+    server.restart()
+    page.reload()
+    expect(page.chats.locator("li")).to_have_count(2)
+    expect(page.chats).not_to_contain_text("The server does not answer.")
