@@ -420,6 +420,23 @@ async def test_only_what_ended_before_is_forgotten_with_its_key(log: Log) -> Non
     assert not (await log.create(new_header(), [text(1)], key("running")))[1]
 
 
+async def test_streams_that_are_named_are_forgotten_with_their_keys_once_they_have_ended(log: Log) -> None:
+    running, _ = await log.create(new_header(), [text(1)], key("running"))
+    ended, _ = await log.create(new_header(), [text(1)], key("ended"))
+    kept = await begin(log)
+    await log.finish(kept, [DONE])
+    await log.finish(ended, [DONE])
+    gone = ended.header.id
+    del ended
+    await begin(log)  # commits after all that was asked for before
+    await log.forget([running.header.id, gone, "unknown"])
+    with pytest.raises(UnknownStream):
+        await log.get(gone, "ann")
+    assert (await log.create(new_header(), [text(1)], key("ended")))[1]
+    assert not (await log.create(new_header(), [text(1)], key("running")))[1]
+    assert (await log.get(kept.header.id, "ann")).ended
+
+
 @pytest.mark.parametrize("jump", [86_400, -86_400])
 async def test_a_clock_that_is_set_another_day_makes_no_stream_old(
     log: Log, monkeypatch: pytest.MonkeyPatch, jump: int

@@ -82,6 +82,15 @@ def test_the_next_question_goes_under_the_answer_and_the_model_is_told_what_was_
     assert [node["parent"] for node in tree(server.url, chat)["mapping"].values()].count(None) == 2
 
 
+def test_who_has_read_the_end_may_ask_on_at_once_and_the_model_is_told_all(echo_server: Server) -> None:
+    where = tell(echo_server.url, "One")
+    for number in range(2, 12):
+        where = tell(echo_server.url, "Two", conversation_id=where["conversation_id"])
+        answer = message(echo_server.url, where)
+        assert answer["usage"]["prompt_tokens"] == 2 * number - 1
+        assert answer["seconds"] is not None
+
+
 def test_another_answer_is_a_sibling_of_the_first(echo_server: Server) -> None:
     url = echo_server.url
     first = tell(url, "Say it")
@@ -197,7 +206,7 @@ def test_an_empty_conversation_holds_a_system_prompt_before_the_first_question(e
         ({"system": 3}, 400, "system"),
         ({"current_node": NOBODY}, 404, None),
         ({"deleted": True}, 400, "deleted"),
-        ({"owner": "me"}, 400, None),
+        ({"owner": "me"}, 400, "owner"),
     ],
 )
 def test_a_change_that_cannot_be_made_is_told(echo_server: Server, body: Any, status: int, param: str | None) -> None:

@@ -1,10 +1,12 @@
-"""The conversations as the server holds them: opened with the first use, in a thread of their own."""
+"""The conversations as the server holds them: opened with the first use, in threads of their own."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+import threading
+import time
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tickertape.chats.place import check
 from tickertape.chats.values import ChatLimits
@@ -13,29 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tickertape.chats.store import Store
+    from tickertape.chats.store import Clock, Store
 
 T = TypeVar("T")
 
 
 class Chats:
-    """Calls the store off the event loop, one call at a time.
+    """Calls the store off the event loop: one call that reads and one that writes at a time.
 
     The file is made, and SQLAlchemy imported, when the first conversation begins. ``changed``, if set, is called on
-    the event loop after every call that may have changed something.
+    the event loop after every call that may have changed something. ``synchronous`` is SQLite's.
     """
 
-    def __init__(self, path: Path, limits: ChatLimits | None = None) -> None:
+    def __init__(
+        self, path: Path, limits: ChatLimits | None = None, *, synchronous: str = "NORMAL", clock: Clock = time.time
+    ) -> None:
         self._path = path
-        self._limits = limits or ChatLimits()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tickertape-chats")
+        self._options: Any = {"synchronous": synchronous, "clock": clock}
+        self.limits = limits or ChatLimits()
+        self._reader = ThreadPoolExecutor(
+            1, thread_name_prefix="tickertape-chats-read"
+        )  # a search holds no question up
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="tickertape-chats-write")
+        self._opening = threading.Lock()
         self._store: Store | None = None
         self.changed: Callable[[], object] | None = None
-
-    @property
-    def limits(self) -> ChatLimits:
-        """The limits on conversations."""
-        return self._limits
 
     @property
     def begun(self) -> bool:
@@ -44,31 +48,34 @@ class Chats:
 
     async def read(self, call: Callable[[Store], T]) -> T:
         """Return what the store says. Raises what it raises, ChatsUnavailable when the file cannot be used."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(self._opened()))
+        return await self._run(self._reader, call)
 
     async def write(self, call: Callable[[Store], T]) -> T:
         """Do the same for a call that changes something; it is finished even if the caller gives up."""
-        task = asyncio.ensure_future(self.read(call))
+        task = asyncio.ensure_future(self._run(self._writer, call))
         task.add_done_callback(self._wrote)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
         """Finish what was asked for and close the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        loop = asyncio.get_running_loop()
+        for thread in (self._reader, self._writer):
+            await loop.run_in_executor(None, thread.shutdown)
+        if self._store is not None:
+            await loop.run_in_executor(None, self._store.close)
+
+    async def _run(self, thread: Executor, call: Callable[[Store], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(self._opened()))
+
+    def _opened(self) -> Store:
+        with self._opening:
+            if self._store is None:
+                from tickertape.chats.store import Store
+
+                check(self._path)
+                self._store = Store(self._path, self.limits, **self._options)
+            return self._store
 
     def _wrote(self, task: asyncio.Future[T]) -> None:
         if not task.cancelled() and task.exception() is None and self.changed is not None:
             self.changed()
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            from tickertape.chats.store import Store
-
-            check(self._path)
-            self._store = Store(self._path, self._limits)
-        return self._store
-
-    def _close(self) -> None:
-        if self._store is not None:
-            self._store.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import ChatsUnavailable
@@ -36,7 +37,7 @@ def check(path: Path) -> None:
         raise explain(error, path) from error
 
 
-def engine(path: Path) -> Engine:
+def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
     """Open the file, made if need be, its tables too. Raises ChatsUnavailable with the reason."""
     from sqlalchemy import create_engine, event
     from sqlalchemy.exc import DBAPIError
@@ -52,7 +53,7 @@ def engine(path: Path) -> Engine:
             shown=f"The server cannot keep conversations: {error.strerror or error}.",
         ) from error
     made = create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT, "check_same_thread": False})
-    event.listen(made, "connect", _connected)
+    event.listen(made, "connect", partial(_connected, synchronous))
     event.listen(made, "begin", _begin)
     try:
         with made.begin() as connection:
@@ -78,10 +79,11 @@ def explain(error: sqlite3.Error, path: Path) -> ChatsUnavailable:
     )
 
 
-def _connected(connection: sqlite3.Connection, _record: object) -> None:
+def _connected(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA secure_delete = ON")  # what was deleted for good is not left in the file
     connection.execute("PRAGMA foreign_keys = ON")
 
 

@@ -1,4 +1,4 @@
-"""The conversations' file, opened: every call is one transaction. Blocking; for one thread."""
+"""The conversations' file, opened: every call is one transaction. Blocking, and safe to use from several threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tickertape.chats import marks, settling, shelf, turns
 from tickertape.chats.place import engine, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -30,17 +30,22 @@ if TYPE_CHECKING:
         Turn,
     )
 
+    Clock = Callable[[], float]
+
 
 class Store:
     """Conversations of all owners. Raises ChatsUnavailable when the file cannot be used.
 
-    Times are in seconds since 1970.
+    Times are in seconds since 1970, by ``clock``.
     """
 
-    def __init__(self, path: Path, limits: ChatLimits) -> None:
+    def __init__(
+        self, path: Path, limits: ChatLimits, *, synchronous: str = "NORMAL", clock: Clock = time.time
+    ) -> None:
         self._path = path
         self._limits = limits
-        self._engine = engine(path)
+        self._clock = clock
+        self._engine = engine(path, synchronous)
 
     def close(self) -> None:
         """Close the file."""
@@ -70,7 +75,7 @@ class Store:
     def turn(self, owner: str, question: Question) -> Turn:
         """Add what is asked. Raises UnknownChat, ChatConflict, ChatLimit and KeyReused."""
         with self._writing() as connection:
-            return turns.turn(connection, owner, question, self._limits, time.time())
+            return turns.turn(connection, owner, question, self._limits, self._clock())
 
     def settle(self, stream: str, outcome: Outcome, ended: float | None = None) -> None:
         """Take over what came of a stream; once done, it does nothing."""
@@ -92,7 +97,7 @@ class Store:
     def create(self, owner: str, chat_id: str, *, title: str | None, model: str | None, system: str | None) -> Chat:
         """Make an empty conversation, or return the one of this id. Raises ChatLimit."""
         with self._writing() as connection:
-            now = time.time()
+            now = self._clock()
             if not shelf.known(connection, owner, chat_id):
                 turns.create(connection, owner, chat_id, self._limits, now, title=title, model=model, system=system)
             return shelf.item(connection, owner, chat_id)
@@ -111,20 +116,20 @@ class Store:
         """Change title, model, system or current; ``restore`` takes a deletion back before. Raises UnknownChat."""
         with self._writing() as connection:
             if restore:
-                shelf.restore(connection, owner, chat_id, time.time() - self._limits.undo)
+                shelf.restore(connection, owner, chat_id, self._clock() - self._limits.undo)
             return shelf.change(connection, owner, chat_id, values)
 
     def delete(self, owner: str, chat_id: str) -> tuple[float, list[str]]:
         """Delete a conversation; return until when it can be taken back, and the streams to be stopped."""
         with self._writing() as connection:
-            deleted, streams = shelf.hide(connection, owner, chat_id, time.time())
+            deleted, streams = shelf.hide(connection, owner, chat_id, self._clock())
             return deleted + self._limits.undo, streams
 
     def purge(self) -> list[str]:
         """Let nothing be left of what was deleted for good, a few at a time; return the streams of those."""
         with self._writing() as connection:
             marks.forget(connection)
-            return shelf.purge(connection, time.time() - self._limits.undo)
+            return shelf.purge(connection, self._clock() - self._limits.undo)
 
     # --- changes
 

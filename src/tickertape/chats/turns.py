@@ -151,13 +151,23 @@ def _again(connection: Connection, made: Row[Any], now: float) -> Turn:
 
 def _repeated(connection: Connection, answer: Row[Any], question: Question, now: float) -> Turn:
     """Return the turn whose answer has the id that the caller chose, if it is the same question."""
-    asked = question.messages[-1].id if question.action == "next" else question.parent
-    if answer.role != "assistant" or answer.parent != asked:
+    if answer.role != "assistant" or not _same(connection, answer, question):
         raise ChatConflict(f"There is a message {answer.id!r} in this conversation already; choose another id.")
     made = connection.execute(
         select(segment).where(segment.c.message == answer.no).order_by(segment.c.no.desc()).limit(1)
     ).one()
     return _again(connection, made, now)
+
+
+def _same(connection: Connection, answer: Row[Any], question: Question) -> bool:
+    """Say whether this is the question that the answer was given to."""
+    above = answer.parent
+    for new in reversed(question.messages):
+        asked = _find(connection, answer.chat, new.id)
+        if asked is None or asked.id != above or asked.content != new.text:
+            return False
+        above = asked.parent
+    return question.parent in (above, msgspec.UNSET)
 
 
 # --- adding

@@ -217,5 +217,9 @@ class Log(ABC):
         """Forget streams that ended before this time, as `now` counts it, with their keys; return how many."""
 
     @abstractmethod
+    async def forget(self, streams: Sequence[str]) -> None:
+        """Forget these streams, if they have ended, with their keys: what they belong to was deleted."""
+
+    @abstractmethod
     async def reap(self) -> int:
         """End the streams of dead producers with the terminal entry for lost; return how many."""

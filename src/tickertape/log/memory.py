@@ -57,11 +57,15 @@ class MemoryLog(Log):
         return tape.readers > 0
 
     async def expire(self, before: float) -> int:
-        old = {stream_id for stream_id, ended in self._ended.items() if ended < before}
+        old = [stream_id for stream_id, ended in self._ended.items() if ended < before]
+        await self.forget(old)
+        return len(old)
+
+    async def forget(self, streams: Sequence[str]) -> None:
+        old = self._ended.keys() & set(streams)
         for stream_id in old:
             del self._tapes[stream_id], self._ended[stream_id]
         self._keys = {key: made for key, made in self._keys.items() if made[1] not in old}
-        return len(old)
 
     async def reap(self) -> int:
         return 0  # the producer is this process: who reads this is alive

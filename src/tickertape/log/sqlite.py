@@ -30,7 +30,7 @@ from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead
-from tickertape.log.tasks import Beat, Create, Expire, Fold, Late, Tell
+from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Tell
 from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
 
@@ -303,6 +303,11 @@ class SqliteLog(Log):
             total += count
             if count < Expire.BATCH:
                 return total
+
+    async def forget(self, streams: Sequence[str]) -> None:
+        task = Forget(streams, self._loop.create_future())
+        self._intake.add(task)
+        await task.done
 
     async def reap(self) -> int:
         lost = await self._in_reader(self._reap)

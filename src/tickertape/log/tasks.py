@@ -8,7 +8,7 @@ from tickertape.log.transaction import Line
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tickertape.errors import LogError
     from tickertape.log.base import Header, Key, Tape
@@ -163,6 +163,27 @@ class Expire:
         """Give the number to who waits."""
         if not self.done.done():
             self.done.set_result(self.count)
+
+    def failed(self, error: LogError) -> None:
+        """Raise in who waits."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Forget:
+    """Delete these streams and their keys."""
+
+    def __init__(self, streams: Sequence[str], done: asyncio.Future[None]) -> None:
+        self.streams, self.done = streams, done
+
+    def write(self, transaction: Transaction) -> None:
+        """Delete."""
+        transaction.forget(self.streams)
+
+    def committed(self) -> None:
+        """Let who waits go on."""
+        if not self.done.done():
+            self.done.set_result(None)
 
     def failed(self, error: LogError) -> None:
         """Raise in who waits."""

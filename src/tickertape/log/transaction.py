@@ -66,9 +66,16 @@ class Transaction:
         """Delete at most so many streams that ended before; return how many."""
         self._begin()
         old = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most)).fetchall()
-        self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", old)
-        self.connection.executemany("DELETE FROM stream WHERE id = ?", old)
+        self.forget([stream_id for (stream_id,) in old])
         return len(old)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Delete these streams and their keys, those that have ended."""
+        self._begin()
+        ended = "SELECT id FROM stream WHERE id = ? AND ended IS NOT NULL"
+        rows = [(stream_id,) for stream_id in streams]
+        self.connection.executemany(f"DELETE FROM idempotency WHERE stream = ({ended})", rows)  # noqa: S608 - ours
+        self.connection.executemany("DELETE FROM stream WHERE id = ? AND ended IS NOT NULL", rows)
 
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""

@@ -95,9 +95,9 @@ class App:
                 raise
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
             generations = Generations(log, settings.limits)
-            chats = Chats(settings.data / CHATS_FILE, settings.chats)
+            chats = Chats(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
             conversations = Conversations(chats, log, self._catalog, generations)
-            changes = Changes(chats, fanout)
+            changes = Changes(chats, fanout, conversations.refresh)
             services = self._services = Services(
                 settings, log, self._catalog, generations, fanout, Assets(), conversations, changes
             )
@@ -132,4 +132,4 @@ async def _forget(log: Log, conversations: Conversations, retention: float) -> N
                 await conversations.refresh()
                 await conversations.tidy()
             await log.expire(before)
-        await asyncio.sleep(min(retention, FORGET))
+        await asyncio.sleep(min(retention, conversations.chats.limits.undo, FORGET))

@@ -23,7 +23,7 @@ from tickertape.server.chunks import RETRY, position
 from tickertape.server.responses import STREAM_HEADERS, start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tickertape.chats import Change, Chats
     from tickertape.server.fanout import Fanout, Receive, Send
@@ -32,6 +32,9 @@ logger = logging.getLogger("tickertape")
 
 POLL = 0.3
 """Seconds between two looks at what other processes changed, while somebody here listens."""
+
+SWEEP = 5.0
+"""Seconds between two looks for answers that ended with a process that died: somebody waits to be told."""
 
 LONGEST = 5_000
 """Changes on one tape. Then its readers are ended; they come back and go on from where they are."""
@@ -55,9 +58,10 @@ class ChangeRenderer:
 class Changes:
     """Who listens in this process, and what they are told."""
 
-    def __init__(self, chats: Chats, fanout: Fanout) -> None:
+    def __init__(self, chats: Chats, fanout: Fanout, refresh: Callable[[], Awaitable[object]]) -> None:
         self._chats = chats
         self._fanout = fanout
+        self._refresh = refresh
         self._tapes: dict[str, Tape] = {}
         self._listening: Counter[str] = Counter()
         self._last = 0
@@ -81,6 +85,7 @@ class Changes:
                     headers.append((b"tickertape-cursor", b"reset"))
                 told = newest
                 entries = [b'%d {"what":"reset"}' % newest]
+            await self._look()  # the tape has all that was told before: what it gets from now on is new
             await start(send, 200, headers)
             body = b"retry: %d\n" % RETRY + ChangeRenderer(tape.header).render(entries, 1) if entries else b""
             await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -96,7 +101,7 @@ class Changes:
 
     def _listen(self, owner: str, newest: int) -> Tape:
         if not self._listening:
-            self._last = newest
+            self._last = max(self._last, newest)
         self._listening[owner] += 1
         if owner not in self._tapes:
             self._tapes[owner] = Tape(Header(id=NAME, owner=owner, model="", created=0))
@@ -111,10 +116,15 @@ class Changes:
             self._tapes.pop(owner, None)
 
     async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
         while self._listening:
             self._changed.clear()
             try:
-                self._tell(await self._chats.read(lambda store: store.changes(self._last)))
+                if loop.time() - swept > SWEEP:
+                    swept = loop.time()
+                    await self._refresh()
+                await self._look()
             except ChatError as error:  # a busy or full disk: the next look tells
                 logger.debug("The changes cannot be read: %s", error)
             try:
@@ -123,8 +133,14 @@ class Changes:
             except TimeoutError:
                 pass
 
+    async def _look(self) -> None:
+        after = self._last
+        self._tell(await self._chats.read(lambda store: store.changes(after)))
+
     def _tell(self, changes: list[Change]) -> None:
         for change in changes:
+            if change.no <= self._last:
+                continue  # two looked at the same time
             self._last = change.no
             tape = self._tapes.get(change.owner)
             if tape is not None:

@@ -131,14 +131,24 @@ def _text(content: Any) -> str | None:
     return "\n".join(strings) if len(strings) == len(texts) else None
 
 
+def parse_new(body: bytes, limits: ChatLimits) -> tuple[str, dict[str, Any]]:
+    """Return the id of a new conversation, and its title, model and system prompt, None where there is none."""
+    fields = {name: value for name, value in parse_object(body).items() if value is not None}
+    chat_id = id_of(fields, "id") or new_id()
+    fields.pop("id", None)
+    changes = _changes(fields, ("title", "model", "system"), limits)
+    return chat_id, {name: changes.get(name) for name in ("title", "model", "system")}
+
+
 def parse_change(body: bytes, limits: ChatLimits) -> dict[str, Any]:
     """Return which fields of a conversation are to be what: title, model, system, current, deleted."""
-    fields = parse_object(body)
-    unknown = fields.keys() - {"id", "title", "model", "system", "current_node", "deleted"}
+    return _changes(parse_object(body), ("title", "model", "system", "current_node", "deleted"), limits)
+
+
+def _changes(fields: dict[str, Any], allowed: tuple[str, ...], limits: ChatLimits) -> dict[str, Any]:
+    unknown = fields.keys() - set(allowed)
     if unknown:
-        raise BadRequest(
-            f"{sorted(unknown)[0]!r} cannot be changed; title, model, system, current_node and deleted can."
-        )
+        raise BadRequest(f"{min(unknown)[:80]!r} cannot be set; {', '.join(allowed)} can.", param=min(unknown)[:80])
     changes: dict[str, Any] = {name: text_of(fields, name) for name in ("title", "model", "system") if name in fields}
     if "title" in changes:
         changes["title"] = " ".join((changes["title"] or "").split())

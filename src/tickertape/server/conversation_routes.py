@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote
 
 import msgspec
 
 from tickertape.chats.export import as_json, as_markdown, item, whole
 from tickertape.errors import BadRequest
-from tickertape.server.conversation_requests import id_of, new_id, parse_change, parse_page, parse_turn
+from tickertape.server.conversation_requests import parse_change, parse_new, parse_page, parse_turn
 from tickertape.server.conversations import Unanswered
-from tickertape.server.requests import parse_object, read_body
+from tickertape.server.requests import read_body
 from tickertape.server.responses import as_shown, error_object, reply, reply_failure, reply_json
 from tickertape.server.routes import cursor_of, get_page, resumed, stream_answer
 
@@ -42,9 +42,8 @@ async def get_conversations(services: Services, scope: Message, _receive: Receiv
     """``GET /backend-api/conversations``: the list, the last changed first; ``q`` searches."""
     owner, conversations = scope["owner"], services.conversations
     words, offset, limit = parse_page(scope)
+    await conversations.catch_up(owner)
     listed = await conversations.chats.read(lambda store: store.listing(owner, words, offset, limit))
-    if any(chat.running for chat in listed.chats) and await conversations.refresh(owner):
-        listed = await conversations.chats.read(lambda store: store.listing(owner, words, offset, limit))
     items = [item(chat) for chat in listed.chats]
     await reply_json(send, {"items": items, "total": listed.total, "offset": offset, "limit": limit})
 
@@ -53,9 +52,7 @@ async def post_conversations(services: Services, scope: Message, receive: Receiv
     """``POST /backend-api/conversations``: an empty conversation, before its first message."""
     chats, owner = services.conversations.chats, scope["owner"]
     body = await read_body(scope, receive, services.settings.max_body)
-    changes = parse_change(body, chats.limits)
-    chat_id = id_of(parse_object(body), "id") or new_id()
-    fields: dict[str, Any] = {name: changes.get(name) for name in ("title", "model", "system")}
+    chat_id, fields = parse_new(body, chats.limits)
     chat = await chats.write(lambda store: store.create(owner, chat_id, **fields))
     await reply_json(send, item(chat), 201, [(b"location", f"/backend-api/conversation/{chat.id}".encode())])
 
@@ -107,10 +104,8 @@ async def get_changes(services: Services, scope: Message, receive: Receive, send
 async def _read(services: Services, scope: Message) -> Conversation:
     """Return the conversation that the path names, with what was answered taken over."""
     conversations, owner, chat_id = services.conversations, scope["owner"], scope["path_params"]["id"]
-    found = await conversations.chats.read(lambda store: store.conversation(owner, chat_id))
-    if found.chat.running and await conversations.refresh(owner):
-        found = await conversations.chats.read(lambda store: store.conversation(owner, chat_id))
-    return found
+    await conversations.catch_up(owner)
+    return await conversations.chats.read(lambda store: store.conversation(owner, chat_id))
 
 
 def _disposition(title: str, end: str) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +27,7 @@ from tickertape.errors import (
     UnknownStream,
 )
 from tickertape.generation import LOST, Order
-from tickertape.log.base import Key
+from tickertape.log.base import Key, now
 from tickertape.providers.base import Request
 from tickertape.server.chunks import Answer
 from tickertape.server.responses import as_shown, error_object
@@ -72,6 +71,7 @@ class Conversations:
         self._catalog = catalog
         self._generations = generations
         self._beginning: set[str] = set()
+        self._ours: set[str] = set()  # streams that this process produces: it knows when they ended
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- asking
@@ -89,7 +89,8 @@ class Conversations:
             await self._check_continues(owner, question)
         self._beginning.add(question.stream)
         try:
-            turn = await self.chats.write(lambda store: store.turn(owner, question))
+            turn = await self._turn(owner, question)
+            self._beginning.add(turn.stream)
             try:
                 return turn, await self._tape(turn, owner, wishes)
             except Exception as error:
@@ -97,8 +98,20 @@ class Conversations:
                 if turn.fresh:
                     await self._unbegun(turn.stream, State.FAILED, error_object(as_shown(shown)))
                 raise Unanswered(turn, shown) from error
+            finally:
+                self._beginning.discard(turn.stream)
         finally:
             self._beginning.discard(question.stream)
+
+    async def _turn(self, owner: str, question: Question) -> Turn:
+        """Commit the question. Who has read the end of the answer before it may ask, though its text is on its way."""
+        try:
+            return await self.chats.write(lambda store: store.turn(owner, question))
+        except ChatConflict as conflict:
+            if conflict.code != "answer_running":
+                raise
+            await self.refresh(owner)
+            return await self.chats.write(lambda store: store.turn(owner, question))
 
     async def _tape(self, turn: Turn, owner: str, wishes: Wishes) -> Tape:
         if not turn.fresh:
@@ -123,6 +136,7 @@ class Conversations:
             stream=turn.stream,
             ended=self._ended,
         )
+        self._ours.add(turn.stream)
         # The key makes one stream of it, whoever begins it and however often.
         return await self._generations.begin(order, owner=owner, key=Key(f"conversation/{turn.stream}", b""))
 
@@ -137,39 +151,47 @@ class Conversations:
     # --- taking over what was answered
 
     def _ended(self, tape: Tape) -> None:
-        self._task(self._settle(tape, time.time()))
+        self._task(self._end(tape))
 
-    async def _settle(self, tape: Tape, ended: float | None) -> None:
-        stream = tape.header.id
+    async def _end(self, tape: Tape) -> None:
         try:
-            await self.chats.write(lambda store: store.settle(stream, outcome(tape), ended))
+            await self._settle(tape)
         except ChatError as error:  # its text stays in the log; whoever reads the conversation tries again
-            logger.warning("The text of stream %s is not in its conversation yet: %s", stream, error)
+            logger.warning("The text of stream %s is not in its conversation yet: %s", tape.header.id, error)
 
-    async def refresh(self, owner: str | None = None) -> bool:
-        """Take over what ended while nobody was there to do so; say whether there was anything. Raises ChatError."""
-        found = False
+    async def _settle(self, tape: Tape) -> None:
+        stream = tape.header.id
+        ended = now() if stream in self._ours else None
+        await self.chats.write(lambda store: store.settle(stream, outcome(tape), ended))
+        self._ours.discard(stream)
+
+    async def refresh(self, owner: str | None = None) -> None:
+        """Take over what has ended and is yet to be taken over, of one owner or of all. Raises ChatError."""
         for segment in await self.chats.read(lambda store: store.unsettled(owner)):
-            found = await self._look(segment) or found
-        return found
+            await self._look(segment)
 
-    async def _look(self, segment: Segment) -> bool:
+    async def catch_up(self, owner: str) -> None:
+        """Take over what has ended if that is possible now; if not, what is kept can be read all the same."""
+        try:
+            await self.refresh(owner)
+        except ChatError as error:
+            logger.warning("What has ended is not in its conversation yet: %s", error)
+
+    async def _look(self, segment: Segment) -> None:
         try:
             tape = await self._log.get(segment.stream, segment.owner)
         except UnknownStream:
-            early = time.time() - segment.begun < BEGINNING
-            if segment.stream in self._beginning or early:
-                return False
-            await self._unbegun(segment.stream, LOST.state, LOST.error)
-            return True
+            early = now() - segment.begun < BEGINNING
+            if segment.stream not in self._beginning and not early:
+                await self._unbegun(segment.stream, LOST.state, LOST.error)
         except LogError as error:
             logger.warning("The text of stream %s is not in its conversation yet: %s", segment.stream, error)
-            return False
-        if tape.ended:
-            await self.chats.write(lambda store: store.settle(segment.stream, outcome(tape)))
-        return tape.ended
+        else:
+            if tape.ended:
+                await self._settle(tape)
 
     async def _unbegun(self, stream: str, state: State, error: dict[str, Any] | None) -> None:
+        self._ours.discard(stream)
         try:
             await self.chats.write(lambda store: store.unbegun(stream, Outcome(state=state, error=error)))
         except ChatError as failure:
@@ -187,8 +209,8 @@ class Conversations:
 
     async def tidy(self) -> None:
         """Let nothing be left of what was deleted for good. Raises ChatError."""
-        while await self.chats.write(lambda store: store.purge()):
-            pass
+        while streams := await self.chats.write(lambda store: store.purge()):
+            await self._log.forget(streams)
 
     async def close(self) -> None:
         """Finish taking over, then close the chats; the answers have ended before."""
@@ -199,8 +221,13 @@ class Conversations:
     def _task(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller was told, unless it has given up: then nobody wants to know
 
 
 def outcome(tape: Tape) -> Outcome:

@@ -1,0 +1,90 @@
+"""A store on a file of the test's own, with a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from tickertape.chats.store import Store
+from tickertape.chats.values import ChatLimits, NewMessage, Outcome, Question, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+OWNER = "ann"
+_numbers = count(1)
+
+
+def new_id() -> str:
+    """Return an id that was not there before."""
+    return f"{next(_numbers):032x}"
+
+
+class Clock:
+    """A time that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_store(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Store]]:
+    """Open the test's file, as often as wanted: each is what another process would have."""
+    made: list[Store] = []
+
+    def make(**limits: Any) -> Store:
+        made.append(Store(tmp_path / "chats.db", ChatLimits(**limits), clock=clock))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def store(make_store: Callable[..., Store]) -> Store:
+    return make_store()
+
+
+def ask(text: str, chat: str | None = None, **fields: Any) -> Question:
+    """Return a question that goes on where the conversation stands, or begins one."""
+    messages = fields.pop("messages", [NewMessage(new_id(), text)])
+    fields = {"action": "next", "chat": chat or new_id(), "message": new_id(), "stream": new_id()} | fields
+    return Question(messages=messages, **fields)
+
+
+def vary(turn: Turn, **fields: Any) -> Question:
+    """Return the request for another answer to the same question."""
+    fields = {"action": "variant", "parent": turn.parent, "message": new_id(), "stream": new_id()} | fields
+    return Question(chat=turn.chat, **fields)
+
+
+def go_on(turn: Turn, **fields: Any) -> Question:
+    """Return the request to go on from an answer."""
+    fields = {"action": "continue", "parent": turn.message, "message": new_id(), "stream": new_id()} | fields
+    return Question(chat=turn.chat, **fields)
+
+
+def answer(store: Store, question: Question, text: str = "An answer", owner: str = OWNER, **outcome: Any) -> Turn:
+    """Ask and have it answered."""
+    turn = store.turn(owner, question)
+    fields = {"state": "completed", "finish_reason": "stop", "text": text} | outcome
+    store.settle(turn.stream, Outcome(**fields))
+    return turn
+
+
+def messages(store: Store, turn: Turn) -> dict[str, Any]:
+    """Return the conversation's messages by their ids, as plain values."""
+    return {message.id: msgspec.to_builtins(message) for message in store.conversation(OWNER, turn.chat).messages}

@@ -1,0 +1,117 @@
+"""Whatever is asked in whatever order: a conversation is a tree, and every branch is told as it was."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chats.conftest import OWNER, ask, go_on, vary
+from log.conftest import memory_folder
+from tickertape.chats.export import branch, whole
+from tickertape.chats.store import Store
+from tickertape.chats.values import ChatLimits, Outcome, Turn
+from tickertape.errors import ChatConflict
+
+texts = st.sampled_from(["", "a", "b c", "ß"])
+
+
+class Conversations(RuleBasedStateMachine):
+    """The model: for each message its parent and its text, for each running answer its stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory(prefix="tickertape-", dir=memory_folder())
+        self.store = Store(Path(self._folder.name) / "chats.db", ChatLimits())
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.turns: list[Turn] = []
+        self.running: dict[str, Turn] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        self.asked(ask("root"))
+
+    def asked(self, question: Any) -> None:
+        turn = self.store.turn(OWNER, question)
+        self.chat = turn.chat
+        parent = None if not self.nodes else question.parent
+        for new in question.messages:
+            self.nodes[new.id] = {"parent": parent, "role": "user", "text": new.text}
+            parent = new.id
+        if question.action != "continue":
+            self.nodes[turn.message] = {"parent": parent or question.parent, "role": "assistant", "text": ""}
+        assert turn.history == [
+            {"role": node["role"], "content": node["text"]} for node in self.path(turn) if node["text"]
+        ]
+        self.turns.append(turn)
+        self.running[turn.message] = turn
+
+    def path(self, turn: Turn) -> list[dict[str, Any]]:
+        at: str | None = turn.message
+        found = []
+        while at is not None:
+            found.append(self.nodes[at])
+            at = self.nodes[at]["parent"]
+        return found[::-1]
+
+    @rule(data=st.data(), text=st.sampled_from(["x", "y z"]))
+    def ask_anywhere(self, data: st.DataObject, text: str) -> None:
+        parent = data.draw(st.sampled_from([None, *(name for name in self.nodes if name not in self.running)]))
+        self.asked(ask(text, self.chat, parent=parent))
+
+    @rule(data=st.data())
+    def ask_for_another_answer(self, data: st.DataObject) -> None:
+        self.asked(vary(data.draw(st.sampled_from(self.turns))))
+
+    @rule(data=st.data())
+    def go_on_from_an_answer(self, data: st.DataObject) -> None:
+        turn = data.draw(st.sampled_from(self.turns))
+        if turn.message in self.running or not self.nodes[turn.message]["text"]:
+            try:
+                self.store.turn(OWNER, go_on(turn))
+            except ChatConflict:
+                return
+            raise AssertionError("it was gone on from what runs, or from nothing")
+        self.asked(go_on(turn, parent=turn.message))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), text=texts, state=st.sampled_from(["completed", "lost", "cancelled"]))
+    def end(self, data: st.DataObject, text: str, state: str) -> None:
+        turn = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
+        for _ in range(2):
+            self.store.settle(turn.stream, Outcome(state=state, text=text))
+        self.nodes[turn.message]["text"] += text
+
+    @rule(data=st.data())
+    def look_at_another_branch(self, data: st.DataObject) -> None:
+        current = data.draw(st.sampled_from(sorted(self.nodes)))
+        assert self.store.change(OWNER, self.chat, {"current": current}).current == current
+
+    @invariant()
+    def every_message_is_where_it_was_put(self) -> None:
+        if not self.nodes:
+            return
+        conversation = self.store.conversation(OWNER, self.chat)
+        assert {message.id: (message.parent, message.content) for message in conversation.messages} == {
+            name: (node["parent"], node["text"]) for name, node in self.nodes.items()
+        }
+        mapping = whole(conversation)["mapping"]
+        for name, node in mapping.items():
+            assert all(mapping[child]["parent"] == name for child in node["children"])
+        assert sum(len(node["children"]) for node in mapping.values()) == sum(
+            node["parent"] is not None for node in self.nodes.values()
+        )
+        assert branch(conversation)[-1].id == conversation.chat.current
+        assert conversation.chat.running == bool(self.running)
+
+    def teardown(self) -> None:
+        self.store.close()
+        self._folder.cleanup()
+
+
+Conversations.TestCase.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+test_conversation_is_a_tree = Conversations.TestCase
