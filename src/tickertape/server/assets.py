@@ -117,12 +117,12 @@ def _asset(path: str, source: bytes, cache: bytes, policy: str) -> Asset:
         (b"content-type", _TYPES.get(kind, b"application/octet-stream")),
         (b"cache-control", cache),
         (b"content-security-policy", policy.encode()),
-        (b"cross-origin-opener-policy", b"same-origin"),
         (b"cross-origin-resource-policy", b"same-origin"),
-        (b"referrer-policy", b"no-referrer"),
         (b"vary", b"accept-encoding"),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if kind == "html":
+        headers += [(b"cross-origin-opener-policy", b"same-origin"), (b"referrer-policy", b"no-referrer")]
     return Asset(body, gzip.compress(body, 9, mtime=0), headers)
 
 
