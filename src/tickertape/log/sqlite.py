@@ -31,6 +31,7 @@ from tickertape.log import journal, schema
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead
+from tickertape.log.readings import Readings
 from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Tell
 from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
@@ -91,6 +92,7 @@ class SqliteLog(Log):
         self._tapes: weakref.WeakValueDictionary[str, SqliteTape] = weakref.WeakValueDictionary()
         self._running: set[SqliteTape] = set()  # this process produces them: a running stream stays in memory
         self._foreign: weakref.WeakSet[SqliteTape] = weakref.WeakSet()  # running elsewhere, read here
+        self._readings = Readings(lambda name: self._in_reader(functools.partial(self._load, name)))
         self._neighbours = 0
         self._news = False  # there are tapes that the watch has not looked at, or we have changed some
         self._late: list[Fold | Late] = []  # could not be written; tried again by and by
@@ -248,7 +250,7 @@ class SqliteLog(Log):
         tape = self._tapes.get(stream_id)
         if tape is None or tape in self._foreign:
             # A neighbour's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
-            loaded = await self._in_reader(functools.partial(self._load, stream_id))
+            loaded = await self._readings.read(stream_id)
             tape = self._tapes.setdefault(stream_id, loaded)
             self._catch_up(tape, loaded.entries, loaded.ended, loaded.queued)
             if not tape.ended and tape.line is None and tape not in self._foreign:
