@@ -12,6 +12,7 @@ from tickertape.chats.values import ChatLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
 from tickertape.server.upstreams import UpstreamSettings  # noqa: TC001 - msgspec reads the annotations
+from tickertape.server.requests import parse_disconnect
 
 TUNABLE = (
     "heartbeat",
@@ -26,6 +27,7 @@ TUNABLE = (
     "first_token_timeout",
     "idle_timeout",
     "retries",
+    "page_disconnect",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
     *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
 )
@@ -61,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may use the server. None: everybody who can reach it."""
     disconnect: str = "abandon_after=15"
     """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ."""
+    page_disconnect: str = "continue"
+    """The same for the answers of conversations: who comes back to the page expects to find them."""
     log_level: str = "info"
     heartbeat: float = 15.0
     """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
@@ -109,6 +113,12 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
         value = _value(made, name)
         if isinstance(value, (int, float)) and not 0 < value < float("inf") and (name, value) != ("retries", 0):
             raise SettingsError(f"{name} must be more than 0; it was {value:g}.")
+    try:
+        parse_disconnect(made.page_disconnect)
+    except ValueError:
+        raise SettingsError(
+            f"page_disconnect is continue, cancel or abandon_after=SECONDS; it was {made.page_disconnect!r}."
+        ) from None
     return made
 
 
