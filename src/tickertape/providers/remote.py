@@ -106,6 +106,7 @@ class Remote(Provider):
         self._given = [Model(id=name, owned_by=address.host) for name in models]
         self._connect, self._first, self._idle = connect_timeout, first_token_timeout, idle_timeout
         self._retries = retries
+        self.retried: int = 0
         self._max_event_size = max_event_size
         self._known: list[Model] = []
         self._known_until = 0.0
@@ -233,12 +234,13 @@ class Remote(Provider):
         return self._upstream.refused(response.status, body, response.headers, model)
 
     async def _refresh(self) -> None:
-        self._failure = None
+        begun, self._failure = monotonic(), None
         try:
             self._known = in_order(await self._list(), self._model, self._upstream.name, self.favourites)
             self._known_until = monotonic() + _MODELS_KEPT
         except ProviderError as error:
-            self._known_until = monotonic() + (_MODELS_KEPT if self._known else _FAILURE_KEPT)
+            kept = max(_FAILURE_KEPT, 10 * (monotonic() - begun))  # the longer a failure takes, the longer it is known
+            self._known_until = monotonic() + (_MODELS_KEPT if self._known else kept)
             self._failure = None if self._known else error
 
     async def _list(self) -> list[Model]:

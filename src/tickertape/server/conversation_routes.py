@@ -17,7 +17,7 @@ from tickertape.server.routes import cursor_of, get_page, resumed, stream_answer
 
 if TYPE_CHECKING:
     from tickertape.chats import Conversation
-    from tickertape.server.fanout import Message, Receive, Send
+    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.routes import Method, Services
 
 

@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from tickertape.chats.values import ChatLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
+from tickertape.server.upstreams import UpstreamSettings  # noqa: TC001 - msgspec reads the annotations
 
 TUNABLE = (
     "heartbeat",
@@ -21,6 +22,10 @@ TUNABLE = (
     "synchronous",
     "max_body",
     "max_messages",
+    "connect_timeout",
+    "first_token_timeout",
+    "idle_timeout",
+    "retries",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
     *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
 )
@@ -41,9 +46,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path = msgspec.field(default_factory=default_data)
     """The folder of the stream log and the conversations."""
     provider: str | None = None
-    """echo, local or openai; by default openai if an upstream or OPENAI_API_KEY is given, else local."""
+    """echo, local or a dialect; by default what the configuration and the environment lead to, else local."""
     upstream: str | None = None
-    """Base URL of an OpenAI-compatible server."""
+    """Base URL of one upstream; it speaks the provider's dialect, else OpenAI's."""
+    upstreams: tuple[UpstreamSettings, ...] = ()
+    """The upstreams that are served, side by side; `configuration` finds them."""
     model: str | None = None
     """The default model, if not the first that is served."""
     model_path: Path | None = None
@@ -67,6 +74,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a request: images come as base64."""
     max_messages: int = 2000
     """Messages in a request."""
+    connect_timeout: float = 10.0
+    """Seconds for an upstream's name, TCP and TLS."""
+    first_token_timeout: float = 300.0
+    """Seconds from the question to the upstream's first token: large models think for minutes."""
+    idle_timeout: float = 120.0
+    """Seconds that an upstream may be silent in the middle of an answer; comments do not count."""
+    retries: int = 2
+    """How often a question is asked again that met a passing failure before the first byte of an answer."""
     limits: Limits = Limits()
     """How many answers, and how long."""
     chats: ChatLimits = ChatLimits()
@@ -92,7 +107,7 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
         raise SettingsError(f"--set {' '.join(pairs)} cannot be used: {error}.") from error
     for name in TUNABLE:
         value = _value(made, name)
-        if isinstance(value, (int, float)) and not 0 < value < float("inf"):
+        if isinstance(value, (int, float)) and not 0 < value < float("inf") and (name, value) != ("retries", 0):
             raise SettingsError(f"{name} must be more than 0; it was {value:g}.")
     return made
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import warnings
 from typing import Any
@@ -55,6 +56,7 @@ async def any_llm(url: str, model: str, text: list[str]) -> object:
 
 
 async def litellm(url: str, model: str, text: list[str]) -> object:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would fetch one from the network
     import litellm as library
 
     library.suppress_debug_info = True

@@ -43,13 +43,13 @@ RIVALS = (
 WORDS = """\
 ## The same faults, told by others
 
-Each package is asked for the same faults, with its own defaults, in an environment of its own, and a program that reads
-its stream to the end is told: *ends*, as if all were well, with the finish reason that the package reports; *raises*,
-with the exception and its HTTP status; or it *waits*: still, after {patience} s. Then, how much text the program has got by
-then. **Bold** is what is not true: a cut or broken answer that ends like a whole one, a whole answer that raises, or
-text that is lost. Whoever looks can tell `ends (None)` from `ends (stop)`; most programs do not look. All speak OpenAI's
-dialect here but anthropic. Our timeouts are settings (first token 300 s, between events 120 s); those who wait here give
-up later too, openai after 600 s.
+Each package is asked for the same faults, with its own defaults, in an environment of its own, and a program that
+reads its stream to the end is told: *ends*, as if all were well, with the finish reason that the package reports;
+*raises*, with the exception and its HTTP status; or it *waits*: still, after {patience} s. Then, how much text the
+program has got by then. **Bold** is what is not true: a cut or broken answer that ends like a whole one, a whole
+answer that raises, or text that is lost. Whoever looks can tell `ends (None)` from `ends (stop)`; most programs do
+not look. All speak OpenAI's dialect here but anthropic. Our timeouts are settings (first token 300 s, between events
+120 s); those who wait here give up later too, openai after 600 s.
 
 {versions}.
 """
