@@ -242,6 +242,7 @@ class Remote(Provider):
             kept = max(_FAILURE_KEPT, 10 * (monotonic() - begun))  # the longer a failure takes, the longer it is known
             self._known_until = monotonic() + (_MODELS_KEPT if self._known else kept)
             self._failure = None if self._known else error
+            logger.warning("The models of %s cannot be listed: %s", self.name, error.message)
 
     async def _list(self) -> list[Model]:
         response = await self._link.send("GET", self.list_path, None, _LIST_LIMIT)
