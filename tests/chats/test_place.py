@@ -91,3 +91,19 @@ def test_a_table_that_is_not_described_here_is_in_no_file(store: Store, tmp_path
     with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
         found = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     assert found - {"sqlite_sequence"} == set(tables.metadata.tables)
+
+
+def test_a_file_that_another_program_keeps_locked_is_one_sentence_until_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "TIMEOUT", 0)
+    store = Store(tmp_path / "chats.db", ChatLimits())
+    with closing(sqlite3.connect(tmp_path / "chats.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ChatsUnavailable, match="another program keeps the file locked"):
+            store.turn(OWNER, ask("Hello"))
+        assert store.listing(OWNER).total == 0, "it can be read all the same"
+        other.execute("ROLLBACK")
+    answer(store, ask("Hello"))
+    assert store.listing(OWNER).total == 1
+    store.close()

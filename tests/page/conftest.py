@@ -9,6 +9,7 @@ import pytest
 
 from support.server import Server
 
+from .model import Model
 from .page import PACE, Page
 
 if TYPE_CHECKING:
@@ -83,3 +84,10 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """A model whose answers the test writes; serve it with ``provider="openai"`` and its options."""
+    with Model() as running:
+        yield running

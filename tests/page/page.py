@@ -22,6 +22,8 @@ NETWORK = ("ERR_CONNECTION", "ERR_INTERNET_DISCONNECTED", "ERR_EMPTY_RESPONSE", 
 
 BLOCKED = "Service Worker registration blocked by Playwright"
 
+WORDS = " ".join(f"word{number}" for number in range(1, 161))
+
 
 class Page:
     """One tab. ``complaints`` gathers what must not happen, ``posts`` the questions that were sent."""
@@ -81,6 +83,19 @@ class Page:
     def is_over(self) -> None:
         """Wait until no answer is being written."""
         self.tab.locator("#log[aria-busy=false]:has(.answer)").wait_for(timeout=RUNNING)
+
+    @property
+    def chats(self) -> Locator:
+        """The list of chats."""
+        return self.tab.get_by_role("navigation", name="Chats")
+
+    def is_whole(self, text: str) -> None:
+        """The answer is there to the last word, once, and no state is shown below it."""
+        from playwright.sync_api import expect  # not where the tests in Node.js run without a browser
+
+        self.is_over()
+        expect(self.answer).to_have_text(text)
+        expect(self.state).to_be_empty()
 
     def reload(self) -> None:
         self.tab.reload()

@@ -1,10 +1,11 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Chat, message, titleOf } from '../../src/tickertape/page/chat.js';
+import { Chat } from '../../src/tickertape/page/chat.js';
 import { mergeTools, numberOf, readChunk } from '../../src/tickertape/page/chunks.js';
 import { tokens } from '../../src/tickertape/page/highlight.js';
-import { LocalStore } from '../../src/tickertape/page/store.js';
+import { message } from '../../src/tickertape/page/message.js';
+import { Store } from '../../src/tickertape/page/store.js';
 import { isOpen, place, Replay, startAgain, take } from '../../src/tickertape/page/taking.js';
 import { KEPT, WireLog } from '../../src/tickertape/page/wirelog.js';
 import { announcement, describeEnd, describeRunning, duration, size } from '../../src/tickertape/page/words.js';
@@ -96,54 +97,6 @@ test('a replay ends with the first pause', () => {
   assert.equal(replay.has(2000), false);
 });
 
-test('a conversation is a tree: editing and asking again keep what was there', () => {
-  const chat = new Chat();
-  const first = chat.ask('one', null);
-  Object.assign(first.answer, { text: 'first', state: 'completed' });
-  const second = chat.ask('two', chat.info.leaf);
-  assert.deepEqual(
-    chat.path.map(({ text }) => text),
-    ['one', 'first', 'two', ''],
-  );
-  assert.deepEqual(chat.request(second.answer), {
-    messages: [
-      { role: 'user', content: 'one' },
-      { role: 'assistant', content: 'first' },
-      { role: 'user', content: 'two' },
-    ],
-  });
-  const edited = chat.ask('two, better', first.answer.id);
-  edited.question.at = second.question.at + 1;
-  assert.deepEqual(
-    chat.path.map(({ text }) => text),
-    ['one', 'first', 'two, better', ''],
-  );
-  assert.deepEqual(chat.siblings(edited.question), [second.question, edited.question]);
-  chat.show(second.question);
-  assert.equal(chat.last, second.answer);
-  chat.info.model = 'm';
-  assert.equal(/** @type {any} */ (chat.request(chat.answer(first.question))).model, 'm');
-  assert.equal(chat.siblings(first.answer).length, 2);
-});
-
-test('what another tab stored is taken in place, and followed if it goes on from here', () => {
-  const chat = new Chat();
-  const { answer: known } = chat.ask('one', null);
-  chat.merge({ ...known, text: 'more', count: 3 });
-  assert.equal(known.text, 'more');
-  const question = message({ chat: chat.id, parent: known.id, role: 'user', text: 'from the other tab' });
-  chat.merge(question);
-  assert.equal(chat.last, question);
-  chat.merge(message({ chat: chat.id, parent: known.id, role: 'user', text: 'beside it' }));
-  assert.equal(chat.last, question);
-});
-
-test('titles are the first words', () => {
-  assert.equal(titleOf('  # What is a ticker?\nmore'), 'What is a ticker?');
-  assert.equal(titleOf('word '.repeat(40)), `${'word '.repeat(12).trim()}…`);
-  assert.equal(titleOf(''), 'Untitled');
-});
-
 /** A storage like the browser's, with room for so many values. @param {number} room */
 function storage(room = Infinity) {
   const values = new Map();
@@ -165,23 +118,44 @@ function storage(room = Infinity) {
 /** @param {any} area */
 function storeOn(area) {
   /** @type {any} */ (globalThis).localStorage = area;
-  return new LocalStore();
+  return new Store();
 }
 
-test('an answer is kept only forwards, and text and cursor together', async () => {
+test('text and cursor are kept together, and of a chat only what is there still', () => {
   const store = storeOn(storage());
   const chat = new Chat();
-  const { answer: one } = chat.ask('q', null);
+  const { question, answer: one } = chat.ask('q', null);
   store.saveChat(chat.info);
+  store.save(question);
   store.save({ ...one, stream: 's', state: 'running', text: 'abc', count: 3, cursor: 's.3' });
-  store.save({ ...one, stream: 's', state: 'running', text: 'a', count: 1, cursor: 's.1' });
   assert.deepEqual(
-    (await store.messages(chat.id)).map(({ text, cursor }) => [text, cursor]),
-    [['abc', 's.3']],
+    store.messages(chat.id).map(({ text, cursor }) => [text, cursor]),
+    [
+      ['q', ''],
+      ['abc', 's.3'],
+    ],
   );
-  store.save({ ...one, stream: 's', state: 'completed', text: 'abcd', count: 5 });
-  store.save({ ...one, stream: 's', state: 'running', text: 'abc', count: 4 });
-  assert.equal((await store.messages(chat.id))[0].state, 'completed');
+  store.saveAll(chat.id, [question]);
+  assert.deepEqual(store.messages(chat.id), [question]);
+});
+
+test('when the storage is full the copies of the oldest chats make room', () => {
+  const store = storeOn(storage(7));
+  let told = 0;
+  store.onfull = () => told++;
+  const chats = [1, 2, 3].map((at) => {
+    const chat = new Chat();
+    const { question, answer: one } = chat.ask(`q${at}`, null);
+    Object.assign(chat.info, { at, local: false });
+    store.saveChat(chat.info);
+    for (const some of [question, one]) store.save(some);
+    return chat;
+  });
+  assert.deepEqual(
+    chats.map(({ id }) => store.messages(id).length),
+    [0, 2, 2],
+  );
+  assert.deepEqual([store.chats().length, told], [3, 0]);
 });
 
 test('a deleted chat comes back whole, and not by an answer that was still being written', async () => {
@@ -212,7 +186,7 @@ test('full, missing or damaged storage is tolerated', async () => {
     assert.equal(told, 1);
   }
   const damaged = storage();
-  damaged.setItem('tickertape/1/chat/x', '{not json');
+  damaged.setItem('tickertape/2/chat/x', '{not json');
   assert.deepEqual(await storeOn(damaged).chats(), []);
 });
 
@@ -230,6 +204,7 @@ test('the wire log counts what came, marks reconnects, and stays small', () => {
         retry: null,
         text: 'x',
         replayed: false,
+        tokens: 0,
       },
       100 + i,
     );
@@ -248,7 +223,7 @@ test('the wire log counts what came, marks reconnects, and stays small', () => {
   );
   assert.equal(
     log.curl('http://h'),
-    "curl -N http://h/api/openai/stream -H 'Content-Type: application/json' -d '{\"messages\":[]}'",
+    "curl -N http://h/backend-api/conversation -H 'Content-Type: application/json' -d '{\"messages\":[]}'",
   );
 });
 
@@ -259,7 +234,7 @@ test('a quote in a question does not break out of the command', () => {
 });
 
 test('every state has its words', () => {
-  const now = { now: 5000, nextTry: 9000, online: true };
+  const now = { since: 1000, now: 5000, nextTry: 9000, online: true };
   const one = answer({ at: 1000 });
   assert.equal(describeRunning(one, 'thinking', now).words, 'Thinking, 4 s');
   assert.equal(
@@ -278,6 +253,14 @@ test('every state has its words', () => {
   assert.equal(describeEnd({ ...one, state: 'incomplete' }).words, 'The model stopped before it was done.');
   assert.equal(describeEnd({ ...one, state: 'failed', error: 'No credit' }).words, 'The answer failed. No credit.');
   assert.equal(describeEnd({ ...one, state: 'completed', finish: 'stop', text: 'x' }).words, '');
+  /** @param {Partial<typeof one>} end */
+  const actions = (end) => describeEnd({ ...one, ...end }).actions.join(' ');
+  assert.equal(actions({ state: 'cancelled', text: 'x' }), 'continue');
+  assert.equal(actions({ state: 'cancelled' }), 'again');
+  assert.equal(actions({ state: 'lost', text: 'x' }), 'continue again');
+  assert.equal(actions({ state: 'completed', finish: 'length', text: 'x' }), 'continue');
+  assert.equal(actions({ state: 'completed', finish: 'content_filter', text: 'x' }), 'again');
+  assert.equal(actions({ state: 'completed', finish: 'stop' }), 'again');
   assert.equal(announcement({ ...one, state: 'completed', text: 'x' }, 'over'), 'The answer is complete.');
   assert.deepEqual(
     [isOpen(one), isOpen({ ...one, state: 'lost' }), isOpen({ ...one, state: 'unsent' })],

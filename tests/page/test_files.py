@@ -13,7 +13,7 @@ INDEX = (PAGE / "index.html").read_text()
 STATIC = re.compile(r"^(?:import|export)\b[^;]*?from '\./([\w-]+\.js)'", re.MULTILINE)
 DYNAMIC = re.compile(r"import\('\./([\w-]+\.js)'\)")
 APART = {"theme.js", "phases.js", "worker.js"}
-"""theme.js is no module, so that it runs before the first paint; phases.js holds types alone; worker.js the browser runs."""
+"""theme.js is no module, to run before the first paint; phases.js holds types; worker.js is the browser's to run."""
 
 
 def reached(roots: set[str], without: set[str] | None = None) -> set[str]:

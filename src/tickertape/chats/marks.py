@@ -23,8 +23,9 @@ def mark(connection: Connection, owner: str, chat_id: str, what: str, message_id
 
 def newest(connection: Connection) -> tuple[int, int]:
     """Return the number before the oldest change that is kept, and that of the newest; both 0 if there was none."""
-    oldest, newest = connection.execute(select(func.min(change.c.no), func.max(change.c.no))).one()
-    return (oldest - 1, newest) if newest is not None else (0, 0)
+    # One question each: SQLite finds either end of the table at once, both in one statement by reading all of it.
+    oldest, last = (connection.execute(select(end(change.c.no))).scalar_one() for end in (func.min, func.max))
+    return (oldest - 1, last) if last is not None else (0, 0)
 
 
 def since(connection: Connection, no: int, owner: str | None = None) -> list[Change]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, or_, select, update
 
 from tickertape.chats.marks import mark
 from tickertape.chats.tables import chat, message, segment
@@ -28,11 +28,12 @@ def listing(connection: Connection, owner: str, words: str, offset: int, limit: 
     They are looked for in the title and in the text of all branches, anywhere within words and without case.
     """
     wanted = fold(words).split()
-    where = [chat.c.owner == owner, chat.c.deleted.is_(None), *map(_stands, wanted)]
-    total = connection.execute(select(func.count()).select_from(chat).where(*where)).scalar_one()
-    query = _chat.where(*where).order_by(chat.c.updated.desc(), chat.c.no.desc()).offset(offset).limit(limit)
-    rows = connection.execute(query).all()
-    return Listed([_listed(row, _place(connection, row, wanted) if wanted else None) for row in rows], total)
+    order = chat.c.updated.desc(), chat.c.no.desc()
+    # The numbers of all that match come first: their count and the part that is shown, from reading the texts once.
+    matching = select(chat.c.no).where(chat.c.owner == owner, chat.c.deleted.is_(None), *map(_stands, wanted))
+    found = connection.execute(matching.order_by(*order)).scalars().all()
+    rows = connection.execute(_chat.where(chat.c.no.in_(found[offset : offset + limit])).order_by(*order)).all()
+    return Listed([_listed(row, _place(connection, row, wanted) if wanted else None) for row in rows], len(found))
 
 
 def _stands(word: str) -> ColumnElement[bool]:

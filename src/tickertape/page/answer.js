@@ -13,7 +13,7 @@ import { connect, snapshot, stop } from './transport.js';
 /** @import { Message } from './store.js' */
 /** @import { Refusal, Transport } from './transport.js' */
 
-const SAVE_EVERY = 200; // milliseconds while events arrive; more for a long answer, which costs more to save
+const SAVE_EVERY = 1000; // milliseconds while events arrive; more for a long answer, which costs more to save
 const GRACE = 200; // milliseconds for a response to end by itself: its connection can then be used again
 const PATIENCE = 30_000; // for a stream to begin that is to be stopped at once
 
@@ -119,11 +119,11 @@ export class Answer {
     if (where !== 'next') this.#reset();
     if (where === 'gap') return this.attach(); // rather than show a hole
     const state = take(message, chunk, id, Date.now());
-    if (chunk.text) this.hooks.text(!replayed && !this.#stopWanted);
+    if (chunk.text) this.hooks.text(!replayed && !this.#stopWanted, chunk.text);
     if (chunk.reasoning || chunk.tools.length) this.hooks.more();
     if (state) return this.#end(state);
     if (chunk.text && this.phase === 'thinking') this.#to('writing');
-    this.#saving ??= setTimeout(() => this.#save(), Math.max(SAVE_EVERY, message.text.length / 100));
+    this.#saving ??= setTimeout(() => this.#save(), Math.max(SAVE_EVERY, message.text.length / 50));
   }
 
   /** @param {number} delay */

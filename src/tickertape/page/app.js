@@ -69,7 +69,6 @@ async function load() {
   const thread = new Thread(byId('log'), {
     act,
     turnTo: (message, step) => session?.turnTo(message, step),
-    written: () => sticky.follow(),
     typing: () => settings.get('typing') === 'on',
   });
   const wire = () => (tape.poke(), panel?.update());
@@ -136,7 +135,6 @@ function changed() {
   tape.show(log);
   panel?.show(log);
   if (announcement !== announced) byId('status').textContent = announced = announcement;
-  sticky.follow();
 }
 
 let followed = false; // whether what came last is to be shown

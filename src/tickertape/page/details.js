@@ -34,6 +34,7 @@ export class Details {
     const { id, title, system, local } = this.session.chat.info;
     this.#title.value = title;
     this.#system.value = system;
+    this.#title.disabled = this.#system.disabled = false; // before this module was here nobody would have listened
     this.#why.textContent = '';
     for (const part of this.#panel.querySelectorAll('.of-a-chat')) part.toggleAttribute('hidden', local);
     for (const format of /** @type {const} */ (['markdown', 'json'])) {

@@ -8,7 +8,7 @@
  * @typedef {object} Hooks
  * @property {() => object} request what to POST
  * @property {(message: Message) => void} save
- * @property {(live: boolean) => void} text there is more of the answer; not live if it was written before
+ * @property {(live: boolean, added?: string) => void} text there is more of the answer; not live if it was written before
  * @property {() => void} more of its reasoning or its tool calls
  * @property {() => void} reset the text begins anew
  * @property {(words: string) => void} refused the server knows better how the chat stands; what is to be said, if anything

@@ -9,7 +9,6 @@ import { button, h } from './dom.js';
  * @typedef {object} TurnHooks
  * @property {(what: Action | 'edit' | 'another', message: Message) => void} act
  * @property {(message: Message, step: number) => void} turnTo an alternative
- * @property {() => void} written something was put on the page
  * @property {() => boolean} typing the setting
  */
 

@@ -13,6 +13,9 @@ export class Sticky {
 
   /** @param {HTMLElement} scroller @param {HTMLElement} newest the button that leads back to the end */
   constructor(scroller, newest) {
+    // Observers are called when the layout is done: to ask for it with every text that is written would do it twice.
+    const resized = new ResizeObserver(() => this.follow());
+    for (const part of [scroller, ...scroller.children]) resized.observe(part);
     this.scroller = scroller;
     this.newest = newest;
     const passive = { passive: true };
@@ -21,7 +24,6 @@ export class Sticky {
     scroller.addEventListener('keydown', ({ key }) => ['ArrowUp', 'PageUp', 'Home'].includes(key) && this.#letGo());
     scroller.addEventListener('scroll', () => this.#look(), passive);
     newest.addEventListener('click', () => this.toEnd());
-    new ResizeObserver(() => this.follow()).observe(scroller);
   }
 
   /** Something was written: stay at the end, if that is where we were. */

@@ -171,7 +171,7 @@ export class Session {
     return new Answer(message, settings.get('transport'), {
       request: () => chat.request(message),
       save: (one) => store.save(one),
-      text: (live) => view()?.write(live),
+      text: (live, added) => view()?.write(live, added),
       reset: () => view()?.reset(),
       more: () => view()?.more(),
       change: () => this.run?.message === message && this.#changed(),

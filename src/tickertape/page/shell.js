@@ -37,7 +37,7 @@ export function shell({ composer, busy, stop, send, tape }) {
 function theme(tape) {
   settings.addEventListener('theme', () => {
     document.documentElement.dataset.theme = settings.get('theme');
-    tape.poke();
+    tape.recolour();
   });
 }
 

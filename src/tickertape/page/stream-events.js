@@ -26,14 +26,19 @@ export class StreamMessageEvent extends MessageEvent {
     this.retry = retry;
   }
 
-  /** The event's bytes when each line is written once, with LF and a space after the colon, as most servers do. */
+  /** As `eventSize`. */
   get bytes() {
-    const lines = this.data.split('\n').length;
-    const id = this.lastEventId ? utf8Size(this.lastEventId) + 5 : 0;
-    const type = this.type === 'message' ? 0 : utf8Size(this.type) + 8;
-    const retry = this.retry === null ? 0 : String(this.retry).length + 8;
-    return id + type + retry + utf8Size(this.data) + lines * 6 + 2;
+    return eventSize({ type: this.type, data: this.data, id: this.lastEventId, retry: this.retry });
   }
+}
+
+/** The event's bytes when each line is written once, with LF and a space after the colon, as most servers do.
+ * @param {StreamEvent} event */
+export function eventSize({ type, data, id, retry }) {
+  let lines = 1;
+  for (let at = data.indexOf('\n'); at >= 0; at = data.indexOf('\n', at + 1)) lines++;
+  const named = (id ? utf8Size(id) + 5 : 0) + (type === 'message' ? 0 : utf8Size(type) + 8);
+  return named + (retry === null ? 0 : String(retry).length + 8) + utf8Size(data) + lines * 6 + 2;
 }
 
 /**

@@ -22,11 +22,24 @@ export class Tape {
   #counter = byId('tape-count');
   #log = new WireLog();
   #frame = 0;
+  #counted = '';
+  // Kept, for to ask for them in every frame would make the browser do its layout once more.
+  #size = { width: 0, height: 0 };
+  /** @type {{ ink: string, live: string, line: string } | null} */ #colours = null;
   #still = matchMedia('(prefers-reduced-motion: reduce)');
 
   constructor() {
-    new ResizeObserver(() => this.poke()).observe(this.#canvas);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.poke());
+    new ResizeObserver(([{ contentRect }]) => {
+      this.#size = contentRect;
+      this.poke();
+    }).observe(this.#canvas);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
+  }
+
+  /** The theme is another one. */
+  recolour() {
+    this.#colours = null;
+    this.poke();
   }
 
   /** @param {WireLog} log */
@@ -43,7 +56,7 @@ export class Tape {
   #draw() {
     this.#frame = 0;
     this.#count();
-    const { width, height } = this.#canvas.getBoundingClientRect();
+    const { width, height } = this.#size;
     const pen = this.#canvas.getContext('2d');
     if (!pen || !width) return;
     const ratio = devicePixelRatio;
@@ -62,7 +75,7 @@ export class Tape {
 
   /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} time @param {boolean} running */
   #paint(pen, width, height, time, running) {
-    const { color: ink, outlineColor: live, borderTopColor: line } = getComputedStyle(this.#canvas);
+    const { ink, live, line } = (this.#colours ??= coloursOf(this.#canvas));
     const head = width - MARGIN;
     const { records } = this.#log;
     const last = records.at(-1);
@@ -71,10 +84,12 @@ export class Tape {
     pen.fillStyle = line;
     for (let x = edge - 6 - ((time * SPEED) % HOLES); x > 0; x -= HOLES) dot(pen, x, height - 4.5, 1);
     pen.fillStyle = ink;
-    for (let i = records.length - 1; i >= 0; i--) {
+    for (let i = records.length - 1, before = Infinity; i >= 0; i--) {
       const x = head - (time - records[i].at) * SPEED;
       if (x < -20) break;
+      if (records[i].kind === 'event' && before - x < 1) continue; // nobody could tell the two apart
       mark(pen, records[i], x, height, ink, line);
+      before = x;
     }
     if (last?.kind === 'torn' || last?.kind === 'end') cut(pen, edge, height, last.kind, ink);
     if (running) {
@@ -87,8 +102,14 @@ export class Tape {
     const { events, time, splices: times } = this.#log;
     const splices = times ? ` · ${times} ${times === 1 ? 'splice' : 'splices'}` : '';
     const text = events ? `${events} ${events === 1 ? 'event' : 'events'} · ${duration(time)}${splices}` : 'wire';
-    if (this.#counter.textContent !== text) this.#counter.textContent = text;
+    if (this.#counted !== text) this.#counter.textContent = this.#counted = text;
   }
+}
+
+/** The style sheet's colours, which stand on the canvas itself. @param {HTMLElement} canvas */
+function coloursOf(canvas) {
+  const { color: ink, outlineColor: live, borderTopColor: line } = getComputedStyle(canvas);
+  return { ink, live, line };
 }
 
 /** @param {CanvasRenderingContext2D} pen @param {number} x @param {number} y @param {number} radius */

@@ -3,7 +3,7 @@
  * Two ways to read the same answer: `fetch` (one POST, then GETs where it was cut) and the browser's own EventSource
  * (a POST that only begins it, then a GET). Both tell the same story to the same handlers.
  */
-import { StreamMessageEvent } from './stream-events.js';
+import { eventSize } from './stream-events.js';
 import { ResumableEventSource } from './stream.js';
 
 /**
@@ -49,12 +49,23 @@ export function connect(transport, want, handlers) {
   return transport === 'eventsource' ? new Native(want, handlers) : viaFetch(want, handlers);
 }
 
+/** Its events go straight to their handler. */
+class Source extends ResumableEventSource {
+  /** @type {Handlers | null} */ handlers = null;
+
+  /** @param {import('./sse.js').StreamEvent} event */
+  deliver(event) {
+    const { data, id, retry } = event;
+    this.handlers?.event({ data, id, bytes: eventSize(event), retry });
+  }
+}
+
 /** @param {Want} want @param {Handlers} handlers */
 function viaFetch({ stream, cursor, key, json }, handlers) {
   const patience = { readTimeout: SILENCE, maxDelay: LONGEST_WAIT, reconnectionTime: FIRST_WAIT };
   const source = stream
-    ? new ResumableEventSource(urlOf(stream), { ...patience, lastEventId: cursor, reconnecting: true })
-    : new ResumableEventSource(ASK, {
+    ? new Source(urlOf(stream), { ...patience, lastEventId: cursor, reconnecting: true })
+    : new Source(ASK, {
         ...patience,
         method: 'POST',
         json,
@@ -62,7 +73,7 @@ function viaFetch({ stream, cursor, key, json }, handlers) {
         repost: true, // the key makes it safe: the same key never begins a second answer
       });
   source.onopen = ({ headers }) => handlers.opened(streamOf(headers.get('location')) ?? stream);
-  source.onmessage = ({ data, lastEventId: id, bytes, retry }) => handlers.event({ data, id, bytes, retry });
+  source.handlers = handlers;
   source.oncomment = ({ detail }) => handlers.comment(detail.text);
   source.onerror = ({ delay, attempt, reason, status, error, message }) => {
     if (delay !== null) handlers.waiting(delay, attempt);
@@ -137,11 +148,11 @@ class Native {
     const source = new EventSource(urlOf(stream) + (cursor && `?last_event_id=${encodeURIComponent(cursor)}`));
     this.#source = source;
     source.onopen = () => this.handlers.opened(stream);
-    source.onmessage = ({ data, lastEventId: id, origin }) => {
+    source.onmessage = ({ data, lastEventId: id }) => {
       this.#attempt = 0;
       this.want.cursor = id;
-      const { bytes } = new StreamMessageEvent({ type: 'message', data, id, retry: null }, origin);
-      this.handlers.event({ data, id, bytes, retry: null });
+      const event = { type: 'message', data, id, retry: null };
+      this.handlers.event({ data, id, bytes: eventSize(event), retry: null });
     };
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) this.#wait();

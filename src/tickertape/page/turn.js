@@ -33,19 +33,18 @@ export class AnswerView {
     this.hooks = hooks;
     const parts = [this.#reasoning.element, this.#prose, this.#calls, this.#state, this.#tools];
     this.element = h('article', { className: 'answer', 'aria-label': 'Answer' }, ...parts);
-    this.#typist = new Typist((text) => {
-      this.#view.append(text);
-      hooks.written();
-    }, hooks.typing);
+    this.#typist = new Typist((text) => this.#view.append(text), hooks.typing);
     this.write(false);
     this.#typist.flush();
   }
 
-  /** Show what has been added to the message. @param {boolean} live */
-  write(live) {
+  /** Show what has been added to the message. @param {boolean} live @param {string} [added] what it is, where that is known:
+   * to cut it out of a long text that grows would cost its length each time */
+  write(live, added) {
     const { text } = this.message;
     if (text.length < this.#given) this.reset();
-    if (text.length > this.#given) this.#typist.push(text.slice(this.#given), live);
+    const known = added !== undefined && this.#given + added.length === text.length;
+    if (text.length > this.#given) this.#typist.push(known ? added : text.slice(this.#given), live);
     this.#given = text.length;
   }
 
@@ -114,7 +113,6 @@ export class AnswerView {
     this.#frame = 0;
     this.#reasoning.show(this.message, this.#running);
     showCalls(this.#calls, this.message.tools);
-    this.hooks.written();
   }
 
   /** @param {Message[]} siblings @param {boolean} busy */

@@ -2,15 +2,18 @@
 /** Types on the page: one commit a frame, and at once where nobody could watch it being typed. */
 import { Typewriter } from './typewriter.js';
 
+const STILL = matchMedia('(prefers-reduced-motion: reduce)');
+
 /** Whether text is typed at all: not if switched off, unseen, or unwanted motion. @param {boolean} wanted */
 function typed(wanted) {
-  return wanted && !document.hidden && !matchMedia('(prefers-reduced-motion: reduce)').matches;
+  return wanted && !document.hidden && !STILL.matches;
 }
 
 export class Typist {
   #typewriter = new Typewriter();
   #ready = ''; // to be shown with the next commit, whatever the pace
   #frame = 0;
+  #types = false; // asked once a frame
   #quiet = new AbortController();
 
   /** @param {(text: string) => void} commit @param {() => boolean} wanted the setting */
@@ -23,7 +26,8 @@ export class Typist {
 
   /** @param {string} text @param {boolean} live written just now, and not before we came */
   push(text, live) {
-    if (live && typed(this.wanted())) this.#typewriter.push(text, performance.now());
+    if (!this.#frame) this.#types = typed(this.wanted());
+    if (live && this.#types) this.#typewriter.push(text, performance.now());
     else this.#ready += this.#typewriter.flush() + text;
     if (document.hidden)
       queueMicrotask(() => this.flush()); // no frames come; events of one read are shown together

@@ -104,7 +104,7 @@ export class WireLog {
       if (!this.#texts++) [this.firstText, this.#firstAt] = [now - this.#began, now];
       this.#lastAt = now;
     }
-    const raw = `${retry === null ? '' : `retry: ${retry}\n`}id: ${id}\n${data.replace(/^/gm, 'data: ')}`;
+    const raw = `${retry === null ? '' : `retry: ${retry}\n`}id: ${id}\ndata: ${data.includes('\n') ? data.replaceAll('\n', '\ndata: ') : data}`;
     this.#record('event', now, raw, text, bytes, Number(id.slice(id.lastIndexOf('.') + 1)) || this.events);
   }
 

@@ -22,7 +22,7 @@ from tickertape.server.responses import Headers, reply
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from tickertape.server.fanout import Message, Send
+    from tickertape.server.asgi import Message, Send
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -64,7 +64,10 @@ class Asset(NamedTuple):
 
 
 class Assets:
-    """The folder ``page`` of this package."""
+    """The folder ``page`` of this package.
+
+    ``index`` is its page, ``files`` everything else by name, as served; ``hash`` names this version of them.
+    """
 
     def __init__(self) -> None:
         contents = {path: file.read_bytes() for path, file in _walk(files("tickertape") / "page", "")}
@@ -73,12 +76,12 @@ class Assets:
             digest.update(f"{path}\0{len(contents[path])}\0".encode() + contents[path])
         self.hash = digest.hexdigest()[:12]
         index = contents.pop("index.html").replace(b"HASH", self.hash.encode())
-        self._index = _asset("index.html", index, b"no-cache", POLICY)
-        self._files = {
+        self.index = _asset("index.html", index, b"no-cache", POLICY)
+        self.files = {
             path: _asset(path, body, b"public, max-age=31536000, immutable", _ASSET_POLICY)
             for path, body in contents.items()
         }
-        worker = self._files[_WORKER]
+        worker = self.files[_WORKER]
         worker.headers.append((b"service-worker-allowed", b"/"))
 
     async def serve_page(self, scope: Message, send: Send) -> None:
@@ -87,12 +90,12 @@ class Assets:
         if header(scope, b"if-none-match") == etag:
             await reply(send, 304, b"", [(b"etag", etag.encode())])
         else:
-            await _reply(scope, send, self._index, [(b"etag", etag.encode())])
+            await _reply(scope, send, self.index, [(b"etag", etag.encode())])
 
     async def serve_file(self, scope: Message, send: Send, path: str) -> bool:
         """Answer ``GET /assets/<hash>/<path>``; say whether there is such a file."""
         folder, _slash, name = path.partition("/")
-        asset = self._files.get(name)
+        asset = self.files.get(name)
         if asset is None or folder != self.hash:
             return False
         await _reply(scope, send, asset, [])
@@ -114,12 +117,12 @@ def _asset(path: str, source: bytes, cache: bytes, policy: str) -> Asset:
         (b"content-type", _TYPES.get(kind, b"application/octet-stream")),
         (b"cache-control", cache),
         (b"content-security-policy", policy.encode()),
-        (b"cross-origin-opener-policy", b"same-origin"),
         (b"cross-origin-resource-policy", b"same-origin"),
-        (b"referrer-policy", b"no-referrer"),
         (b"vary", b"accept-encoding"),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if kind == "html":
+        headers += [(b"cross-origin-opener-policy", b"same-origin"), (b"referrer-policy", b"no-referrer")]
     return Asset(body, gzip.compress(body, 9, mtime=0), headers)
 
 

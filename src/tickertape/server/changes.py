@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tickertape.chats import Change, Chats
-    from tickertape.server.fanout import Fanout, Receive, Send
+    from tickertape.server.asgi import Receive, Send
+    from tickertape.server.fanout import Fanout
 
 logger = logging.getLogger("tickertape")
 
@@ -85,6 +86,7 @@ class Changes:
                     headers.append((b"tickertape-cursor", b"reset"))
                 told = newest
                 entries = [b'%d {"what":"reset"}' % newest]
+            await self._look()  # the tape has all that was told before: what it gets from now on is new
             await start(send, 200, headers)
             body = b"retry: %d\n" % RETRY + ChangeRenderer(tape.header).render(entries, 1) if entries else b""
             await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -100,7 +102,7 @@ class Changes:
 
     def _listen(self, owner: str, newest: int) -> Tape:
         if not self._listening:
-            self._last = newest
+            self._last = max(self._last, newest)
         self._listening[owner] += 1
         if owner not in self._tapes:
             self._tapes[owner] = Tape(Header(id=NAME, owner=owner, model="", created=0))
@@ -123,7 +125,7 @@ class Changes:
                 if loop.time() - swept > SWEEP:
                     swept = loop.time()
                     await self._refresh()
-                self._tell(await self._chats.read(lambda store: store.changes(self._last)))
+                await self._look()
             except ChatError as error:  # a busy or full disk: the next look tells
                 logger.debug("The changes cannot be read: %s", error)
             try:
@@ -132,8 +134,14 @@ class Changes:
             except TimeoutError:
                 pass
 
+    async def _look(self) -> None:
+        after = self._last
+        self._tell(await self._chats.read(lambda store: store.changes(after)))
+
     def _tell(self, changes: list[Change]) -> None:
         for change in changes:
+            if change.no <= self._last:
+                continue  # two looked at the same time
             self._last = change.no
             tape = self._tapes.get(change.owner)
             if tape is not None:

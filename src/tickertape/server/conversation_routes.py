@@ -17,7 +17,7 @@ from tickertape.server.routes import cursor_of, get_page, resumed, stream_answer
 
 if TYPE_CHECKING:
     from tickertape.chats import Conversation
-    from tickertape.server.fanout import Message, Receive, Send
+    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.routes import Method, Services
 
 
@@ -42,7 +42,7 @@ async def get_conversations(services: Services, scope: Message, _receive: Receiv
     """``GET /backend-api/conversations``: the list, the last changed first; ``q`` searches."""
     owner, conversations = scope["owner"], services.conversations
     words, offset, limit = parse_page(scope)
-    await conversations.refresh(owner)
+    await conversations.catch_up(owner)
     listed = await conversations.chats.read(lambda store: store.listing(owner, words, offset, limit))
     items = [item(chat) for chat in listed.chats]
     await reply_json(send, {"items": items, "total": listed.total, "offset": offset, "limit": limit})
@@ -104,7 +104,7 @@ async def get_changes(services: Services, scope: Message, receive: Receive, send
 async def _read(services: Services, scope: Message) -> Conversation:
     """Return the conversation that the path names, with what was answered taken over."""
     conversations, owner, chat_id = services.conversations, scope["owner"], scope["path_params"]["id"]
-    await conversations.refresh(owner)
+    await conversations.catch_up(owner)
     return await conversations.chats.read(lambda store: store.conversation(owner, chat_id))
 
 

@@ -72,6 +72,7 @@ class Conversations:
         self._generations = generations
         self._beginning: set[str] = set()
         self._ours: set[str] = set()  # streams that this process produces: it knows when they ended
+        self._doomed: set[str] = set()  # of those that begin: to be stopped as soon as they have begun
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- asking
@@ -92,7 +93,10 @@ class Conversations:
             turn = await self._turn(owner, question)
             self._beginning.add(turn.stream)
             try:
-                return turn, await self._tape(turn, owner, wishes)
+                tape = await self._tape(turn, owner, wishes)
+                if turn.stream in self._doomed:
+                    await self._log.cancel(tape)
+                return turn, tape
             except Exception as error:
                 shown = error if isinstance(error, TickertapeError) else _unforeseen(error)
                 if turn.fresh:
@@ -100,6 +104,7 @@ class Conversations:
                 raise Unanswered(turn, shown) from error
             finally:
                 self._beginning.discard(turn.stream)
+                self._doomed.discard(turn.stream)
         finally:
             self._beginning.discard(question.stream)
 
@@ -170,6 +175,13 @@ class Conversations:
         for segment in await self.chats.read(lambda store: store.unsettled(owner)):
             await self._look(segment)
 
+    async def catch_up(self, owner: str) -> None:
+        """Take over what has ended if that is possible now; if not, what is kept can be read all the same."""
+        try:
+            await self.refresh(owner)
+        except ChatError as error:
+            logger.warning("What has ended is not in its conversation yet: %s", error)
+
     async def _look(self, segment: Segment) -> None:
         try:
             tape = await self._log.get(segment.stream, segment.owner)
@@ -196,7 +208,9 @@ class Conversations:
         """Delete a conversation, stop its answers, and return until when that can be taken back."""
         until, streams = await self.chats.write(lambda store: store.delete(owner, chat_id))
         for stream in streams:
-            with suppress(UnknownStream):  # it is about to begin; what it says is deleted with the conversation
+            if stream in self._beginning:
+                self._doomed.add(stream)
+            with suppress(UnknownStream):
                 await self._log.cancel(await self._log.get(stream, owner))
         return until
 

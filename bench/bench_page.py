@@ -1,0 +1,212 @@
+"""The page in a real browser: what an answer costs it, what it weighs, and what it keeps; beside parsing all anew."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.append(str(Path(__file__).parent / "page"))
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from playwright.sync_api import sync_playwright
+from upstream import ANSWER, SIZE, STEP
+
+from machine import CACHE, describe
+from support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, CDPSession, Page
+
+HERE = Path(__file__).parent / "page"
+MARKED = "18.2.1"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CONFESSION = """\
+What this does not show, first. A headless browser draws into memory, and frames come as the machine gives them.
+Browser, server and model share its cores. "Scripting" is Chromium's ScriptDuration. The page's frames (typewriter,
+Markdown, tape) are measured by a wrapper around requestAnimationFrame; beyond them is reading the stream, and all else.
+The rival reads the same text from the same server, types nothing, draws no tape, keeps nothing and cannot resume.
+"""
+
+WATCH = """
+window.watched = { frames: 0, longest: 0, tasks: [] };
+new PerformanceObserver((list) => watched.tasks.push(...list.getEntries().map(({ duration }) => duration)))
+  .observe({ type: 'longtask', buffered: true });
+const native = requestAnimationFrame.bind(window);
+window.requestAnimationFrame = (work) => native((now) => {
+  const began = performance.now();
+  work(now);
+  const took = performance.now() - began;
+  watched.frames += took;
+  watched.longest = Math.max(watched.longest, took);
+});
+"""
+
+
+class Tab:
+    """A page that is watched, and Chromium's own figures about it."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.context = browser.new_context(bypass_csp=True, service_workers="block")
+        self.context.set_default_timeout(600_000)
+        self.context.add_init_script(WATCH)
+        self.page: Page = self.context.new_page()
+        self.cdp: CDPSession = self.context.new_cdp_session(self.page)
+        self.cdp.send("Performance.enable")
+        self.cdp.send("Network.enable")
+        self.bytes = 0
+        self.cdp.on("Network.loadingFinished", self._loaded)
+
+    def _loaded(self, event: dict[str, Any]) -> None:
+        self.bytes += int(event["encodedDataLength"])
+
+    def metrics(self) -> dict[str, float]:
+        found = self.cdp.send("Performance.getMetrics")["metrics"]
+        return {one["name"]: one["value"] for one in found} | self.page.evaluate("watched")
+
+    def heap(self) -> float:
+        """Megabytes that are in use once what is unreachable is gone."""
+        for _ in range(2):
+            self.cdp.send("HeapProfiler.collectGarbage")
+        return self.metrics()["JSHeapUsedSize"] / 1e6
+
+    def ask(self, text: str) -> None:
+        before = self.page.locator(".answer").count()
+        self.page.locator("#question").fill(text)
+        self.page.locator("#question").press("Enter")
+        self.page.wait_for_function(
+            "(n) => document.querySelectorAll('.answer').length > n && document.querySelector('#log[aria-busy=false]')",
+            arg=before,
+            polling=200,
+        )
+
+
+def ours(browser: Browser, url: str) -> dict[str, float]:
+    """One answer of 50 kB on the page."""
+    tab = Tab(browser)
+    tab.page.goto(url)
+    tab.ask("warm up the page")
+    before = tab.metrics()
+    tab.ask("fifty kilobytes")
+    after = tab.metrics()
+    assert len(tab.page.locator(".prose").last.inner_text()) > SIZE // 2, "the answer is not there"
+    tab.context.close()
+    script = (after["ScriptDuration"] - before["ScriptDuration"]) * 1000
+    frames = after["frames"] - before["frames"]
+    return _figures(before, after, script) | {"beyond frames": script - frames, "longest frame": after["longest"]}
+
+
+def theirs(browser: Browser, url: str) -> dict[str, float]:
+    """The same answer, parsed anew with every delta."""
+    tab = Tab(browser)
+    scripts = f"<script>{_marked()}</script><script>{(HERE / 'rival.js').read_text()}</script>"
+    tab.page.route("**/rival", lambda route: route.fulfill(content_type="text/html", body=f"<body>{scripts}</body>"))
+    tab.page.goto(f"{url}/rival")
+    before = tab.metrics()
+    # Started by a timer, for what a debugger's call begins is not counted.
+    tab.page.evaluate("setTimeout(() => show('fifty kilobytes').then((size) => (window.size = size)))")
+    tab.page.wait_for_function("window.size", polling=200)
+    assert tab.page.evaluate("size") > SIZE // 2
+    after = tab.metrics()
+    tab.context.close()
+    script = (after["ScriptDuration"] - before["ScriptDuration"]) * 1000
+    return _figures(before, after, script)
+
+
+def _figures(before: dict[str, Any], after: dict[str, Any], script: float) -> dict[str, float]:
+    tasks = after["tasks"][len(before["tasks"]) :]
+    layout = sum(after[name] - before[name] for name in ("LayoutDuration", "RecalcStyleDuration")) * 1000
+    return {"scripting": script, "layout": layout, "long tasks": len(tasks), "longest task": max(tasks, default=0)}
+
+
+def weight(browser: Browser, url: str) -> tuple[int, int]:
+    """Bytes over the wire of the empty page, and with all that its first answer needs."""
+    tab = Tab(browser)
+    with tab.page.expect_response("**/backend-api/conversations?*"):
+        tab.page.goto(url, wait_until="load")
+    tab.page.evaluate("new Promise((done) => requestIdleCallback(done))")
+    first = tab.bytes
+    tab.page.locator("#question").press("x")
+    tab.page.locator("#details-open").click()
+    tab.page.locator("#details-system:enabled").wait_for()
+    tab.context.close()
+    return first, tab.bytes
+
+
+def memory(browser: Browser, url: str, count: int, chats: int) -> list[float]:
+    """Megabytes of heap after a fifth of the answers, two fifths, …; asked in so many chats."""
+    tab = Tab(browser)
+    tab.page.goto(url)
+    found = []
+    for number in range(count):
+        if number % (count // chats) == 0:
+            tab.page.get_by_role("button", name="New chat").click()
+        tab.ask(f"Question {number}: " + "some words that are said again, " * 30)
+        if (number + 1) % (count // 5) == 0:
+            found.append(tab.heap())
+    tab.context.close()
+    return found
+
+
+def _marked() -> str:
+    """The rival, from npm; fetched once."""
+    home = CACHE / f"marked-{MARKED}"
+    if not home.exists():
+        home.mkdir(parents=True)
+        subprocess.run(["npm", "pack", f"marked@{MARKED}", "--silent"], cwd=home, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["tar", "-xzf", f"marked-{MARKED}.tgz"], cwd=home, check=True)
+    return (home / "package" / "lib" / "marked.umd.js").read_text()
+
+
+def main() -> None:
+    """Measure and print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round, a faster stream, fewer answers")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=1000, help="deltas a second (1000)")
+    options = parser.parse_args()
+    rounds, rate, answers = (1, 4000, 50) if options.quick else (options.rounds, options.rate, 500)
+    with ExitStack() as stack:
+        model = subprocess.Popen([sys.executable, HERE / "upstream.py", str(rate)], stdout=subprocess.PIPE, text=True)
+        stack.callback(model.wait)
+        stack.callback(model.kill)
+        assert model.stdout is not None
+        upstream = f"--upstream=http://127.0.0.1:{model.stdout.readline().strip()}/v1"
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        slow = stack.enter_context(Server(data / "slow", upstream, provider="openai"))
+        echo = stack.enter_context(Server(data / "echo"))
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        stack.callback(browser.close)
+        print(f"{describe()}, Chromium {browser.version}, marked {MARKED}\n\n{CONFESSION}")
+        runs: dict[str, list[dict[str, float]]] = {"tickertape": [], "marked, each delta": []}
+        for _ in range(rounds):
+            runs["tickertape"].append(ours(browser, slow.url))
+            runs["marked, each delta"].append(theirs(browser, slow.url))
+        print(
+            f"{len(ANSWER):,} characters in deltas of {STEP}, {rate:,.0f} a second; milliseconds, medians of {rounds}\n"
+        )
+        columns = ["scripting", "beyond frames", "longest frame", "layout", "long tasks", "longest task"]
+        print("| | " + " | ".join(columns) + " |\n|---" + "|---:" * len(columns) + "|")
+        for name, found in runs.items():
+            cells = [_median(found, column) for column in columns]
+            print(f"| {name} | {' | '.join(cells)} |")
+        first, all_of_it = weight(browser, echo.url)
+        print(f"\nThe first load is {first:,} bytes; with all that a first answer needs {all_of_it:,}.\n")
+        for chats in (1, answers // 10):
+            heap = [f"{one:.1f}" for one in memory(browser, echo.url, answers, chats)]
+            print(f"Heap over {answers} answers of 1 kB in {chats} chats, MB after each fifth: {', '.join(heap)}")
+
+
+def _median(found: list[dict[str, float]], column: str) -> str:
+    values = [run[column] for run in found if column in run]
+    return f"{statistics.median(values):,.0f}" if values else "–"
+
+
+if __name__ == "__main__":
+    main()

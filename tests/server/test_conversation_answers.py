@@ -1,0 +1,264 @@
+"""What joins conversations and answers, within one process: step by step, with everything that can fail in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chats.conftest import OWNER, ask, go_on, vary
+from log.engines import whole
+from support.scripted import Scripted
+from tickertape.chats import Chats
+from tickertape.chats.store import Store
+from tickertape.deltas import End, Finish, Opens, Raw, Reasoning, State, Usage, decode_delta
+from tickertape.errors import BadRequest, ChatConflict, ChatsUnavailable, ProviderError
+from tickertape.generation import Generations, Limits
+from tickertape.log.memory import MemoryLog
+from tickertape.providers.catalog import Catalog
+from tickertape.server.conversations import Conversations, Unanswered, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tickertape.chats import Message, Turn
+
+NONE = Wishes({}, show_usage=False, abandon_after=None)
+FULL = ChatsUnavailable("The conversations chats.db cannot be used: the disk is full.")
+
+
+@pytest.fixture
+def provider() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[Conversations]:
+    log = MemoryLog()
+    generations = Generations(log, Limits(per_owner=3))
+    made = Conversations(Chats(tmp_path / "chats.db"), log, Catalog([provider]), generations)
+    yield made
+    await generations.close()
+    await made.close()
+
+
+async def kept(conversations: Conversations, turn: Turn) -> Message:
+    found = await conversations.chats.read(lambda store: store.conversation(OWNER, turn.chat))
+    return next(message for message in found.messages if message.id == turn.message)
+
+
+async def test_everything_an_answer_consists_of_is_kept(conversations: Conversations, provider: Scripted) -> None:
+    wishes = Wishes({"temperature": 0.5}, show_usage=False, abandon_after=None)
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), wishes)
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    provider.say(Reasoning("Hm."), "Hel", "lo", Raw({"tool_calls": [call]}), Usage({"total_tokens": 3}))
+    provider.finish("tool_calls")
+    entries = await whole(tape)
+    assert decode_delta(entries[0]) == Opens(turn.place)
+    assert provider.requests[0].messages == [{"role": "user", "content": "Hello"}]
+    assert provider.requests[0].parameters == {"temperature": 0.5}
+    await conversations.refresh()
+    answer = await kept(conversations, turn)
+    assert (answer.state, answer.content, answer.reasoning) == ("completed", "Hello", "Hm.")
+    assert (answer.finish_reason, answer.usage, answer.model) == ("tool_calls", {"total_tokens": 3}, "scripted")
+    assert answer.tool_calls == [{name: call[name] for name in ("id", "type", "function")}]
+    assert answer.seconds is not None
+
+
+async def test_an_answer_is_taken_over_at_its_end_though_nobody_asks(
+    conversations: Conversations, provider: Scripted
+) -> None:
+    turn, _tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+    changed = asyncio.Event()
+    conversations.chats.changed = changed.set
+    provider.say("Half")
+    provider.fail(ProviderError("The model fell over."))
+    await changed.wait()
+    answer = await kept(conversations, turn)
+    assert (answer.state, answer.content) == ("failed", "Half")
+    assert answer.error is not None
+    assert answer.error["message"] == "The model fell over."
+
+
+async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+
+    def full(*_arguments: Any) -> None:
+        raise FULL
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "settle", full)
+        provider.say("Text")
+        provider.finish()
+        await whole(tape)
+        with caplog.at_level(logging.WARNING, "tickertape"):
+            await conversations.catch_up(OWNER)  # it can be read all the same
+        assert "the disk is full" in caplog.text
+        assert (await kept(conversations, turn)).state == "running"
+        with pytest.raises(ChatsUnavailable):
+            await conversations.refresh()  # so that nothing is forgotten
+    await conversations.refresh()
+    assert (await kept(conversations, turn)).content == "Text"
+
+
+async def test_nothing_is_asked_when_the_question_cannot_be_kept(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: Any) -> None:
+        raise FULL
+
+    monkeypatch.setattr(Store, "turn", full)
+    with pytest.raises(ChatsUnavailable):
+        await conversations.ask(OWNER, ask("Hello"), NONE)
+    assert provider.asked == 0
+
+
+async def test_a_caller_who_gives_up_is_answered_all_the_same(conversations: Conversations, provider: Scripted) -> None:
+    question = ask("Hello")
+    caller = asyncio.create_task(conversations.ask(OWNER, question, NONE))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await provider.opened.wait()
+    again, tape = await conversations.ask(OWNER, question, NONE)
+    provider.finish()
+    assert isinstance(decode_delta((await whole(tape))[-1]), End)
+    assert (again.stream, provider.asked) == (question.stream, 1)
+
+
+async def test_twenty_at_once_who_ask_the_same_ask_once(conversations: Conversations, provider: Scripted) -> None:
+    question = ask("Hello", key="k", digest=b"d")
+    asked = await asyncio.gather(*(conversations.ask(OWNER, question, NONE) for _ in range(20)))
+    assert len({id(tape) for _turn, tape in asked}) == 1
+    assert [turn.fresh for turn, _tape in asked].count(True) == 1
+    provider.finish()
+    await whole(asked[0][1])
+    assert provider.asked == 1
+
+
+async def test_an_answer_that_cannot_begin_is_kept_as_failed_and_says_where_it_belongs(
+    conversations: Conversations, provider: Scripted
+) -> None:
+    first, _tape = await conversations.ask(OWNER, ask("One"), NONE)
+    for _ in range(2):
+        await conversations.ask(OWNER, vary(first), NONE)
+    with pytest.raises(Unanswered, match="3 answers running, of 3 allowed") as unanswered:
+        await conversations.ask(OWNER, vary(first), NONE)
+    answer = await kept(conversations, unanswered.value.turn)
+    assert (answer.state, answer.parent) == ("failed", first.parent)
+    assert provider.asked <= 3
+
+
+async def test_an_error_that_nobody_foresaw_is_shown_without_its_details(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(provider, "models", broken)
+    with pytest.raises(Unanswered, match="its own log says why") as unanswered:
+        await conversations.ask(OWNER, ask("One"), NONE)
+    answer = await kept(conversations, unanswered.value.turn)
+    assert answer.error is not None
+    assert "secret" not in str(answer.error)
+
+
+async def test_a_model_that_cannot_go_on_is_not_asked_to(conversations: Conversations, provider: Scripted) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Count"), NONE)
+    provider.say("one")
+    provider.end()
+    await whole(tape)
+    await conversations.refresh()
+    before = await kept(conversations, turn)
+    assert before.state == "incomplete"
+    with pytest.raises(BadRequest, match="cannot go on"):
+        await conversations.ask(OWNER, go_on(turn), NONE)
+    assert await kept(conversations, turn) == before
+    provider.prefills = True
+    more, tape = await conversations.ask(OWNER, go_on(turn), NONE)
+    provider.say(" two")
+    provider.finish()
+    await whole(tape)
+    await conversations.refresh()
+    after = await kept(conversations, turn)
+    assert (after.state, after.content, after.streams) == ("completed", "one two", [turn.stream, more.stream])
+    assert provider.requests[-1].messages[-1] == {"role": "assistant", "content": "one"}
+
+
+async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_lost(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stream is not in the log yet, and however long it takes this process knows of it."""
+    listed, go = asyncio.Event(), asyncio.Event()
+    models = provider.models
+
+    async def slow() -> Any:
+        listed.set()
+        await go.wait()
+        return await models()
+
+    monkeypatch.setattr(provider, "models", slow)
+    monkeypatch.setattr("tickertape.server.conversations.BEGINNING", 0.0)
+    asking = asyncio.create_task(conversations.ask(OWNER, ask("Hello"), NONE))
+    await listed.wait()
+    await conversations.refresh()
+    go.set()
+    turn, tape = await asking
+    assert (await kept(conversations, turn)).state == "running"
+    provider.say(Finish("stop"))
+    provider.end()
+    await whole(tape)
+
+
+async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_deleted_is_stopped(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, go = asyncio.Event(), asyncio.Event()
+    models = provider.models
+
+    async def slow() -> Any:
+        listed.set()
+        await go.wait()
+        return await models()
+
+    monkeypatch.setattr(provider, "models", slow)
+    question = ask("Hello")
+    asking = asyncio.create_task(conversations.ask(OWNER, question, NONE))
+    await listed.wait()
+    await conversations.delete(OWNER, question.chat or "")
+    go.set()
+    _turn, tape = await asking
+    end = decode_delta((await whole(tape))[-1])
+    assert isinstance(end, End)
+    assert end.state is State.CANCELLED
+
+
+async def test_a_question_of_a_process_that_died_is_lost(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = await conversations.chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+    await conversations.refresh()
+    assert (await kept(conversations, turn)).state == "running", "another process may be about to begin it"
+    monkeypatch.setattr("tickertape.server.conversations.BEGINNING", 0.0)
+    await conversations.refresh()
+    answer = await kept(conversations, turn)
+    assert (answer.state, answer.streams) == (State.LOST, [])
+    assert answer.error is not None
+    assert answer.error["code"] == "lost"
+
+
+async def test_under_an_answer_that_runs_nothing_is_asked(conversations: Conversations, provider: Scripted) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+    with pytest.raises(ChatConflict, match="still being written"):
+        await conversations.ask(OWNER, ask("More", turn.chat), NONE)
+    provider.say("Hi")
+    provider.finish()
+    await whole(tape)
+    more, _tape = await conversations.ask(OWNER, ask("More", turn.chat), NONE)
+    assert more.history[1] == {"role": "assistant", "content": "Hi"}
