@@ -120,7 +120,7 @@ def test_an_effort_is_a_budget_of_thinking_on_top_of_the_answer() -> None:
     ("name", "value"),
     [
         *(("seed", 1), ("logprobs", True), ("logit_bias", {"1": 2}), ("frequency_penalty", 0.5), ("audio", {"v": "a"})),
-        *(("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("reasoning_effort", "extreme")),
+        *(("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("reasoning_effort", ["high"])),
         *(("max_tokens", 0), ("max_tokens", "many"), ("stop", 7), ("tool_choice", "some")),
     ],
 )
@@ -146,6 +146,7 @@ def test_what_it_cannot_honour_is_refused_by_name(name: str, value: object) -> N
         ({"role": "function", "name": "f", "content": "x"}, "messages[0].role"),
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
         ({"role": "assistant", "content": "", "function_call": {"name": "f"}}, "messages[0]"),
+        ({"role": "assistant", "content": "", "tool_calls": 7}, "messages[0].tool_calls"),
         ({"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}, "messages[0].tool_calls[0]"),
         (
             {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
