@@ -161,7 +161,8 @@ def test_a_key_comes_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("SOME_KEY", KEY)
     assert read_key(UpstreamSettings(name="a", key_env="SOME_KEY")) == (KEY, "SOME_KEY")
     (tmp_path / "key").write_text(f" {KEY}\n")
-    assert read_key(UpstreamSettings(name="a", key_file=tmp_path / "key"))[0] == KEY
+    read = read_key(UpstreamSettings(name="a", key_file=tmp_path / "key"))
+    assert read == (KEY, "key_file of the upstream 'a'")
     with pytest.raises(SettingsError, match="in OTHER_KEY, which is not set"):
         read_key(UpstreamSettings(name="a", key_env="OTHER_KEY"))
     with pytest.raises(SettingsError, match="cannot be read"):

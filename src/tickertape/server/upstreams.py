@@ -87,14 +87,16 @@ def make(upstream: UpstreamSettings, settings: Settings) -> Provider:
 
 def read_key(upstream: UpstreamSettings) -> tuple[str | None, str]:
     """Return the key, None if there is none, and the words for where it belongs."""
+    key: str | None
     if upstream.key_file is not None:
         try:
-            return upstream.key_file.expanduser().read_text("utf-8").strip(), str(upstream.key_file)
+            key = upstream.key_file.expanduser().read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise SettingsError(
                 f"The key of the upstream {upstream.name!r} cannot be read from {upstream.key_file}: {reason}."
             ) from None
+        return key, f"key_file of the upstream {upstream.name!r}"  # callers need not know where files are
     if upstream.key_env:
         key = os.environ.get(upstream.key_env)
         if not key:
