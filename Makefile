@@ -46,6 +46,11 @@ check: test-tools ## Lint, types, layers; the JavaScript's types where npx is th
 bench: test-tools ## Run the benchmarks beside their rivals (ARGS=--quick for a first impression)
 	@for file in bench/decode.py bench/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 
+.PHONY: pictures
+pictures: test-tools ## Take the pictures of the documents from the running program
+	@$(PIP) install pillow
+	@$(BIN)/python docs/pictures.py $(ARGS)
+
 .PHONY: test-tools
 test-tools: $(VENV)/.test-tools
 	@sh tests/setup.sh
