@@ -51,6 +51,10 @@ pictures: test-tools ## Take the pictures of the documents from the running prog
 	@$(PIP) install pillow
 	@$(BIN)/python docs/pictures.py $(ARGS)
 
+.PHONY: truth
+truth: test-tools ## Write docs/truth.md: every upstream fault, as we and others report it
+	@PYTHONPATH=tests $(BIN)/python -m truth $(ARGS)
+
 .PHONY: test-tools
 test-tools: $(VENV)/.test-tools
 	@sh tests/setup.sh

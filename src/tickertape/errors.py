@@ -134,7 +134,8 @@ class ProviderError(TickertapeError):
     """A provider refused or failed. Shown to the caller with this HTTP status and OpenAI-shaped body.
 
     ``status`` is the HTTP status to answer with before the first byte; ``type`` and ``code`` are OpenAI's
-    error fields; ``retry_after`` is in seconds.
+    error fields; ``retry_after`` is in seconds. ``passing`` says that the same question, asked again at once, may well
+    be answered: nothing of an answer had come.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class ProviderError(TickertapeError):
         code: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        passing: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -154,6 +156,7 @@ class ProviderError(TickertapeError):
         self.code = code
         self.param = param
         self.retry_after = retry_after
+        self.passing = passing
 
 
 class BadRequest(ProviderError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
-from support.http import request
+from support.http import open_stream, request
 from support.server import clean_environment
+from tickertape.errors import SettingsError
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -115,11 +118,50 @@ def test_an_answer_can_be_read_again(serve: Serve) -> None:
     assert run("--url", server.url, "--attach", stream_id) == (0, "Hello there\n", "")
 
 
+def test_an_answer_that_still_comes_can_be_read_along_and_stopped(serve: Serve) -> None:
+    server = serve(echo_rate=50)
+    question = {"messages": [{"role": "user", "content": "word " * 2000}]}
+    begun = request(server.url, "POST", "/v1/streams", question).json()
+    with start("--url", server.url, "--attach", begun["id"]) as process:
+        assert process.stdout is not None
+        shown = process.stdout.read(20)
+        process.send_signal(signal.SIGINT)
+        out, err = rest(process)
+    assert (process.returncode, err) == (130, "Stopped.\n")
+    snapshot = request(server.url, "GET", begun["url"], headers={"Accept": "application/json"}).json()
+    assert snapshot["state"] == "cancelled"
+    assert (shown + out).rstrip("\n") == snapshot["text"].rstrip("\n")
+
+
+def test_a_lost_answer_can_be_read_again_and_is_no_success(serve: Serve) -> None:
+    server = serve(echo_rate=50)
+    question = {"messages": [{"role": "user", "content": "word " * 2000}]}
+    with open_stream(server.url, "POST", "/api/openai/stream", question) as stream:
+        stream.until(lambda stream: len(stream.events) > 3)
+        server.kill()
+    server.start()
+    code, out, err = run("--url", server.url, "--attach", stream.id)
+    assert code == 1
+    assert out.startswith("word word")
+    assert "stopped" in err
+
+
+def test_without_a_url_the_server_that_runs_here_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, asked = import_module("tickertape.cli.ask"), []
+
+    def remote(url: str, messages: object, **options: object) -> None:
+        asked.append((url, messages, options["attach"]))
+        raise SettingsError("Enough.")
+
+    monkeypatch.setattr(module, "_remote", remote)
+    assert isinstance(CliRunner().invoke(module.ask, ["--attach", "x"]).exception, SettingsError)
+    assert asked == [("http://127.0.0.1:8000", None, "x")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ((ECHO, ""), "There is no question"),
-        (("--attach=x",), "--attach needs --url"),
         ((ECHO, "--model=gpt-9", "hi"), "The model 'gpt-9' is not served here. Served are: echo."),
         (("--url=http://127.0.0.1:1", "hi"), "127.0.0.1"),
         (("--url=nonsense", "hi"), "nonsense"),

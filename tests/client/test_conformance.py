@@ -68,8 +68,8 @@ def test_every_format_case_is_read_the_same_in_small_pieces(client, server: Faul
             if "input_b64" in case
             else b"".join(base64.b64decode(chunk) for chunk in case["chunks_b64"])
         )
-        if len(body) > 5_000 or case.get("http_expect") == "fail":
-            continue
+        if case.get("http_expect") == "fail":
+            continue  # its content type is refused before a byte of the body is read
         script = server.serve(one_body([body[i : i + size] for i in range(0, len(body), size)], "text/event-stream"))
         outcome = client.read(script.url, waits=1)
         assert [said(event) for event in outcome.events] == case["expected"], case["name"]

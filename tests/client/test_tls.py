@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -64,6 +65,28 @@ def test_a_blocking_source_reads_over_tls_and_can_be_closed_from_another_thread(
         reader.join(5)
         assert not reader.is_alive()
     assert script.closed_by_client.wait(5)
+
+
+async def test_closing_an_asyncio_source_waits_for_no_goodbye_of_the_server(secure, certificate) -> None:
+    """Guards hang_up: aiohttp alone leaves the socket open until the server answers the end of TLS, 30 s at most."""
+    left = threading.Event()
+
+    def silent(connection: faults.Connection) -> None:
+        connection.head(chunked=True)
+        connection.send(BODY)
+        left.wait(60)  # reads nothing, so that it does not hear the goodbye either
+
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=certificate))
+    try:
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async with AsyncEventSource(secure.serve(silent).url, session=session) as source:
+                await anext(source)
+                sock = source._response.connection.transport.get_extra_info("socket")
+                assert sock.fileno() >= 0
+            await asyncio.sleep(0)  # asyncio closes with the loop's next turn
+            assert sock.fileno() == -1
+    finally:
+        left.set()
 
 
 async def test_an_asyncio_source_reads_over_tls(secure, certificate) -> None:

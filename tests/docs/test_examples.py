@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -56,8 +55,6 @@ def test_the_page_shows_every_way_to_read_a_stream() -> None:
 @pytest.mark.parametrize("library", ["httpx2", "requests"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_the_decoder_reads_what_another_client_fetches(server, library: str, chunked: bool) -> None:
-    if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed")
     script = server.serve(faults.one_by_one(b"".join(LOG), chunked=chunked))
     assert run(f"read_with_{library}.py", script.url) == TOLD
 

@@ -92,13 +92,17 @@ class Stream:
 
 
 class Reader:
-    """One reader, over all its connections. ``arrivals`` says when each frame came; ``end`` how it all ended."""
+    """One reader, over all its connections.
+
+    ``arrivals`` says when each frame came, ``end`` how it all ended, ``refused`` how often it was told to come again.
+    """
 
     def __init__(self, stream: Stream, oracle: Oracle) -> None:
         self.stream = stream
         self.frames: list[bytes] = []
         self.arrivals: list[float] = []
         self.end: str | None = None
+        self.refused = 0
         self._oracle = oracle
         self._tail = b""
         stream.readers.append(self)
@@ -173,31 +177,35 @@ class Oracle:
         reader: Reader,
         *,
         cut: Callable[[], int] | None = None,
+        at: int | None = None,
         silence: float | None = None,
         stall: asyncio.Event | None = None,
     ) -> None:
         """Read to the end, over as many connections as it takes.
 
-        ``cut`` returns after how many events the reader resets its connection; ``silence`` is how long it waits for
+        ``cut`` returns after how many events the reader resets its connection; ``at`` tells a `CuttingProxy` after how
+        many bytes to cut the first one; ``silence`` is how long it waits for
         a byte before it tries another connection; after the first bytes it reads no more before ``stall`` is set.
         """
         while reader.end is None:
             try:
-                async with self._open(reader) as response:
+                async with self._open(reader, at) as response:
                     await self._take(reader, response, cut() if cut else None, silence, stall)
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
             reader.cut()
+            at = None
             await asyncio.sleep(PAUSE)
 
-    def _open(self, reader: Reader) -> Any:
+    def _open(self, reader: Reader, at: int | None = None) -> Any:
         self.count.connections += 1
         stream = reader.stream
+        headers = {} if at is None else {"X-Cut": str(at)}
         if stream.id:
-            headers = {"Last-Event-ID": f"{stream.id}.{len(reader.frames)}"} if reader.frames else {}
+            headers |= {"Last-Event-ID": f"{stream.id}.{len(reader.frames)}"} if reader.frames else {}
             return self.session.get(f"{self.url}/v1/streams/{stream.id}", headers=headers)
         body = {"messages": [{"role": "user", "content": stream.text}]}
-        headers = {"Idempotency-Key": stream.key, "Tickertape-Disconnect": "continue"}
+        headers |= {"Idempotency-Key": stream.key, "Tickertape-Disconnect": "continue"}
         return self.session.post(f"{self.url}/api/openai/stream", json=body, headers=headers)
 
     async def _take(
@@ -210,7 +218,9 @@ class Oracle:
     ) -> None:
         stream = reader.stream
         if response.status != 200:
-            if response.status != 503:  # a server that is about to end: try again
+            if response.status == 503:  # a server that is about to end, or cannot write: try again
+                reader.refused += 1
+            else:
                 self.blame(stream, f"status {response.status} for cursor {len(reader.frames)}")
                 reader.end = "refused"
             return

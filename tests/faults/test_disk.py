@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.http import ask, open_stream, request
 
+from .meddling import meddle
 from .readers import check_dense, check_end, resume, whole_events
+from .scale import at_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from conftest import Serve
     from support.server import Server
+
+    from .oracle import Oracle
+
+    Judge = Callable[[str, str], Oracle]
 
 GO_ON = {"Tickertape-Disconnect": "continue"}
 TEXT = " ".join(f"word{number}" for number in range(100_000))
@@ -73,3 +84,62 @@ def check_all(server: Server, seen: dict[str, bytes]) -> None:
         had = whole_events(body[: len(body) // 2])
         with resume(server.url, stream_id, had) as rest:
             assert had + rest.read().body == body
+
+
+# --- a disk that has so little room, at every step
+
+
+def pages(path: Path) -> int:
+    """Return how many pages the file has, none of them free."""
+    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as log:
+        log.execute("VACUUM")
+        return int(log.execute("PRAGMA page_count").fetchone()[0])
+
+
+@at_scale(step=(6, 1))
+@pytest.mark.parametrize(("limit", "count"), [("RLIMIT_FSIZE", 150), ("max_page_count", 1500)])
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit of another process can be set on Linux only")
+async def test_a_disk_that_is_full_at_any_step_ends_what_it_hits_and_nobody_is_told_a_false_end(
+    serve: Serve, judge: Judge, tmp_path: Path, limit: str, count: int, step: int
+) -> None:
+    """Guards: that an append must follow what was committed, without which a lost transaction in the middle is a gap
+    once there is room; the second end of an answer, without which readers hang; and its writing later, without which
+    another end is in the log after a restart than was shown.
+    """
+    most = tmp_path / "pages"
+    most.write_text(str(2**30))
+    patch = meddle(
+        "import pathlib",
+        "from tickertape.log.writer import Writer",
+        "commit = Writer._commit",
+        "def limited(self, tasks):",
+        f"    self._connection.execute('PRAGMA max_page_count = ' + pathlib.Path({str(most)!r}).read_text())",
+        "    return commit(self, tasks)",
+        "Writer._commit = limited",
+    )
+    server = serve(echo_rate=count * 5, env=patch)
+    path = server.data / "tape.db"
+
+    def allow_more(room: int | None) -> None:
+        if limit == "RLIMIT_FSIZE":
+            allow(server, None if room is None else room * 4120)  # of the WAL, a page
+        else:
+            beside = most.with_suffix(".new")
+            beside.write_text(str(2**30 if room is None else pages(path) + room))
+            beside.replace(most)
+
+    async with judge(f"disk full at every step, by {limit}", server.url) as oracle:
+        room, hit = 0, True
+        while hit:
+            allow_more(room)
+            readers = [oracle.ask(count) for _ in range(5)]
+            await oracle.until(lambda: all(reader.end or reader.refused for reader in readers))  # noqa: B023 - at once
+            hit = any(reader.refused or reader.end == "failed" for reader in readers)
+            allow_more(None)
+            await oracle.until(lambda: all(reader.end for reader in readers))  # noqa: B023 - awaited at once
+            oracle.count.trials += 1
+            room += step
+        await asyncio.to_thread(server.terminate)
+        await asyncio.to_thread(server.start)
+        await oracle.check()
+        assert {stream.state for stream in oracle.streams} == {"completed", "failed"}

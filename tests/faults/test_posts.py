@@ -21,6 +21,7 @@ from support.http import ask, request
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
 from tickertape.log.sqlite import SqliteLog
+from tickertape.server.routes import PATHS
 
 from .oracle import text_of, words
 from .scale import at_scale
@@ -101,16 +102,25 @@ async def test_a_post_that_is_cut_anywhere_and_repeated_is_one_answer_or_leaves_
         assert {stream.state for stream in oracle.streams} == {"completed" if keyed else "cancelled"}
 
 
-@pytest.mark.parametrize(
-    ("route", "fields"),
-    [
-        ("/api/openai/stream", {}),
-        ("/v1/chat/completions", {"stream": True}),
-        ("/v1/chat/completions", {"stream": False}),
-        ("/v1/streams", {}),
-        ("/v1/streams/{id}/continue", {}),
-    ],
-)
+GENERATE: list[tuple[str, dict[str, Any]]] = [
+    ("/api/openai/stream", {}),
+    ("/v1/chat/completions", {"stream": True}),
+    ("/v1/chat/completions", {"stream": False}),
+    ("/v1/streams", {}),
+    ("/v1/streams/{id}/continue", {}),
+]
+"""Every route that starts a generation."""
+
+GENERATE_NOTHING = {"/v1/streams/{id}/cancel"}
+"""The others that take a POST."""
+
+
+def test_a_route_that_takes_a_post_is_known_to_generate_or_not_to() -> None:
+    posts = {path for path, methods in PATHS.items() if "POST" in methods}
+    assert posts == {route for route, _fields in GENERATE} | GENERATE_NOTHING, "which of the two lists is it for?"
+
+
+@pytest.mark.parametrize(("route", "fields"), GENERATE)
 @at_scale(rounds=(1, 20))
 async def test_fifty_posts_at_once_with_one_key_are_one_answer_on_every_route(
     serve: Serve, judge: Judge, route: str, fields: dict[str, Any], rounds: int
@@ -179,8 +189,15 @@ async def test_a_cursor_of_a_stream_that_was_forgotten_is_told_everywhere(
         await oracle.check()
         whole = {reader.stream: b"".join(frame + b"\n\n" for frame in reader.frames) for reader in readers}
         for reader in readers:
-            number, other = random.randint(1, 32), random.choice(readers).stream.id
-            for cursor in (f"{other}x.{number}", f"{reader.stream.id}.{33 + number}", "garbage", f".{number}"):
+            number = random.randint(1, 32)
+            other = random.choice([another for another in readers if another is not reader]).stream.id
+            for cursor in (
+                f"{other}.{number}",
+                f"{'0' * 32}.{number}",
+                f"{reader.stream.id}.{33 + number}",
+                "garbage",
+                f".{number}",
+            ):
                 reply = await get(server, reader.stream.id, cursor)
                 if (reply.status, reply.headers.get("tickertape-cursor"), reply.body) != (
                     200,

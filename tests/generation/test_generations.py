@@ -10,11 +10,15 @@ import pytest
 from log.engines import whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
-from tickertape.errors import LogUnavailable, ProviderError
+from tickertape.errors import KeyReused, LogUnavailable, ProviderError
 from tickertape.generation import Generations, Limits, Order, generation
+from tickertape.log.base import Key
 from tickertape.log.memory import MemoryLog
+from tickertape.log.sqlite import SqliteLog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tickertape.log.base import Log, Tape
 
 
@@ -56,6 +60,49 @@ async def test_a_line_that_is_full_takes_nobody_more(log: Log) -> None:
     assert (await end_of(tapes[0])).state is State.COMPLETED
     await generations.begin(Order(provider, ASKED), owner="ben")
     await generations.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed"),
+    [(Limits(per_owner=7), 7), (Limits(running=3, waiting=4), 7), (Limits(waiting=6), 7)],
+    ids=["of one owner", "in all", "in the line"],
+)
+async def test_fifty_at_once_do_not_get_past_a_limit(log: Log, limits: Limits, allowed: int) -> None:
+    """Guards: that an answer counts from the moment it is asked for, not from its first commit on."""
+    provider = Scripted()
+    provider.capacity = 1 if limits.waiting == 6 else None
+    generations = Generations(log, limits)
+    asked = [generations.begin(Order(provider, ASKED), owner="ann") for _ in range(50)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, ProviderError)]
+    assert (len(answers) - len(refused), {error.status for error in refused}) == (allowed, {429})
+    await generations.close()
+    assert (generations._taken, dict(generations._owners), generations._turns[provider].taken) == (0, {}, 0)
+
+
+async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_server_is(log: Log) -> None:
+    """Guards: that a key is looked up before its owner is sent away for the answer that it began."""
+    generations = Generations(log, Limits(per_owner=1))
+    key = Key("once", b"digest")
+    asked = [generations.begin(Order(Scripted(), ASKED), owner="ann", key=key) for _ in range(50)]
+    tapes = await asyncio.gather(*asked)
+    assert len({id(tape) for tape in tapes}) == 1
+    with pytest.raises(KeyReused):
+        await generations.begin(Order(Scripted(), ASKED), owner="ann", key=Key("once", b"another"))
+    with pytest.raises(ProviderError, match="1 answers running, of 1 allowed"):
+        await generations.begin(Order(Scripted(), ASKED), owner="ann", key=Key("twice", b"digest"))
+    await generations.close()
+
+
+async def test_an_answer_that_could_not_be_begun_takes_no_place() -> None:
+    class Full(MemoryLog):
+        async def create(self, *_: object) -> tuple[Tape, bool]:
+            raise LogUnavailable("The disk is full.")
+
+    generations = Generations(Full(), Limits(per_owner=1))
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            await generations.begin(Order(Scripted(), ASKED), owner="ann")
 
 
 async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Log) -> None:
@@ -142,6 +189,47 @@ async def test_readers_in_another_process_count(log: Log, monkeypatch: pytest.Mo
     tape.leave()
     assert (await end_of(tape)).cancelled_by == "disconnect"
     assert asked == 3
+
+
+async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards: that readers elsewhere are told the place, and count as readers while they wait for their turn."""
+    monkeypatch.setattr(generation, "AGAIN", 0.05)
+    provider = Scripted()
+    provider.capacity = 1
+    path = tmp_path / "tape.db"
+    async with SqliteLog(path, lost=b"", reap=0.05) as here, SqliteLog(path, lost=b"", reap=0.05) as there:
+        asked, ask_log = 0, here.attended
+
+        async def attended(tape: Tape, within: float) -> bool:
+            nonlocal asked
+            asked += 1
+            return await ask_log(tape, within)
+
+        monkeypatch.setattr(here, "attended", attended)
+        generations = Generations(here)
+        await generations.begin(Order(provider, ASKED), owner="ann")
+        tape = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
+        last = await generations.begin(Order(provider, ASKED), owner="ann")
+        tape.enter()
+        while last.queued != 2:
+            await last.wait(1)
+        copy = await there.get(tape.header.id, "ann")
+        copy.enter()
+        tape.leave()
+        while copy.queued != 1:
+            await copy.wait(1)
+        while not asked:
+            await asyncio.sleep(0.01)
+        assert (tape.queued, last.queued) == (1, 2)
+        for _ in range(3):
+            provider.finish()
+        end = decode_delta((await whole(copy))[-1])
+        assert isinstance(end, End)
+        assert (end.state, copy.queued) == (State.COMPLETED, 0)
+        copy.leave()
+        await generations.close()
 
 
 async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

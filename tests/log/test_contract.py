@@ -324,6 +324,20 @@ async def test_the_same_key_with_another_body_is_refused(log: Log) -> None:
     assert (again is first, fresh) == (True, False)
 
 
+async def test_a_key_can_be_looked_up_without_making_anything(log: Log) -> None:
+    assert await log.keyed("ann", key()) is None
+    first, _ = await log.create(new_header(), [text(1)], key())
+    for _ in range(2):
+        found = await log.keyed("ann", key())
+        assert found is not None
+        assert found.header == first.header
+        assert await log.keyed("ben", key()) is None
+        assert await log.keyed("ann", key("other")) is None
+        with pytest.raises(KeyReused):
+            await log.keyed("ann", key(digest=b"another"))
+        await log.finish(first, [DONE])  # and after the end
+
+
 async def test_another_owners_key_is_another_key(log: Log) -> None:
     anns, _ = await log.create(new_header("ann"), [text(1)], key(digest=b"one"))
     bobs, fresh = await log.create(new_header("bob"), [text(1)], key(digest=b"two"))
@@ -335,8 +349,12 @@ async def test_without_a_key_every_create_makes_a_stream(log: Log) -> None:
     assert (await begin(log)).header.id != (await begin(log)).header.id
 
 
-async def test_fifty_creates_with_one_key_at_once_make_one_stream(log: Log) -> None:
-    made = await asyncio.gather(*(log.create(new_header(), [text(1)], key()) for _ in range(50)))
+@pytest.mark.parametrize("known", [False, True])
+async def test_fifty_creates_with_one_key_at_once_make_one_stream(log: Log, known: bool) -> None:
+    """Also where the caller chose the stream's id, and all choose the same."""
+    header = new_header()
+    headers = [header if known else new_header() for _ in range(50)]
+    made = await asyncio.gather(*(log.create(each, [text(1)], key()) for each in headers))
     assert sum(fresh for _tape, fresh in made) == 1
     assert len({id(tape) for tape, _fresh in made}) == 1
 

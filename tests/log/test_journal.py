@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.errors import LogUnavailable
-from tickertape.log import journal
+from tickertape.log import journal, schema
 from tickertape.log.journal import connect, entries_of, group, groups, reap
 
 from .engines import DONE, LOST, text
@@ -130,8 +130,8 @@ def sentence_for(path: Path) -> str:
 def test_a_new_file_gets_its_format_and_can_be_opened_again(tmp_path: Path) -> None:
     connect(tmp_path / "tape.db").close()
     connection = connect(tmp_path / "tape.db")
-    assert connection.execute("PRAGMA application_id").fetchone() == (journal.APPLICATION_ID,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (journal.VERSION,)
+    assert connection.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 
@@ -152,19 +152,6 @@ def test_another_programs_database_is_told_and_left_alone(tmp_path: Path) -> Non
     assert "is a database of another program" in sentence_for(path)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("tape.db-*"))
-
-
-@pytest.mark.parametrize("version", [0, journal.VERSION + 1])
-def test_another_format_is_told_with_both_numbers_and_left_alone(tmp_path: Path, version: int) -> None:
-    path = tmp_path / "tape.db"
-    connection = connect(path)
-    connection.execute(f"PRAGMA user_version = {version}")
-    connection.close()
-    before = path.read_bytes()
-    sentence = sentence_for(path)
-    assert f"has format {version}" in sentence
-    assert f"reads format {journal.VERSION}" in sentence
-    assert path.read_bytes() == before
 
 
 def test_a_truncated_file_is_told(tmp_path: Path) -> None:

@@ -124,6 +124,29 @@ async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_come
             assert await whole(copy) == [text(1), DONE]
 
 
+async def test_a_place_in_the_line_is_known_to_readers_in_another_process(path: Path) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        tape.queued = 2
+        copy = await there.get(tape.header.id, "ann")
+        while copy.queued != 2:
+            await copy.wait(1)
+        later = await there.get((await begin(here)).header.id, "ann")
+        assert later.queued == 0
+        tape.queued = 1
+        while copy.queued != 1:
+            await copy.wait(1)
+        tape.queued = 0
+        seen: list[tuple[int, int]] = []
+        copy.listen(lambda: seen.append((len(copy.entries), copy.queued)))
+        await here.append(tape, [text(2)])
+        await caught_up(copy, 2)
+        assert all(queued == (1 if size == 1 else 0) for size, queued in seen), "text came to one who waits in line"
+        await here.finish(tape, [DONE])
+        await whole(copy)
+        assert copy.queued == 0
+
+
 async def test_readers_in_another_process_count_as_attendance(path: Path) -> None:
     async with two(path) as (here, there):
         tape = await begin(here)

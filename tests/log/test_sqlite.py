@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from support.producer import Producer
 from tickertape.errors import LogUnavailable
-from tickertape.log.journal import connect, group
-from tickertape.log.sqlite import SqliteLog, check
+from tickertape.log.journal import check, connect, group
+from tickertape.log.sqlite import SqliteLog
 
 from .engines import DONE, LOST, begin, caught_up, key, new_header, text, whole
 

@@ -43,15 +43,22 @@ class Line:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                if not self._whole:
+                far = self._reach() if self._whole else None
+                if far is None:
                     near.close()
                     continue
-                far = socket.create_connection(("127.0.0.1", self._target))
                 self._sockets |= {near, far}
                 for source, sink in ((near, far), (far, near)):
                     thread = threading.Thread(target=self._carry, args=(source, sink), name="line")
                     self._threads.append(thread)
                     thread.start()
+
+    def _reach(self) -> socket.socket | None:
+        """Connect to the server; None while it is not there."""
+        try:
+            return socket.create_connection(("127.0.0.1", self._target))
+        except OSError:
+            return None
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

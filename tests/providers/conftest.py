@@ -24,7 +24,7 @@ async def make(upstream: Upstream) -> AsyncIterator[Callable[..., OpenAI]]:
     made: list[OpenAI] = []
 
     def make(url: str = "", key: str | None = KEY, **settings: Any) -> OpenAI:
-        made.append(OpenAI(url or upstream.url, key, **settings))
+        made.append(OpenAI(url or upstream.url, key, **{"retries": 0, **settings}))
         return made[-1]
 
     yield make

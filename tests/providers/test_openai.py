@@ -144,9 +144,10 @@ async def test_what_came_before_a_reset_reaches_a_slow_reader(openai: OpenAI, up
 
 
 async def test_a_finish_reason_is_success_whatever_happens_after(openai: OpenAI, upstream: Upstream) -> None:
+    estimated = Usage({"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4, "estimated": True})
     for end in (END, RESET):
         upstream.script = [SSE_HEAD, piece(b"".join(HEALTHY[:4])), end]
-        assert await answer(openai) == ANSWER[:3]
+        assert await answer(openai) == [*ANSWER[:3], estimated]
 
 
 async def test_an_error_in_a_stream_comes_after_the_text(openai: OpenAI, upstream: Upstream) -> None:
@@ -417,6 +418,9 @@ async def test_a_list_that_cannot_be_had_is_an_error_and_asked_for_again(
         await openai.models()
     assert caught.value.status == status
     upstream.script = answering(200, {"data": [{"id": "a"}]})
+    with pytest.raises(ProviderError, match=words):  # not again for every question at once
+        await openai.models()
+    openai._known_until = 0
     assert [model.id for model in await openai.models()] == ["a"]
 
 

@@ -17,7 +17,7 @@ from tickertape.providers.upstream import Complaint, Upstream, one_line, read_co
         ({"object": "error", "message": "m", "type": "t", "code": 400}, Complaint("m", "t", "400")),
         ({"detail": "m"}, Complaint("m")),
         ({"detail": [{"msg": "m"}]}, Complaint('[{"msg": "m"}]')),
-        ([{"error": {"message": "m", "status": "X"}}], Complaint("m")),
+        ([{"error": {"message": "m", "status": "X"}}], Complaint("m", "X")),
         ({"error": {}}, Complaint()),
         ("m", Complaint("m")),
         (None, Complaint()),

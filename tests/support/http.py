@@ -126,8 +126,12 @@ def open_stream(
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
         sent = JSON | sent
-    connection.request(method, path, body, sent)
-    return Stream(connection)
+    try:
+        connection.request(method, path, body, sent)
+        return Stream(connection)
+    except BaseException:
+        connection.close()  # http.client leaves it open when the sending fails
+        raise
 
 
 def request(

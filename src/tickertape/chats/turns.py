@@ -20,6 +20,9 @@ from tickertape.errors import ChatConflict, ChatLimit, KeyReused, UnknownChat
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
+SLICE = 500
+"""Messages whose text is asked for in one statement: databases take a limited number of values."""
+
 
 def turn(connection: Connection, owner: str, question: Question, limits: ChatLimits, now: float) -> Turn:
     """Add what is asked to its conversation; a request that came before adds nothing and finds its answer.
@@ -337,6 +340,9 @@ def path(connection: Connection, chat_no: int, leaf: str | None) -> list[dict[st
     while leaf is not None:
         way.append(tree[leaf].no)
         leaf = tree[leaf].parent
-    texts = select(message.c.no, message.c.role, message.c.content).where(message.c.no.in_(way))
-    found = {row.no: {"role": row.role, "content": row.content} for row in connection.execute(texts) if row.content}
-    return [found[no] for no in reversed(way) if no in found]
+    found: dict[int, dict[str, str]] = {}
+    for first in range(0, len(way), SLICE):
+        texts = select(message.c.no, message.c.role, message.c.content)
+        for row in connection.execute(texts.where(message.c.no.in_(way[first : first + SLICE]))):
+            found[row.no] = {"role": row.role, "content": row.content}
+    return [found[no] for no in reversed(way) if found[no]["content"]]

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from tickertape.log.base import Tape
     from tickertape.providers.catalog import Catalog
 
+_DEFAULTS = Settings()
+
+HERE = f"http://{_DEFAULTS.host}:{_DEFAULTS.port}"
+"""Where ``tickertape serve`` serves without options."""
+
 STOPPED = 130
 """The exit code of a stopped answer: what shells give a program that Ctrl-C ended."""
 
@@ -39,7 +44,9 @@ STOPPED = 130
     "--url", help="A running server: tickertape or any OpenAI-compatible one. Without it the answer is made here."
 )
 @click.option(
-    "--attach", metavar="STREAM_ID", help="Follow an answer that exists on the server at --url, from its start."
+    "--attach",
+    metavar="STREAM_ID",
+    help="Follow an answer that exists, from its start, on the server at --url or on the one that runs here.",
 )
 @click.option("--api-key", envvar="TICKERTAPE_API_KEY", help="Key for the server at --url.")
 @click.option("--model", help="Model to ask.")
@@ -70,7 +77,7 @@ def ask(
     or could not be had.
     """
     if attach and not url:
-        raise SettingsError("--attach needs --url: the server that has the answer.")
+        url = HERE
     if not question and not attach:
         question = sys.stdin.read().strip()
     if not question and not attach:

@@ -28,7 +28,7 @@ _DEFAULTS = Settings()
     "--data",
     type=click.Path(path_type=Path),
     default=default_data,
-    help="Folder of the stream log. [default: the user's data folder]",
+    help="Folder of the stream log and the conversations. [default: the user's data folder]",
 )
 @click.option(
     "--provider", type=click.Choice(PROVIDERS), help="What answers. [default: openai with an upstream, else local]"

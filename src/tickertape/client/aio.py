@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
+from tickertape.client.hangup import hang_up
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, Request, chosen, failed, tell
 from tickertape.sse.actions import Connect, Loss, Read, State, Stop, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
@@ -211,7 +212,7 @@ class AsyncEventSource:
     def _drop(self) -> None:
         response, self._response = self._response, None
         if response is not None:
-            response.close()
+            hang_up(response)
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

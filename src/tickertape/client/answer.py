@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
@@ -206,8 +207,9 @@ class Answer(Transcript):
         )
 
     def _call(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        answer = self._pool.request(method, url, headers=headers, redirect=False, retries=False, timeout=TIMEOUT)
-        return answer.status, answer.data
+        with strict_pool() if self._own_pool else nullcontext(self._pool) as pool:
+            answer = pool.request(method, url, headers=headers, redirect=False, retries=False, timeout=TIMEOUT)
+            return answer.status, answer.data
 
     def _on_open(self, headers: Mapping[str, str]) -> None:
         if self._opened.is_set():

@@ -137,6 +137,7 @@ class Generation:
         self._turns = turns
         self._limits = limits
         self.end: End | None = None
+        self.on_produced: Callable[[], object] | None = None  # called before the end is shown
         self._events = self._size = 0
         self._stopped_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -162,6 +163,8 @@ class Generation:
         finally:
             self.tape.on_stop = self.tape.on_leave = None
             self._forget_timer()
+            if self.on_produced is not None:
+                self.on_produced()
         last = {State.COMPLETED: self._finish, State.CANCELLED: Stopped()}.get(end.state)
         entries = [encode_delta(last)] if last else []
         if self._usage and self._order.show_usage:

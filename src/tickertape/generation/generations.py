@@ -49,7 +49,8 @@ class Generations:
         self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()
         self._running: set[Generation] = set()
-        self._owners: Counter[str] = Counter()
+        self._taken = 0  # answers that were taken on: they run, or are about to
+        self._owners: Counter[str] = Counter()  # of these, by owner
         self._turns: dict[Provider, Turns] = {}
         self.tally = Tally()
         self._beginning: set[asyncio.Task[Tape]] = set()
@@ -76,7 +77,14 @@ class Generations:
                 "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
             )
         turns = self._turns_of(order.provider)
-        self._check(owner, turns)
+        try:
+            self._check(owner, turns)
+        except ProviderError:
+            begun = await self._begun(owner, key)
+            if begun is None:
+                raise
+            return begun
+        self._take(owner, turns, 1)
         # Shielded: a stream that was created but has no generation would never end.
         task = asyncio.create_task(self._begin(order, owner, key, turns))
         self._beginning.add(task)
@@ -86,24 +94,42 @@ class Generations:
     async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Tape:
         stream_id = order.stream or secrets.token_hex(16)
         header = Header(id=stream_id, owner=owner, model=order.request.model, created=int(time.time()))
-        tape, fresh = await self._log.create(header, order.opening, key)
+        fresh = False
+        try:
+            tape, fresh = await self._log.create(header, order.opening, key)
+        finally:
+            if not fresh:
+                self._take(owner, turns, -1)
         if fresh:
             generation = Generation(self._log, tape, order, turns, self._limits)
             self._running.add(generation)
-            self._owners[owner] += 1
+            # Who has seen the end may ask again at once: the place is free by then.
+            generation.on_produced = lambda: self._take(owner, turns, -1)
             generation.task.add_done_callback(lambda _task: self._done(generation, order))
         return tape
 
+    async def _begun(self, owner: str, key: Key | None) -> Tape | None:
+        """Return the stream that a repeated request has begun before: it asks for no more than there is."""
+        if key is None:
+            return None
+        if self._beginning:
+            await asyncio.wait(self._beginning)  # it may be among these
+        return await self._log.keyed(owner, key)
+
     def _done(self, generation: Generation, order: Order) -> None:
-        owner = generation.tape.header.owner
         self._running.discard(generation)
         if generation.end is not None:
             self.tally.add(generation.end)
-        self._owners[owner] -= 1
-        if not self._owners[owner]:
-            del self._owners[owner]
         if order.ended is not None:
             order.ended(generation.tape)
+
+    def _take(self, owner: str, turns: Turns, count: int) -> None:
+        """Take an answer on, or off again."""
+        self._taken += count
+        turns.taken += count
+        self._owners[owner] += count
+        if not self._owners[owner]:
+            del self._owners[owner]
 
     def _turns_of(self, provider: Provider) -> Turns:
         if provider not in self._turns:
@@ -115,10 +141,11 @@ class Generations:
         limits = self._limits
         if self._owners[owner] >= limits.per_owner:
             raise _busy(f"You have {self._owners[owner]:,} answers running, of {limits.per_owner:,} allowed.")
-        if len(self._running) >= limits.running + limits.waiting:
-            raise _busy(f"This server has {len(self._running):,} answers running, all that it takes on.")
-        if turns.waiting >= limits.waiting:
-            raise _busy(f"{turns.waiting:,} answers wait for this model already, of {limits.waiting:,} allowed.")
+        if self._taken >= limits.running + limits.waiting:
+            raise _busy(f"This server has {self._taken:,} answers running, all that it takes on.")
+        waiting = turns.taken - turns.capacity
+        if waiting >= limits.waiting:
+            raise _busy(f"{waiting:,} answers wait for this model already, of {limits.waiting:,} allowed.")
 
     async def close(self, grace: float = 0) -> None:
         """Begin no more, let the running answers finish for ``grace`` seconds, then end what is left as lost."""

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """The line before one provider: first come, first served. ``tape.queued`` is everyone's place, 1 the next."""
+    """The line before one provider: first come, first served. ``tape.queued`` is everyone's place, 1 the next.
+
+    ``taken`` is how many answers were taken on for it, for the use of who does that: they may not have come yet.
+    """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
+        self.taken = 0
         self._running = 0
         self._line: OrderedDict[Tape, asyncio.Future[None]] = OrderedDict()
 
@@ -29,7 +33,7 @@ class Turns:
     @asynccontextmanager
     async def take(self, tape: Tape) -> AsyncIterator[None]:
         """Wait for this answer's turn and hold it."""
-        if self._running < self._capacity:
+        if self._running < self.capacity:
             self._running += 1
         else:
             await self._wait(tape)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tickertape.errors import KeyReused
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -53,6 +55,11 @@ class Key(msgspec.Struct, frozen=True):
 
     value: str
     digest: bytes
+
+    def check(self, digest: bytes) -> None:
+        """Raise KeyReused if it was used before with another body, whose digest this is."""
+        if digest != self.digest:
+            raise KeyReused(self.value)
 
 
 class Tape:
@@ -203,6 +210,10 @@ class Log(ABC):
     @abstractmethod
     async def get(self, stream_id: str, owner: str) -> Tape:
         """Return the stream's tape, from memory or disk. Raises UnknownStream, also for another owner's."""
+
+    @abstractmethod
+    async def keyed(self, owner: str, key: Key) -> Tape | None:
+        """Return the stream that this owner's key has begun, None if there is none. Raises KeyReused, as `create`."""
 
     @abstractmethod
     async def cancel(self, tape: Tape) -> None:

@@ -1,4 +1,4 @@
-"""The file of the SQLite log: its format, and what a crash leaves.
+"""The file of the SQLite log: what its tables hold, and what a crash leaves. `schema` makes and migrates them.
 
 Tables::
 
@@ -27,9 +27,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tickertape.errors import LogUnavailable
+from tickertape.log import schema
 from tickertape.log.base import now
 from tickertape.trouble import why
 
@@ -37,34 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-APPLICATION_ID = 0x7469636B  # "tick", so that file(1) and we can tell
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE producer (no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, beat REAL NOT NULL);
-CREATE TABLE stream (
-    no INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    owner TEXT NOT NULL,
-    model TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    producer INTEGER NOT NULL,
-    stop INTEGER NOT NULL DEFAULT 0,  -- a process other than the producer was asked to stop it
-    seen REAL NOT NULL DEFAULT 0,     -- monotonic time at which a process other than the producer had readers
-    ended REAL,
-    body BLOB
-);
-CREATE INDEX running ON stream (producer) WHERE ended IS NULL;
-CREATE TABLE journal (tick INTEGER PRIMARY KEY AUTOINCREMENT, producer INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE idempotency (
-    owner TEXT NOT NULL,
-    key TEXT NOT NULL,
-    digest BLOB NOT NULL,
-    stream TEXT NOT NULL,
-    PRIMARY KEY (owner, key)
-) WITHOUT ROWID;
-CREATE INDEX keyed ON idempotency (stream);
-"""
+    from tickertape.log.base import Key
 
 
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
@@ -75,21 +49,33 @@ def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
     )
 
 
+def check(path: Path) -> None:
+    """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.with_name(f"{path.name}-check").touch()
+        path.with_name(f"{path.name}-check").unlink(missing_ok=True)  # another process may be checking too
+        if not path.exists():
+            path.touch(mode=0o600)  # answers are for their owners only; SQLite's other files get the same mode
+    except OSError as error:
+        raise LogUnavailable(
+            f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
+            "Choose another --data folder."
+        ) from error
+    connect(path).close()
+
+
 def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
-    """Open the file, in autocommit mode; create or check its schema. Raises LogUnavailable with the reason."""
+    """Open the file, in autocommit mode; make or migrate its tables. Raises LogUnavailable with the reason."""
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        _identify(connection, path)  # before anything is changed
+        schema.identify(connection, path)  # before anything is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a checkpoint's fsync is rare
         connection.execute("BEGIN IMMEDIATE")
-        if not _identify(connection, path):
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        schema.prepare(connection, path)
         connection.execute("COMMIT")
     except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
@@ -98,22 +84,6 @@ def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
             raise explain(error, path) from error
         raise
     return connection
-
-
-def _identify(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the file holds our tables, or none. Raises LogUnavailable for another program's or version's."""
-    application, version, tables = (
-        int(connection.execute(question).fetchone()[0])
-        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
-    )
-    if tables and application != APPLICATION_ID:
-        raise LogUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
-    if tables and version != VERSION:
-        raise LogUnavailable(
-            f"The stream log {path} has format {version}, this tickertape reads format {VERSION}. "
-            "Upgrade tickertape, or move the file away."
-        )
-    return bool(tables)
 
 
 def join(connection: sqlite3.Connection, name: str) -> int:
@@ -150,12 +120,24 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             connection.execute("ROLLBACK")
 
 
-def read(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool] | None:
-    """Return a stream's committed entries and whether it has ended, None if it is gone; within a `snapshot`."""
-    row = connection.execute("SELECT body FROM stream WHERE no = ?", (no,)).fetchone()
-    if row is None or row[0] is None:
-        return row and entries_of(connection, no)
-    return row[0].split(b"\n"), True
+class Found(NamedTuple):
+    """What the file holds of a stream: its committed entries, whether it has ended, its place in the line."""
+
+    entries: list[bytes]
+    ended: bool
+    place: int
+
+
+def read(connection: sqlite3.Connection, no: int) -> Found | None:
+    """Return what there is of a stream, None if it is gone; within a `snapshot`."""
+    row = connection.execute("SELECT body, place FROM stream WHERE no = ?", (no,)).fetchone()
+    if row is None:
+        return None
+    body, place = row
+    if body is not None:
+        return Found(body.split(b"\n"), ended=True, place=0)
+    entries, ended = entries_of(connection, no)
+    return Found(entries, ended, 0 if ended else place)
 
 
 def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
@@ -169,6 +151,16 @@ def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bo
                 found += entries
                 ended = ended or end
     return found, ended
+
+
+def keyed(connection: sqlite3.Connection, owner: str, key: Key) -> str | None:
+    """Return the id of the stream that this owner's key made, if there is one. Raises KeyReused."""
+    query = "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?"
+    row = connection.execute(query, (owner, key.value)).fetchone()
+    if row is None:
+        return None
+    key.check(row[0])
+    return str(row[1])
 
 
 def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:

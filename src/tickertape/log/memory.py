@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tickertape.errors import KeyReused, StreamEnded, UnknownStream
+from tickertape.errors import StreamEnded, UnknownStream
 from tickertape.log.base import Header, Key, Log, Tape, now
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ class MemoryLog(Log):
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
         if key is not None:
             digest, stream_id = self._keys.setdefault((header.owner, key.value), (key.digest, header.id))
-            if digest != key.digest:
-                raise KeyReused(key.value)
-            if stream_id != header.id:
+            key.check(digest)
+            if stream_id in self._tapes:
                 return self._tapes[stream_id], False
         tape = self._tapes[header.id] = Tape(header, list(entries))
         return tape, True
@@ -47,6 +46,13 @@ class MemoryLog(Log):
         if tape is None or tape.header.owner != owner:
             raise UnknownStream(stream_id)
         return tape
+
+    async def keyed(self, owner: str, key: Key) -> Tape | None:
+        made = self._keys.get((owner, key.value))
+        if made is None:
+            return None
+        key.check(made[0])
+        return self._tapes[made[1]]
 
     async def cancel(self, tape: Tape) -> None:
         if not tape.ended:

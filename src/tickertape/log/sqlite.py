@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import secrets
 import sqlite3
 import time
@@ -25,8 +26,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
-from tickertape.errors import LogError, LogUnavailable, StreamEnded, UnknownStream
-from tickertape.log import journal
+from tickertape.errors import LogError, StreamEnded, UnknownStream
+from tickertape.log import journal, schema
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead
@@ -35,9 +36,11 @@ from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
+
+logger = logging.getLogger("tickertape")
 
 WATCH = 0.02
 """Seconds between two looks at what other processes wrote, while somebody here reads a stream of theirs."""
@@ -49,26 +52,13 @@ LEASE = 8.0
 """Seconds without a beat after which a producer counts as dead."""
 
 
-def check(path: Path) -> None:
-    """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.with_name(f"{path.name}-check").touch()
-        path.with_name(f"{path.name}-check").unlink(missing_ok=True)  # another process may be checking too
-        if not path.exists():
-            path.touch(mode=0o600)  # answers are for their owners only; SQLite's other files get the same mode
-    except OSError as error:
-        raise LogUnavailable(
-            f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
-            "Choose another --data folder."
-        ) from error
-    journal.connect(path).close()
-
-
 class SqliteTape(Tape):
-    """A tape with what its producer, if that is this process, must know."""
+    """A tape with what its producer, if that is this process, must know.
 
-    __slots__ = ("appended", "line", "no")
+    ``told`` is the place in the line that other processes were told last.
+    """
+
+    __slots__ = ("appended", "line", "no", "told")
 
     def __init__(
         self, header: Header, entries: list[bytes], no: int, line: Line | None = None, *, ended: bool = False
@@ -77,6 +67,7 @@ class SqliteTape(Tape):
         self.no = no
         self.line = line
         self.appended = len(entries)
+        self.told = 0
 
 
 class SqliteLog(Log):
@@ -131,7 +122,7 @@ class SqliteLog(Log):
         self._reader.shutdown()
 
     def _open(self) -> None:
-        check(self._path)
+        journal.check(self._path)
         with contextlib.ExitStack() as undo:
             self._alive.acquire(timeout=0)
             undo.callback(self._release)
@@ -139,11 +130,11 @@ class SqliteLog(Log):
             undo.callback(self._connection.close)
             self._writes = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._writes.close)
-            try:
+            with self._explained():
+                if not schema.verify(self._connection):
+                    logger.info("The stream log %s is too large to be checked at the start", self._path)
                 self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
-            except sqlite3.Error as error:
-                raise journal.explain(error, self._path) from error
             undo.pop_all()
 
     def _close(self) -> None:
@@ -246,6 +237,8 @@ class SqliteLog(Log):
     def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> None:
         if tape.line is None or tape not in self._running:
             raise StreamEnded(tape.header.id)
+        if tape.told:
+            self._tell_place(tape)  # in the same transaction: who has text is in no line
         self._intake.append(tape, tape.line, tape.appended + 1, entries, waits=tape.appended > 2)
         tape.appended += len(entries)
 
@@ -257,7 +250,7 @@ class SqliteLog(Log):
             # A neighbour's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
             loaded = await self._in_reader(functools.partial(self._load, stream_id))
             tape = self._tapes.setdefault(stream_id, loaded)
-            self._catch_up(tape, loaded.entries, loaded.ended)
+            self._catch_up(tape, loaded.entries, loaded.ended, loaded.queued)
             if not tape.ended and tape.line is None and tape not in self._foreign:
                 self._foreign.add(tape)
                 self._news = True
@@ -265,19 +258,26 @@ class SqliteLog(Log):
             raise UnknownStream(stream_id)
         return tape
 
+    async def keyed(self, owner: str, key: Key) -> Tape | None:
+        stream_id = await self._in_reader(functools.partial(self._keyed, owner, key))
+        return None if stream_id is None else await self.get(stream_id, owner)
+
+    def _keyed(self, owner: str, key: Key) -> str | None:
+        with self._explained():
+            return journal.keyed(self._connection, owner, key)
+
     def _load(self, stream_id: str) -> SqliteTape:
-        try:
-            with journal.snapshot(self._connection) as connection:
-                row = connection.execute(
-                    "SELECT no, owner, model, created FROM stream WHERE id = ?", (stream_id,)
-                ).fetchone()
-                if row is None:
-                    raise UnknownStream(stream_id)
-                no, owner, model, created = row
-                entries, ended = journal.read(connection, no) or ([], False)
-        except sqlite3.Error as error:
-            raise journal.explain(error, self._path) from error
-        return SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
+        with self._explained(), journal.snapshot(self._connection) as connection:
+            row = connection.execute(
+                "SELECT no, owner, model, created FROM stream WHERE id = ?", (stream_id,)
+            ).fetchone()
+            if row is None:
+                raise UnknownStream(stream_id)
+            no, owner, model, created = row
+            entries, ended, place = journal.read(connection, no) or ([], False, 0)
+        tape = SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
+        tape.queued = place
+        return tape
 
     # --- neighbours
 
@@ -288,11 +288,9 @@ class SqliteLog(Log):
         return await self._in_reader(lambda: self._seen(tape.header.id, since))
 
     def _seen(self, stream_id: str, since: float) -> bool:
-        try:
+        with self._explained():
             query = "SELECT 1 FROM stream WHERE id = ? AND seen > ?"
             return self._connection.execute(query, (stream_id, since)).fetchone() is not None
-        except sqlite3.Error as error:
-            raise journal.explain(error, self._path) from error
 
     async def expire(self, before: float) -> int:
         total = 0
@@ -325,6 +323,10 @@ class SqliteLog(Log):
             for tape in self._foreign:
                 if tape.readers:
                     self._intake.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
+            if self._neighbours:
+                for tape in self._running:
+                    if tape.queued != tape.told:
+                        self._tell_place(tape)
             self._try_again()
             await attempt(self.reap())
 
@@ -345,27 +347,44 @@ class SqliteLog(Log):
         for tape in tapes:
             with journal.snapshot(self._connection) as connection:
                 # One that has ended and was forgotten meanwhile has an end too, if nobody knows which.
-                entries, ended = journal.read(connection, tape.no) or ([*tape.entries, self._lost], True)
-            if ended or len(entries) > len(tape.entries):
-                self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended)
+                entries, ended, place = journal.read(connection, tape.no) or ([*tape.entries, self._lost], True, 0)
+            if ended or len(entries) > len(tape.entries) or place != tape.queued:
+                self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended, place)
         for (stream_id,) in self._connection.execute(
             "SELECT id FROM stream WHERE producer = ? AND ended IS NULL AND stop = 1", (self._writer.producer,)
         ).fetchall():
             self._loop.call_soon_threadsafe(self._stop, stream_id)
         return version
 
-    def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool) -> None:
+    def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool, place: int) -> None:
         more = entries[len(tape.entries) :]
+        moved = tape.line is None and tape.queued != place
+        if moved:
+            tape.queued = place
         if more:
             tape.extend(more, ended=ended)
+        elif moved:
+            tape.wake()
         if tape.ended:
             self._foreign.discard(tape)
+
+    def _tell_place(self, tape: SqliteTape) -> None:
+        tape.told = tape.queued
+        self._intake.add(Tell(Tell.PLACE, tape.header.id, tape.queued))
 
     def _stop(self, stream_id: str) -> None:
         tape = self._tapes.get(stream_id)
         if tape is not None and not tape.stop:
             tape.stop = True
             tape.wake()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise LogUnavailable with the reason for what SQLite raises."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise journal.explain(error, self._path) from error
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._reader, call)

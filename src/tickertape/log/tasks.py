@@ -127,10 +127,11 @@ class Late:
 
 
 class Tell:
-    """Tell another process's producer something, in the stream's row, which it looks at."""
+    """Tell other processes something in the stream's row, which they look at: its producer, or who reads there."""
 
     STOP = "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0"
     SEEN = "UPDATE stream SET seen = ?2 WHERE id = ?1 AND ended IS NULL"
+    PLACE = "UPDATE stream SET place = ?2 WHERE id = ?1 AND ended IS NULL"
 
     def __init__(self, statement: str, *values: object) -> None:
         self.statement, self.values = statement, values

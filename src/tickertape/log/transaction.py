@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.errors import KeyReused, LogUnavailable
+from tickertape.errors import LogUnavailable
 from tickertape.log import journal
 from tickertape.log.base import now
 
@@ -87,12 +87,7 @@ class Transaction:
         ).rowcount
         if claimed:
             return None
-        digest, stream_id = connection.execute(
-            "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?", (header.owner, key.value)
-        ).fetchone()
-        if digest != key.digest:
-            raise KeyReused(key.value)
-        return str(stream_id)
+        return journal.keyed(connection, header.owner, key)
 
     def append(self, line: Line, first: int, entries: list[bytes], *, ended: bool) -> None:
         """Add to the tick. Entries whose predecessors were not committed are refused: a stream has no gaps."""

@@ -21,14 +21,16 @@ class Address(msgspec.Struct, frozen=True):
 
     def endpoint(self, root: str, path: str) -> str:
         """Return the URL of an endpoint below one of the roots."""
-        return f"{root}{path}?{self.query}" if self.query else f"{root}{path}"
+        if not self.query:
+            return f"{root}{path}"
+        return f"{root}{path}{'&' if '?' in path else '?'}{self.query}"
 
 
-def read_address(base_url: str) -> Address:
+def read_address(base_url: str, below: str = "/v1") -> Address:
     """Return the address that a base URL names. Raises SettingsError, in one sentence, for what is none.
 
-    A URL without a path is tried with ``/v1`` first: OpenAI-compatible servers have their routes there, and people
-    give the address that the server printed. A query (Azure's ``api-version``) is kept for every endpoint.
+    A URL without a path is tried with ``below`` first: OpenAI-compatible servers have their routes at ``/v1``, and
+    people give the address that the server printed. A query (Azure's ``api-version``) is kept for every endpoint.
     """
     try:
         url = urlsplit(base_url.strip())
@@ -45,11 +47,12 @@ def read_address(base_url: str) -> Address:
             f"The upstream URL must be like https://host/v1, with http or https and a host; it was {base_url!r}."
         )
     path = url.path.rstrip("/")
-    if path.endswith("/chat/completions"):
-        raise SettingsError(f"The upstream URL must end before /chat/completions; it was {base_url!r}.")
+    for route in ("/chat/completions", "/messages", "/api/chat"):
+        if path.endswith(route):
+            raise SettingsError(f"The upstream URL must end before {route}; it was {base_url!r}.")
     root = urlunsplit((url.scheme, url.netloc, path, "", ""))
     return Address(
-        roots=(root,) if path else (root + "/v1", root),
+        roots=(root,) if path else (root + below, root),
         host=url.netloc if port else host,
         proxy=_proxy(url.scheme, host, url.netloc),
         query=url.query,

@@ -42,6 +42,9 @@ class Provider(ABC):
     capacity: int | None = None
     """Answers that it can produce at once; more wait in line. None: as many as come."""
 
+    retried: int = 0
+    """How often a question was asked again, before the first byte of an answer."""
+
     prefills: bool = False
     """Whether it goes on from a last message of the assistant, instead of answering it."""
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from tickertape.client.hangup import hang_up
 from tickertape.providers.stall import Stalled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tickertape.errors import ProviderError
     from tickertape.providers.address import Address
     from tickertape.providers.upstream import Upstream
@@ -28,16 +31,25 @@ _LAST_BYTES = 1.0
 
 _BROKEN = (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError)
 
+_LASTING = (
+    aiohttp.ClientSSLError,
+    aiohttp.ClientConnectorDNSError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ClientProxyConnectionError,
+)
+"""Failures to connect that a moment does not mend."""
+
 
 class Link:
     """Sends requests to one upstream and reads what comes back."""
 
-    def __init__(self, address: Address, upstream: Upstream, connect_timeout: float) -> None:
+    def __init__(
+        self, address: Address, upstream: Upstream, connect_timeout: float, headers: Mapping[str, str]
+    ) -> None:
         self._address, self._upstream, self._connect = address, upstream, connect_timeout
         self._headers = {"Accept": "text/event-stream, application/json", "User-Agent": "tickertape"}
         self._headers["Accept-Encoding"] = "identity"  # a compressor holds tokens back
-        if upstream.key:
-            self._headers["Authorization"] = f"Bearer {upstream.key}"
+        self._headers |= headers
         self._root = address.roots[0] if len(address.roots) == 1 else None
         self._session: aiohttp.ClientSession | None = None
         self._draining: set[asyncio.Task[None]] = set()
@@ -45,17 +57,29 @@ class Link:
     async def send(self, method: str, path: str, body: bytes | None, limit: float) -> aiohttp.ClientResponse:
         """Return the response, its body unread, whatever its status. ``limit`` is in seconds, to the last header.
 
-        While it is not known which of the address's roots is right, a 404 means to try the next.
+        While it is not known which of the address's roots is right, a 404 means to try the next. If none is, the
+        first one's answer counts: people know its routes, and it may say that there is no such model.
         """
         roots = self._address.roots if self._root is None else (self._root,)
+        first: aiohttp.ClientResponse | None = None
         for root in roots:
-            response = await self._request(method, self._address.endpoint(root, path), body, limit)
+            try:
+                response = await self._request(method, self._address.endpoint(root, path), body, limit)
+            except BaseException:
+                if first is not None:
+                    first.close()
+                raise
             if response.status != 404:
                 self._root = root
-                break
-            if root is not roots[-1]:
+                if first is not None:
+                    first.close()
+                return response
+            if first is None:
+                first = response
+            else:
                 response.close()
-        return response
+        assert first is not None  # noqa: S101 - an address has at least one root
+        return first
 
     async def _request(self, method: str, url: str, body: bytes | None, limit: float) -> aiohttp.ClientResponse:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
@@ -103,7 +127,7 @@ class Link:
     def release(self, response: aiohttp.ClientResponse, *, ended: bool) -> None:
         """Give the connection back if the answer has ``ended`` properly; else close its socket now."""
         if not ended:
-            response.close()
+            hang_up(response)
         elif response.content.is_eof():
             response.release()
         else:
@@ -149,7 +173,8 @@ class Link:
                 what = "closed the connection before it answered. Try again; if it goes on, look at its log."
             case _:
                 what = f"answered with what is no HTTP ({type(error).__name__}). Check the base URL."
-        return self._upstream.unreachable(what)
+        passing = isinstance(error, aiohttp.ServerDisconnectedError | OSError)
+        return self._upstream.unreachable(what, passing=passing and not isinstance(error, _LASTING))
 
 
 def _short(error: OSError) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tickertape.providers.base import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tickertape.providers.upstream import Upstream
 
 # OpenAI lists 80 models in no useful order, half of which cannot chat. Small, quick and long-lived ones come first.
-_FAVOURITES = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini")
 _NO_CHAT = re.compile(
     r"embed|whisper|tts|dall-e|moderation|image|audio|realtime|transcribe|rerank|davinci|babbage|sora",
     re.IGNORECASE,
@@ -35,14 +36,27 @@ def read_models(body: bytes, upstream: Upstream) -> list[Model]:
     return list(models.values())
 
 
-def in_order(models: list[Model], default: str | None, owner: str) -> list[Model]:
-    """Return the models with the default first: the one given, else the likeliest to answer a question.
+def entries_of(body: bytes, field: str, name: str, upstream: Upstream) -> list[dict[str, Any]]:
+    """Return the entries of a listing's ``field`` that have a ``name``. Raises ProviderError if it is none."""
+    try:
+        listing = json.loads(body)
+    except ValueError:
+        listing = None
+    entries = listing.get(field) if isinstance(listing, dict) else None
+    if not isinstance(entries, list):
+        raise upstream.unusable("answered with what is no list of models. Check the base URL and the dialect.")
+    return [entry for entry in entries if isinstance(entry, dict) and entry.get(name) and isinstance(entry[name], str)]
+
+
+def in_order(models: list[Model], default: str | None, owner: str, favourites: Sequence[str]) -> list[Model]:
+    """Return the models with the default first: the one given, else the first that a favourite's pattern finds.
 
     A default that is not listed is served all the same: not every upstream lists its aliases.
     """
+    favourite = next((m.id for pattern in favourites for m in models if re.search(pattern, m.id)), None)
 
     def place(model: Model) -> tuple[bool, bool, bool]:
-        return (model.id != default, model.id not in _FAVOURITES, _NO_CHAT.search(model.id) is not None)
+        return (model.id != default, model.id != favourite, _NO_CHAT.search(model.id) is not None)
 
     if default and all(model.id != default for model in models):
         models = [Model(id=default, owned_by=owner), *models]

@@ -6,7 +6,7 @@ answer is incomplete. An error may come as
 * ``data: {"error": {…}}``, with or without a ``[DONE]`` after it,
 * ``data: {"object": "error", "message": …}`` (older vLLM),
 * a usual chunk with ``error`` beside ``choices``, or just ``finish_reason: "error"``,
-* a line ``error: {…}`` (older llama.cpp) or a bare ``{"error": …}``, which are no fields of an event stream.
+* in one of the shapes that every dialect's reader knows (`answer_reader`).
 
 The usual chunk is decoded straight into a Struct of what we need; whatever does not fit is looked at again as a dict.
 """
@@ -14,18 +14,15 @@ The usual chunk is decoded straight into a Struct of what we need; whatever does
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
-from tickertape.errors import EventTooLarge, ProviderError
-from tickertape.sse import Decoder
-from tickertape.sse.decoder import MAX_EVENT_SIZE
+from tickertape.deltas import Raw, Reasoning, Text
+from tickertape.providers.answer_reader import AnswerReader, loads
 
 if TYPE_CHECKING:
-    from tickertape.providers.upstream import Upstream
+    from tickertape.deltas import Delta
 
 _REASONS = {"eos_token": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 """Finish reasons outside OpenAI's five, from text-generation-inference and translating proxies."""
@@ -58,102 +55,15 @@ class _Chunk(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 
-_TAIL = 2048
-"""Bytes. How much of the end of a body is kept, to find an error there that is no event."""
 
-_LAST_WORDS = re.compile(rb"[\r\n](?:error: *([^\r\n]+)|(\{ *\"error\"[^\r\n]+))")
+class ChunkReader(AnswerReader):
+    """Turns OpenAI's chunks into deltas."""
 
-
-class ChunkReader:
-    """Turns the bytes of one response body into deltas.
-
-    Call `feed` with each piece as it arrives, and with nothing at the body's end, until the answer is ``over``; then
-    raise the ``error`` if there is one. ``done`` says that the upstream's last word was read; ``events`` counts
-    what came, whether it held a delta or not.
-    """
-
-    def __init__(self, upstream: Upstream, max_event_size: int = MAX_EVENT_SIZE) -> None:
-        self.error: ProviderError | None = None
-        self.done = False
-        self.events = 0
-        self._upstream = upstream
-        self._decoder = Decoder(max_event_size)
-        self._tail = b"\n"
-        self._finished = False
-        self._closed = False
-        self._usage: dict[str, Any] | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more can come."""
-        return self._closed or self.done or self.error is not None
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """Return the deltas that these bytes complete, in order, up to an error or ``[DONE]``.
-
-        No bytes mean that the body has ended. Usage that is still owed comes then; a missing `Finish` stays missing.
-        """
-        if not data:
-            return self._close()
-        out: list[Delta] = []
-        self._tail = (self._tail + data)[-_TAIL:]
-        try:
-            events = self._decoder.feed(data)
-        except EventTooLarge as error:
-            self.error = self._upstream.unusable(f"sent too much at once. {error}")
-            return out
-        self.events += len(events)
-        for event in events:
-            self._event(event.data, out)
-            if self.over:
-                break
-        return out
-
-    def _close(self) -> list[Delta]:
-        self._closed = True
-        try:
-            self._decoder.close()
-        except EventTooLarge as error:
-            self.error = self._upstream.unusable(f"sent too much at once. {error}")
-        if not self._finished:
-            self._complained()
-        return self._owed()
-
-    def _complained(self) -> bool:
-        """Look for an error among the last lines. An event's own lines begin with a field name: no text is mistaken."""
-        found = _LAST_WORDS.search(self._tail)
-        if found is not None:
-            words = (found[1] or found[2]).decode("utf-8", "replace")
-            self.error = self._upstream.reported(_loads(words))
-        return found is not None
-
-    def _owed(self) -> list[Delta]:
-        usage, self._usage = self._usage, None
-        return [Usage(usage)] if usage else []
-
-    def take(self, data: bytes) -> list[Delta]:
-        """Return the deltas of one chunk that came without an event stream around it."""
-        out: list[Delta] = []
-        self.events += 1
-        self._event(data, out)
-        return out
-
-    def whole(self, body: bytes) -> list[Delta]:
-        """Return the deltas of an answer that came in one piece of JSON: the upstream does not stream."""
-        out: list[Delta] = []
-        self._closed = True
-        text = body.decode("utf-8", "replace")
-        if isinstance(_loads(text), dict):
-            self._unusual(text, out)
-        else:
-            self.error = self._upstream.unusable("answered with what is no chat completion. Check the base URL.")
-        return out + self._owed()
-
-    def _event(self, data: str | bytes, out: list[Delta]) -> None:
+    def _message(self, data: str | bytes, out: list[Delta]) -> None:
         if data == "[DONE]":
             self.done = True
-            if not self._finished and not self._complained():
-                out.append(Finish("stop"))
+            if not self.finished and not self._complained():
+                self._finish("stop", out)
             out += self._owed()
             return
         try:
@@ -172,20 +82,22 @@ class ChunkReader:
             if choice.delta is not None:
                 _deltas(choice.delta, out)
             if choice.finish_reason:
-                self._finish(choice.finish_reason, out)
+                self._ended(choice.finish_reason, out)
 
-    def _finish(self, reason: str, out: list[Delta]) -> None:
+    def _in_one_piece(self, value: dict[str, Any], out: list[Delta]) -> None:
+        self._unusual(json.dumps(value), out)
+
+    def _ended(self, reason: str, out: list[Delta]) -> None:
         if reason == "error":
             self.error = self._upstream.reported(None)
-        elif not self._finished:
-            self._finished = True
-            out.append(Finish(_REASONS.get(reason, reason)))
+        else:
+            self._finish(_REASONS.get(reason, reason), out)
 
     def _unusual(self, data: str | bytes, out: list[Delta]) -> None:
         """Take a chunk that is an error, or of types that no specification has."""
-        chunk = _loads(data)
+        chunk = loads(data)
         if not isinstance(chunk, dict):
-            self.error = self._upstream.unusable(f"sent an event that is not a JSON object: {data[:80]!r}.")
+            self._complain(data)
             return
         usage = chunk.get("usage")
         self._usage = usage if isinstance(usage, dict) and usage else self._usage
@@ -196,7 +108,7 @@ class ChunkReader:
                 _deltas(_loose(delta if isinstance(delta, dict) else {}), out)
                 reason = choice.get("finish_reason")
                 if reason and isinstance(reason, str) and reason != "error":
-                    self._finish(reason, out)
+                    self._ended(reason, out)
         bare = not chunk.keys() & {"choices", "usage"} and chunk.keys() & {"message", "detail"}
         if chunk.get("error") or chunk.get("object") == "error" or bare:
             self.error = self._upstream.reported(chunk)
@@ -241,11 +153,3 @@ def _loose(delta: dict[str, Any]) -> _Delta:
         function_call=of_type("function_call", dict),
         refusal=of_type("refusal", str),
     )
-
-
-def _loads(text: str | bytes) -> Any:
-    """Decode with Python's parser, which takes half surrogate pairs and NaN; what is no JSON stays text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

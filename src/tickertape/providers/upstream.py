@@ -26,6 +26,23 @@ _DAY = 86_400.0
 
 _STATUS = {408: 504, 500: 502, 503: 503, 504: 504, 529: 503}  # 529: Anthropic's "overloaded"; other 5xx are 502
 
+_TYPES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+    "api_error": 500,
+    "timeout_error": 504,
+}
+"""Anthropic's error types, and the HTTP statuses that they have before the first byte."""
+
+_PASSING = (408, 500, 502, 503, 529)
+_SHORT = 0.5
+"""Seconds that an upstream may ask us to wait; a longer wait is the caller's to decide, and so is a limit reached."""
+
 
 class Complaint(msgspec.Struct, frozen=True):
     """An upstream's error, in OpenAI's fields."""
@@ -37,19 +54,20 @@ class Complaint(msgspec.Struct, frozen=True):
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """An upstream by the name that people know, and the key that must not be shown."""
+    """An upstream by the name that people know, the key that must not be shown, and where people find it."""
 
     name: str
     key: str | None = None
+    key_name: str = "OPENAI_API_KEY"
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str], model: str) -> ProviderError:
         """Return the error for an HTTP status that came in place of an answer."""
         complaint = self._without_key(read_complaint(_json_or_text(body)))
         retry_after = read_retry_after(headers)
         if status == 401 and self.key is None:
-            what, do = "wants an API key, and none is set", "Set OPENAI_API_KEY to a key of this upstream."
+            what, do = "wants an API key, and none is set", f"Set {self.key_name} to a key of this upstream."
         elif status in (401, 403):
-            what, do = "refused the API key", "Check the key (OPENAI_API_KEY) and what it may use."
+            what, do = "refused the API key", f"Check the key ({self.key_name}) and what it may use."
         elif status == 404:
             what, do = (
                 f"does not know the model {model[:80]!r} or this address",
@@ -72,13 +90,15 @@ class Upstream(msgspec.Struct, frozen=True):
             code=complaint.code or ("model_not_found" if status == 404 else f"upstream_{status}"),
             param=complaint.param or ("model" if status == 404 else None),
             retry_after=retry_after,
+            passing=_passes(status, retry_after),
         )
 
     def reported(self, value: Any) -> ProviderError:
         """Return the error for a complaint in the middle of an answer, or in place of one inside a 200."""
         complaint = self._without_key(read_complaint(value))
         code = complaint.code or ""
-        number = int(code[:4]) if code.isascii() and code.isdigit() else 0  # OpenRouter's code is an HTTP status
+        # OpenRouter's and Gemini's code is an HTTP status; Anthropic says it in the type.
+        number = int(code[:4]) if code.isascii() and code.isdigit() else _TYPES.get(complaint.type, 0)
         status = shown_status(number) if 400 <= number < 600 else 502
         return ProviderError(
             f"{self.name} broke off with an error{_quoted(complaint.words)}",
@@ -92,9 +112,9 @@ class Upstream(msgspec.Struct, frozen=True):
         """Return the error for an answer that is none of this dialect."""
         return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_invalid_response")
 
-    def unreachable(self, what: str) -> ProviderError:
+    def unreachable(self, what: str, *, passing: bool = False) -> ProviderError:
         """Return the error for an upstream that cannot be connected to."""
-        return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_unreachable")
+        return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_unreachable", passing=passing)
 
     def too_slow(self, what: str) -> ProviderError:
         """Return the error for a timeout."""
@@ -110,6 +130,13 @@ class Upstream(msgspec.Struct, frozen=True):
 
     def _hidden(self, words: str) -> str:
         return words.replace(self.key, "[the API key]") if self.key else words
+
+
+def _passes(status: int, retry_after: float | None) -> bool:
+    """Return whether a refusal may well be over in a moment."""
+    if status == 429:
+        return retry_after is not None and retry_after <= _SHORT
+    return status in _PASSING and (retry_after or 0) <= _SHORT
 
 
 def shown_status(status: int) -> int:
@@ -134,7 +161,7 @@ def read_complaint(value: Any) -> Complaint:
         words = next((value[key] for key in ("message", "detail", "error", "msg") if value.get(key)), "")
         return Complaint(
             one_line(words if isinstance(words, str) else json.dumps(words)),
-            one_line(value.get("type")),
+            one_line(value.get("type") or (status if isinstance(status := value.get("status"), str) else "")),
             one_line(value.get("code")) or None,
             one_line(value.get("param")) or None,
         )

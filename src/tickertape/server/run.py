@@ -11,7 +11,7 @@ import uvicorn
 
 from tickertape.chats.place import check as check_chats
 from tickertape.errors import SettingsError
-from tickertape.log.sqlite import check
+from tickertape.log.journal import check
 from tickertape.server.app import CHATS_FILE, LOG_FILE, App
 
 if TYPE_CHECKING:

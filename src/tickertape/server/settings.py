@@ -28,7 +28,7 @@ TUNABLE = (
 
 
 def default_data() -> Path:
-    """Return the folder for the stream log: the user's own data folder."""
+    """Return the folder for the stream log and the conversations: the user's own data folder."""
     return user_data_path("tickertape", appauthor=False)
 
 
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Loopback: nobody else on the network reaches it."""
     port: int = 8000
     data: Path = msgspec.field(default_factory=default_data)
-    """The folder of the stream log."""
+    """The folder of the stream log and the conversations."""
     provider: str | None = None
     """echo, local or openai; by default openai if an upstream or OPENAI_API_KEY is given, else local."""
     upstream: str | None = None

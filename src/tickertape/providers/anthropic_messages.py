@@ -1,0 +1,74 @@
+"""OpenAI's messages in Anthropic's words: system apart, pictures and tool results as content blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tickertape.providers.messages import Image, calls_of, parts_of, refuse_function_role, result_id, text_of
+
+if TYPE_CHECKING:
+    from tickertape.providers.base import Request
+
+Block = dict[str, Any]
+
+
+def conversation(request: Request) -> tuple[str, list[dict[str, Any]]]:
+    """Return the system prompt and the messages. Raises BadRequest for what Anthropic has no words for.
+
+    System messages are joined in front, wherever they stood, as Anthropic's own OpenAI route does. Neighbours of one
+    role become one message: the results of parallel calls must come together.
+    """
+    systems: list[str] = []
+    turns: list[dict[str, Any]] = []
+    for number, message in enumerate(request.messages):
+        where = f"messages[{number}]"
+        refuse_function_role(message, where)
+        role = message["role"]
+        if role in ("system", "developer"):
+            systems.append(text_of(message, where))
+            continue
+        blocks = {"user": _user, "assistant": _assistant, "tool": _result}[role](message, where)
+        role = "assistant" if role == "assistant" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    _trim(turns)
+    return "\n\n".join(filter(None, systems)), turns
+
+
+def _user(message: dict[str, Any], where: str) -> list[Block]:
+    return [_block(part) for part in parts_of(message, where)]
+
+
+def _assistant(message: dict[str, Any], where: str) -> list[Block]:
+    text = text_of(message, where)
+    blocks: list[Block] = [{"type": "text", "text": text}] if text else []
+    calls = calls_of(message, where)
+    return blocks + [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in calls]
+
+
+def _result(message: dict[str, Any], where: str) -> list[Block]:
+    content = [_block(part) for part in parts_of(message, where)]
+    return [{"type": "tool_result", "tool_use_id": result_id(message, where), "content": content}]
+
+
+def _block(part: str | Image) -> Block:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if part.url:
+        return {"type": "image", "source": {"type": "url", "url": part.url}}
+    return {"type": "image", "source": {"type": "base64", "media_type": part.kind, "data": part.data}}
+
+
+def _trim(turns: list[dict[str, Any]]) -> None:
+    """Take the white space from the end of an answer that is to be gone on from: Anthropic refuses it."""
+    if not turns or turns[-1]["role"] != "assistant":
+        return
+    blocks = turns[-1]["content"]
+    if blocks[-1]["type"] == "text":
+        blocks[-1]["text"] = blocks[-1]["text"].rstrip()
+        if not blocks[-1]["text"]:
+            del blocks[-1]
+    if not blocks:
+        del turns[-1]

@@ -1,0 +1,123 @@
+"""Ollama's own chat API: its OpenAI route swallows errors in the middle of an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tickertape.errors import BadRequest
+from tickertape.providers.base import Model
+from tickertape.providers.messages import Image, called_names, calls_of, parts_of, refuse_function_role, text_of
+from tickertape.providers.model_list import entries_of
+from tickertape.providers.ollama_reader import LineReader
+from tickertape.providers.parameters import Parameters
+from tickertape.providers.remote import Remote
+from tickertape.providers.thinking import thinking_of
+
+if TYPE_CHECKING:
+    from tickertape.providers.base import Request
+
+_EFFORTS = ("none", "minimal", "low", "medium", "high")
+
+_OPTIONS = {
+    name: name
+    for name in (
+        *("temperature", "top_p", "top_k", "min_p", "seed", "frequency_penalty", "presence_penalty", "typical_p"),
+        *("repeat_penalty", "repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau", "num_ctx", "num_keep"),
+    )
+}
+_LACKING = (
+    *("n", "logprobs", "top_logprobs", "logit_bias", "store", "modalities", "audio", "prediction", "user"),
+    *("parallel_tool_calls", "web_search_options", "functions", "function_call", "service_tier", "verbosity"),
+    *("metadata", "safety_identifier", "tool_choice"),
+)
+
+
+class Ollama(Remote):
+    """An Ollama, such as the one at ``http://localhost:11434``; else as `Remote`."""
+
+    name = "ollama"
+    key_name = "OLLAMA_API_KEY"
+    url = "http://127.0.0.1:11434/api"
+    root = "/api"
+    list_path = "/tags"
+    prefills = True
+
+    def question(self, request: Request) -> tuple[str, bytes]:
+        options = Parameters(request, "Ollama")
+        body: dict[str, Any] = {"model": request.model, "messages": _messages(request), "stream": True}
+        given = options.take("options")
+        own: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+        options.rename(own, _OPTIONS)
+        most, stops = options.number("max_completion_tokens", "max_tokens"), options.stops()
+        if most:
+            own["num_predict"] = most
+        if stops:
+            own["stop"] = stops
+        if own:
+            body["options"] = own
+        effort = options.one_of("reasoning_effort", _EFFORTS)
+        if effort is not None:
+            body["think"] = False if effort == "none" else {"minimal": "low"}.get(effort, effort)
+        _format(options.take("response_format"), body)
+        tools = options.tools(lambda function: {"type": "function", "function": function})
+        if options.choice()[0] in ("required", "function"):
+            raise BadRequest("Ollama cannot be made to call a tool; tool_choice is auto or none.", param="tool_choice")
+        if tools and request.parameters.get("tool_choice") != "none":
+            body["tools"] = tools
+        options.refuse(*_LACKING)
+        return "/chat", msgspec.json.encode({**body, **options.rest()})
+
+    def reader(self, request: Request) -> LineReader:
+        return LineReader(self._upstream, self._max_event_size, thinking_of(request))
+
+    def listed(self, body: bytes) -> list[Model]:
+        return [
+            Model(id=entry["name"], owned_by="ollama") for entry in entries_of(body, "models", "name", self._upstream)
+        ]
+
+
+def _format(wanted: Any, body: dict[str, Any]) -> None:
+    match wanted:
+        case None | {"type": "text"}:
+            pass
+        case {"type": "json_object"}:
+            body["format"] = "json"
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            body["format"] = schema
+        case _:
+            raise BadRequest(
+                "response_format is of type text, json_object or json_schema with a schema.", param="response_format"
+            )
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    """Return the messages in Ollama's words. Raises BadRequest for what it has none for."""
+    names = called_names(request.messages)
+    return [_message(message, f"messages[{number}]", names) for number, message in enumerate(request.messages)]
+
+
+def _message(message: dict[str, Any], where: str, names: dict[str, str]) -> dict[str, Any]:
+    refuse_function_role(message, where)
+    role = message["role"]
+    if role == "user":
+        parts = list(parts_of(message, where))
+        images = [_base64(part, where) for part in parts if isinstance(part, Image)]
+        text = "".join(part for part in parts if isinstance(part, str))
+        return {"role": role, "content": text} | ({"images": images} if images else {})
+    made: dict[str, Any] = {"role": "system" if role == "developer" else role, "content": text_of(message, where)}
+    if role == "assistant" and (calls := calls_of(message, where)):
+        made["tool_calls"] = [{"function": {"name": call.name, "arguments": call.arguments}} for call in calls]
+    if role == "tool" and (name := names.get(str(message.get("tool_call_id")))):
+        made["tool_name"] = name
+    return made
+
+
+def _base64(image: Image, where: str) -> str:
+    if image.url:
+        raise BadRequest(
+            f"{where} holds a picture by its address, and Ollama does not fetch those. Send it as a data: URL.",
+            param=where,
+        )
+    return image.data

@@ -1,0 +1,127 @@
+"""The options of a request on their way into a dialect that has other names for them, or none.
+
+An option that a dialect has no word for is a 400 that names it, unless its value asks for nothing. What is nobody's
+standard option is the dialect's own, and passes through untouched: its service knows it, or refuses it by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tickertape.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tickertape.providers.base import Request
+
+_NOTHING: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "store": (False,),
+    "modalities": (["text"],),
+    "response_format": ({"type": "text"},),
+    "service_tier": ("auto", "default"),
+    "parallel_tool_calls": (True,),
+    "tool_choice": ("auto",),
+    "functions": ([],),
+    "function_call": ("auto", "none"),
+    "verbosity": ("medium",),
+}
+"""Values of OpenAI's options that change nothing."""
+
+_OURS = ("stream", "stream_options", "reasoning_format", "model", "messages")
+
+
+class Parameters:
+    """Hands out a request's options one after the other; what nobody took is left in the end."""
+
+    def __init__(self, request: Request, service: str) -> None:
+        given = {name: value for name, value in request.parameters.items() if value is not None}
+        self._left = {name: value for name, value in given.items() if name not in _OURS}
+        self._service = service
+
+    def take(self, *names: str) -> Any:
+        """Take options that mean the same, and return the first one's value; None when none was given."""
+        values = [self._left.pop(name) for name in names if name in self._left]
+        return values[0] if values else None
+
+    def number(self, *names: str) -> int | None:
+        """Take a whole number above 0. Raises BadRequest for anything else."""
+        given = {name: self.take(name) for name in names if name in self._left}
+        for name, value in given.items():
+            if type(value) is not int or value < 1:
+                raise BadRequest(f"{name} must be a whole number above 0; it was {value!r:.40}.", param=name)
+        return next(iter(given.values()), None)
+
+    def rename(self, into: dict[str, Any], names: dict[str, str]) -> None:
+        """Move the options that the dialect has under another name."""
+        for ours, theirs in names.items():
+            value = self.take(ours)
+            if value is not None:
+                into[theirs] = value
+
+    def stops(self) -> list[str] | None:
+        """Take ``stop``, one string or several. Raises BadRequest for anything else."""
+        stop = self.take("stop")
+        stops = [stop] if isinstance(stop, str) else stop
+        if stops is not None and not (isinstance(stops, list) and all(isinstance(one, str) for one in stops)):
+            raise BadRequest(f"stop must be a string or a list of strings; it was {stop!r:.80}.", param="stop")
+        return stops
+
+    def one_of(self, name: str, allowed: Iterable[str]) -> str | None:
+        """Take an option with a few values. Raises BadRequest that lists them for any other."""
+        value = self.take(name)
+        if value is not None and value not in allowed:
+            raise BadRequest(
+                f"{name} is one of {', '.join(allowed)} with {self._service}; it was {value!r:.40}.", param=name
+            )
+        return None if value is None else str(value)
+
+    def tools(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
+        """Take the tools, each made into the dialect's by its function. Raises BadRequest for other kinds of tools."""
+        given = self.take("tools") or []
+        functions = []
+        for number, tool in enumerate(given if isinstance(given, list) else [given]):
+            function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
+            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+                raise BadRequest(
+                    f"tools[{number}] must be a function with a name; {self._service} is asked for nothing else here.",
+                    param=f"tools[{number}]",
+                )
+            functions.append(make(function))
+        return functions
+
+    def choice(self) -> tuple[str, str]:
+        """Take ``tool_choice`` as auto, none, required or function, with the function's name. Raises BadRequest."""
+        value = self.take("tool_choice")
+        if value is None:
+            return "", ""
+        if value in ("auto", "none", "required"):
+            return value, ""
+        function = value.get("function") if isinstance(value, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            return "function", function["name"]
+        raise BadRequest(
+            f'tool_choice is auto, none, required or {{"type": "function", …}}; it was {value!r:.80}.',
+            param="tool_choice",
+        )
+
+    def refuse(self, *names: str) -> None:
+        """Raise BadRequest for an option that the dialect cannot honour, unless it asks for nothing."""
+        for name in names:
+            value = self.take(name)
+            if value is not None and value not in _NOTHING.get(name, ()):
+                raise BadRequest(
+                    f"{self._service} has nothing like {name}; leave it out, or choose a model of another service.",
+                    code="unsupported_parameter",
+                    param=name,
+                )
+
+    def rest(self) -> dict[str, Any]:
+        """Return what is left: the dialect's own options."""
+        return self._left

@@ -1,0 +1,253 @@
+"""Any provider behind HTTP: what all dialects share between a question and its answer.
+
+A dialect's class says how to ask (`question`), how to read (`reader`) and how to list (`listed`). Here are the
+connection, the timeouts, the refusals, asking again before the first byte, and the list of models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from abc import abstractmethod
+from copy import copy
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar
+
+from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.providers.address import read_address
+from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.estimate import Estimate
+from tickertape.providers.link import Link
+from tickertape.providers.model_list import in_order
+from tickertape.providers.stall import StallTimer
+from tickertape.providers.upstream import Upstream
+from tickertape.sse.decoder import MAX_EVENT_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    import aiohttp
+
+    from tickertape.deltas import Delta
+    from tickertape.providers.answer_reader import AnswerReader
+
+logger = logging.getLogger("tickertape")
+
+_MODELS_KEPT = 300.0
+"""Seconds. New models appear rarely; a local server may be restarted with another one any time."""
+
+_FAILURE_KEPT = 3.0
+"""Seconds that a list which cannot be had is not asked for again: every question for a model looks at the list."""
+
+_LIST_LIMIT = 20.0
+"""Seconds for the list of models, from asking to its last byte."""
+
+_ERROR_SIZE = 64 * 1024
+"""Bytes of an error's body that are read, for at most as many seconds as a connection may take."""
+
+_BACK_OFF = (0.1, 0.3, 0.9)
+"""Seconds before asking again. The first two are over within the second that our own status line waits."""
+
+_LAST_WORDS = 5.0
+"""Seconds that an upstream gets, once it has said that it is done, to add its token counts."""
+
+
+class Remote(Provider):
+    """An upstream at ``base_url`` that speaks the subclass's dialect.
+
+    ``model`` is the default one; without it, the likeliest of those that the upstream lists. ``models`` are served in
+    place of that list. Times are in seconds: ``connect_timeout`` for name, TCP and TLS; ``first_token_timeout`` from
+    sending the question to the first delta; ``idle_timeout`` between two events after that. Comments, with which some
+    upstreams keep a connection open, are no events. ``retries`` is how often a question is asked again that met a
+    passing failure before the first byte of an answer; ``retried`` counts them. ``key_name`` is where people
+    find the key; ``headers`` go along with every request, and ``key_header`` carries the key as it is.
+    Raises SettingsError for a URL, key or time that cannot be used.
+    """
+
+    key_name: ClassVar[str]
+    """The environment variable that commonly holds the dialect's key."""
+    url: ClassVar[str]
+    """Where the dialect's own service is."""
+    root: ClassVar[str] = "/v1"
+    """The path below which the dialect has its routes, if a URL names none."""
+    list_path: ClassVar[str] = "/models"
+    favourites: ClassVar[Sequence[str]] = ()
+    """Patterns of models that answer well and cheaply, the best first: the default when nobody chose."""
+
+    def __init__(
+        self,
+        base_url: str = "",
+        api_key: str | None = None,
+        *,
+        name: str = "",
+        model: str | None = None,
+        models: Sequence[str] = (),
+        connect_timeout: float = 10,
+        first_token_timeout: float = 300,
+        idle_timeout: float = 120,
+        retries: int = 2,
+        max_event_size: int = MAX_EVENT_SIZE,
+        key_name: str = "",
+        key_header: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        key = (api_key or "").strip() or None
+        if key and not (key.isascii() and key.isprintable()):
+            raise SettingsError("The API key holds characters that no HTTP header can carry; copy it again.")
+        if not min(connect_timeout, first_token_timeout, idle_timeout) > 0:
+            raise SettingsError("connect_timeout, first_token_timeout and idle_timeout are seconds above 0.")
+        self.name = name or type(self).name
+        address = read_address(base_url or self.url, self.root)
+        self._upstream = Upstream(address.host, key, key_name or type(self).key_name)
+        own = {key_header: key} if key_header and key else self._key_headers(key)
+        self._link = Link(address, self._upstream, connect_timeout, {**own, **(headers or {})})
+        self._model = model
+        self._given = [Model(id=name, owned_by=address.host) for name in models]
+        self._connect, self._first, self._idle = connect_timeout, first_token_timeout, idle_timeout
+        self._retries = retries
+        self._max_event_size = max_event_size
+        self._known: list[Model] = []
+        self._known_until = 0.0
+        self._failure: ProviderError | None = None
+        self._listing = asyncio.Lock()
+
+    @abstractmethod
+    def question(self, request: Request) -> tuple[str, bytes]:
+        """Return the path to POST to, below the root, and the body. Raises BadRequest for what cannot be asked."""
+
+    @abstractmethod
+    def reader(self, request: Request) -> AnswerReader:
+        """Return what reads the answer to this request."""
+
+    @abstractmethod
+    def listed(self, body: bytes) -> list[Model]:
+        """Return the models in the body of a listing. Raises ProviderError if it is none."""
+
+    def simpler(self, error: ProviderError) -> bool:
+        """Return whether, after this refusal, the same request can be asked in a form that may be taken."""
+        return False
+
+    def _key_headers(self, key: str | None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def models(self) -> list[Model]:
+        """Return what the upstream lists, kept for five minutes, and longer while the upstream fails.
+
+        Empty when the upstream has no such route and no default was given: then any model may be asked for.
+        Raises ProviderError when the upstream cannot be asked.
+        """
+        if self._given:
+            return in_order(self._given, self._model, self._upstream.name, ())
+        if monotonic() >= self._known_until:
+            async with self._listing:
+                if monotonic() >= self._known_until:  # the one who was waited for may have asked
+                    await self._refresh()
+        if self._failure is not None:
+            raise copy(self._failure)
+        return self._known
+
+    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+        """Yield the answer's deltas; what one read of the socket brought is one batch."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        response = await self._open(request)
+        reader, counts = self.reader(request), Estimate(request)
+        timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
+        try:
+            if response.content_type in ("application/json", "text/html"):  # it did not stream
+                batch = reader.whole(await self._link.body(response, self._max_event_size, self._first))
+                counts.see(batch)
+                yield batch
+            while not reader.over:
+                events = reader.events
+                batch = reader.feed(await self._read(response, reader))
+                if batch:
+                    timer.pause()
+                    counts.see(batch)
+                    yield batch
+                    timer.resume()
+                elif reader.events != events:
+                    timer.progress()
+            if reader.error is not None:
+                raise reader.error
+            if reader.finished and (owed := counts.owed()):
+                yield owed
+        finally:
+            timer.stop()
+            self._link.release(response, ended=reader.done)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._link.close()
+
+    async def _read(self, response: aiohttp.ClientResponse, reader: AnswerReader) -> bytes:
+        """Return what comes next. An answer that is whole is not spoiled by how its connection ends."""
+        if not reader.finished:
+            return await self._link.read(response)
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                return await self._link.read(response)
+        except (TimeoutError, ProviderError):
+            return b""
+
+    def _encoded(self, request: Request) -> tuple[str, bytes]:
+        if request.parameters.get("n") not in (None, 1):
+            raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
+        try:
+            return self.question(request)
+        except UnicodeEncodeError:
+            raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
+
+    async def _open(self, request: Request) -> aiohttp.ClientResponse:
+        """Ask, again if that may help, and return the response once its status is 200. Nothing was read of it."""
+        path, body = self._encoded(request)
+        tries = 0
+        while True:
+            try:
+                return await self._ask(request.model, path, body)
+            except ProviderError as error:
+                if self.simpler(error):
+                    path, body = self._encoded(request)
+                    continue
+                if not error.passing or tries >= self._retries:
+                    if tries:
+                        error.message += f" It was asked {tries + 1} times."
+                        error.args = (error.message,)
+                    raise
+                wait = max(_BACK_OFF[min(tries, 2)] * random.uniform(0.8, 1.2), error.retry_after or 0)  # noqa: S311
+                logger.warning("%s Asking again in %.1f s", error.message, wait)
+            tries += 1
+            self.retried += 1
+            await asyncio.sleep(wait)
+
+    async def _ask(self, model: str, path: str, body: bytes) -> aiohttp.ClientResponse:
+        response = await self._link.send("POST", path, body, self._first)
+        if response.status != 200:
+            raise await self._refusal(response, model)
+        return response
+
+    async def _refusal(self, response: aiohttp.ClientResponse, model: str) -> ProviderError:
+        body = await self._link.body(response, _ERROR_SIZE, self._connect)
+        self._link.release(response, ended=False)
+        return self._upstream.refused(response.status, body, response.headers, model)
+
+    async def _refresh(self) -> None:
+        self._failure = None
+        try:
+            self._known = in_order(await self._list(), self._model, self._upstream.name, self.favourites)
+            self._known_until = monotonic() + _MODELS_KEPT
+        except ProviderError as error:
+            self._known_until = monotonic() + (_MODELS_KEPT if self._known else _FAILURE_KEPT)
+            self._failure = None if self._known else error
+
+    async def _list(self) -> list[Model]:
+        response = await self._link.send("GET", self.list_path, None, _LIST_LIMIT)
+        if response.status in (404, 405, 501):
+            self._link.release(response, ended=False)
+            return []
+        if response.status != 200:
+            raise await self._refusal(response, "")
+        body = await self._link.body(response, self._max_event_size, _LIST_LIMIT)
+        self._link.release(response, ended=False)
+        return self.listed(body)

@@ -1,0 +1,284 @@
+"""What an upstream may do, and what it should not: each by name, with what is true of it.
+
+``state`` is how a truthful client reports the answer, ``kept`` how much of its text it has to keep. A dialect in which
+the same bytes mean something else has its own state in ``states``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotations
+from typing import Literal
+
+import msgspec
+
+from tickertape.testing import plays
+from tickertape.testing.said import BROKEN, WORDS, Said
+from tickertape.testing.steps import Act, Body, Raw, Step, answering
+
+State = Literal["completed", "incomplete", "failed"]
+Kept = Literal["all", "half", "none"]
+
+GIANT = 1024 * 1024
+"""Bytes of the one large token."""
+
+ALL_EQUAL = ("ha ",) * 100
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that an upstream may do: its name is also the name of a model that does it."""
+
+    name: str
+    says: str
+    play: Callable[[Said], list[Step]]
+    state: State = "completed"
+    kept: Kept = "all"
+    states: dict[str, State] = {}
+    status: int = 200
+    """The HTTP status that a caller should see, who is told before the first byte."""
+    text: str = ""
+    """The whole text, if it is another than that of `WORDS`."""
+
+    def state_in(self, dialect: str) -> State:
+        """Return how a truthful client reports it in this dialect."""
+        return self.states.get(dialect, self.state)
+
+
+COMPLETED = (
+    Fault("healthy", "nothing is wrong", lambda s: s.healthy),
+    Fault(
+        "crlf", "lines end in CR LF", lambda s: plays.mapped(s, lambda d: d.replace(b"\r", b"").replace(b"\n", b"\r\n"))
+    ),
+    Fault("one-byte-chunks", "every byte is a chunk of its own", plays.one_by_one),
+    Fault("one-chunk", "all at once", lambda s: [s.head, Body(plays.whole(s.healthy)), Act.END]),
+    Fault("comments", "comments, or empty lines, between all messages", lambda s: plays.between(s, s.shape.comment())),
+    Fault("bom", "a byte order mark in front", plays.bom),
+    Fault(
+        "unknown-messages",
+        "kinds of messages that nobody knows yet",
+        lambda s: plays.between(s, b"".join(s.shape.empty(s.model))),
+    ),
+    Fault(
+        "empty-first-message",
+        "a first message without content",
+        lambda s: [s.head, Body(s.shape.empty(s.model)[0]), *s.healthy[1:]],
+    ),
+    Fault(
+        "null-content",
+        "null where content is due",
+        lambda s: [s.head, *s.opening, Body(s.shape.null(s.model)), *s.healthy[1 + len(s.opening) :]],
+    ),
+    Fault("equal-tokens", "100 equal tokens", plays.with_words(ALL_EQUAL), text="".join(ALL_EQUAL)),
+    Fault(
+        "invalid-utf8", "half a character inside the text", plays.invalid, text="".join(WORDS).replace("é", "\ufffd")
+    ),
+    Fault("giant-token", "one token of a million bytes", plays.with_words(("x" * GIANT,)), text="x" * GIANT),
+    Fault(
+        "slow-first-token",
+        "comments while the model thinks",
+        lambda s: [s.head, *s.opening, *s.pauses(4), *s.healthy[1 + len(s.opening) :]],
+    ),
+    Fault("gzip", "a compressed body that nobody asked for", plays.gzipped),
+    Fault("no-usage", "no token counts", lambda s: [s.head, *s.opening, *s.tokens(), *s.closing(usage=False), Act.END]),
+    Fault(
+        "thinking",
+        "thinking before the answer",
+        lambda s: [
+            s.head,
+            *s.opening,
+            *s.messages(*s.shape.reasoning(s.model, "Hm.")),
+            *s.healthy[1 + len(s.opening) :],
+        ],
+    ),
+    Fault(
+        "tool-call",
+        "a tool call after the text",
+        lambda s: [
+            s.head,
+            *s.opening,
+            *s.tokens(),
+            *s.messages(*s.shape.call(s.model, "look", {"at": "é"})),
+            *s.closing("tool_calls"),
+            Act.END,
+        ],
+    ),
+    Fault(
+        "too-long",
+        "the token limit is reached",
+        lambda s: [s.head, *s.opening, *s.tokens(), *s.closing("length"), Act.END],
+    ),
+    Fault("bare-marker", "the terminal marker, without a reason or counts", plays.bare_marker),
+    Fault("reset-after-end", "a reset once all was said", lambda s: [*s.healthy[:-1], Act.RESET]),
+    Fault(
+        "one-piece",
+        "it does not stream",
+        lambda s: answering(200, json.dumps(s.shape.whole(s.model, "".join(s.words))).encode()),
+    ),
+    Fault("recovers", "refuses twice with 503 before it answers", plays.recovers),
+)
+
+INCOMPLETE = (
+    Fault("clean-eof", "a proper end of the body in the middle", lambda s: s.after(Act.END), "incomplete", "half"),
+    Fault("closed", "the connection is closed in the middle", lambda s: s.after(Act.CLOSE), "incomplete", "half"),
+    Fault("reset", "the connection is reset in the middle", lambda s: s.after(Act.RESET), "incomplete", "half"),
+    Fault(
+        "cut-chunk",
+        "the connection is closed inside a chunk",
+        lambda s: s.after(Raw(b"ffff\r\n" + s.shape.text(s.model, "lost")[:9]), Act.CLOSE),
+        "incomplete",
+        "half",
+    ),
+    Fault(
+        "cut-message",
+        "a proper end of the body inside a message",
+        lambda s: s.after(s.shape.text(s.model, "lost")[:-9], Act.END),
+        "incomplete",
+        "half",
+    ),
+    Fault("cut-length", "the connection is closed before Content-Length", plays.short, "incomplete", "half"),
+    Fault("cut-unframed", "closed, where only that ends the body", plays.unframed, "incomplete", "half"),
+    Fault("empty-body", "a 200 without a body", lambda s: [s.head, Act.END], "incomplete", "none", status=502),
+    Fault(
+        "no-token",
+        "an end after the opening",
+        lambda s: [s.head, *s.opening, Act.END],
+        "incomplete",
+        "none",
+        status=502,
+    ),
+    Fault(
+        "no-marker",
+        "the reason to end, without the terminal marker",
+        plays.no_marker,
+        "incomplete",
+        "all",
+        {"openai": "completed"},
+    ),
+)
+
+FAILED = (
+    Fault(
+        "error-message",
+        "the dialect's own error in the middle",
+        lambda s: s.after(s.shape.broken_off(500, BROKEN), Act.END),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-then-end",
+        "an error, and then the marker of success",
+        lambda s: s.after(s.shape.broken_off(500, BROKEN), *s.closing(), Act.END),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-object",
+        'an object that calls itself "error"',
+        lambda s: s.after(s.frame({"object": "error", "message": BROKEN, "code": 500}), Act.END),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-line",
+        "a line error: {…} that is no message",
+        lambda s: s.after(b'error: {"message": "%b"}\n\n' % BROKEN.encode(), Act.END),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-bare",
+        "a bare line of JSON",
+        lambda s: s.after(b'{"error": {"message": "%b"}}\n' % BROKEN.encode(), Act.END),
+        "failed",
+        "half",
+    ),
+    Fault("error-finish", "an error as the reason to end", plays.error_as_finish, "failed", "half"),
+    Fault(
+        "error-in-200",
+        "an error in place of the answer, with status 200",
+        lambda s: answering(200, json.dumps(s.error).encode()),
+        "failed",
+        "none",
+        status=502,
+    ),
+    Fault(
+        "broken-json", "a message that is no JSON", lambda s: s.after(s.frame('{"broken": '), Act.END), "failed", "half"
+    ),
+    Fault(
+        "web-page",
+        "a web page in place of the answer",
+        lambda s: answering(200, b"<html>Welcome</html>", "text/html"),
+        "failed",
+        "none",
+        status=502,
+    ),
+    Fault("stall", "silence in the middle", lambda s: s.after(Act.HANG), "failed", "half"),
+    Fault(
+        "stall-comments",
+        "nothing but comments in the middle",
+        lambda s: s.after(*s.pauses(400), Act.HANG),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "stall-opening",
+        "silence before the first token",
+        lambda s: [s.head, *s.opening, Act.HANG],
+        "failed",
+        "none",
+        status=504,
+    ),
+    Fault("no-answer", "silence before the status", lambda s: [Act.HANG], "failed", "none", status=504),
+    Fault("closed-first", "closed before the status", lambda s: [Act.CLOSE], "failed", "none", status=502),
+    Fault("reset-first", "a reset before the status", lambda s: [Act.RESET], "failed", "none", status=502),
+    Fault(
+        "half-head",
+        "closed inside the headers",
+        lambda s: [Raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), Act.CLOSE],
+        "failed",
+        "none",
+        status=502,
+    ),
+    Fault(
+        "no-http",
+        "what is no HTTP",
+        lambda s: [Raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), Act.CLOSE],
+        "failed",
+        "none",
+        status=502,
+    ),
+    Fault(
+        "redirect",
+        "a redirect",
+        plays.refusal(308, "Moved.", Location="https://elsewhere.example/v1"),
+        "failed",
+        "none",
+        status=502,
+    ),
+    Fault(
+        "bad-request",
+        "a refusal with 400",
+        plays.refusal(400, "max_tokens is too large."),
+        "failed",
+        "none",
+        status=400,
+    ),
+    Fault("bad-key", "a refusal with 401", plays.refusal(401, "That key is wrong."), "failed", "none", status=401),
+    Fault("forbidden", "a refusal with 403", plays.refusal(403, "That key may not."), "failed", "none", status=403),
+    Fault(
+        "not-found", "a refusal with 404", plays.refusal(404, "There is no such model."), "failed", "none", status=404
+    ),
+    Fault(
+        "too-many",
+        "a refusal with 429 and Retry-After",
+        plays.refusal(429, "Slow down.", Retry_After="7"),
+        "failed",
+        "none",
+        status=429,
+    ),
+    Fault("server-error", "a refusal with 500", plays.refusal(500, "Oops."), "failed", "none", status=502),
+    Fault("unavailable", "a refusal with 503", plays.refusal(503, "Busy."), "failed", "none", status=503),
+    Fault("overloaded", "a refusal with 529", plays.refusal(529, "Overloaded."), "failed", "none", status=503),
+)
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in (*COMPLETED, *INCOMPLETE, *FAILED)}

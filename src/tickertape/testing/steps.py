@@ -1,0 +1,59 @@
+"""What an upstream can do on a connection, one step after the other."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+
+class Act(Enum):
+    """A step that is no bytes."""
+
+    END = "end the body as HTTP says, and keep the connection"
+    CLOSE = "close the connection"
+    RESET = "send a TCP reset"
+    HANG = "say nothing more, until the other side closes"
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """Bytes for the connection as they are: heads, and what is no HTTP."""
+
+    data: bytes
+
+
+class Body(msgspec.Struct, frozen=True):
+    """Bytes of the body, framed as the head has promised, in one piece."""
+
+    data: bytes
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A piece of the answer: a body's bytes that are due at the upstream's pace."""
+
+    data: bytes
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Silence, in seconds."""
+
+    seconds: float
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The status line and headers. A body that is not ``chunked`` ends with its length, or with the connection."""
+
+    status: int = 200
+    content_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    chunked: bool = True
+
+
+Step = Act | Raw | Body | Token | Wait | Head
+
+
+def answering(status: int, body: bytes, content_type: str = "application/json", **headers: str) -> list[Step]:
+    """Return the steps of a whole response. Headers are given with underscores."""
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    fields.append(("Content-Length", str(len(body))))
+    return [Head(status, content_type, tuple(fields), chunked=False), Body(body), Act.END]

@@ -1,0 +1,104 @@
+"""What the current client libraries tell their users of the same faults, each in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tickertape.testing.faults import FAULTS
+from tickertape.testing.upstream import Upstream
+
+from ..document import kept
+
+ROOT = Path(__file__).parents[3]
+sys.path.append(str(ROOT / "bench"))
+import machine  # noqa: E402
+
+PATIENCE = 15
+"""Seconds after which a rival is said to wait: some ask again for a few seconds."""
+
+
+class Rival(msgspec.Struct, frozen=True):
+    """A package, what is installed for it, and the dialect in which it asks."""
+
+    package: str
+    requirement: str
+    script: str
+    dialect: str = "openai"
+
+
+RIVALS = (
+    Rival("openai", "openai", "openai"),
+    Rival("anthropic", "anthropic", "anthropic", "anthropic"),
+    Rival("any-llm-sdk", "any-llm-sdk[openai]", "any_llm"),
+    Rival("litellm", "litellm", "litellm"),
+    Rival("pydantic-ai-slim", "pydantic-ai-slim[openai]", "pydantic_ai"),
+)
+
+WORDS = """\
+## The same faults, told by others
+
+Each package is asked for the same faults, with its own defaults, in an environment of its own, and a program that reads
+its stream to the end is told: *ends*, as if all were well, with the finish reason that the package reports; *raises*,
+with the exception and its HTTP status; or it *waits*: still, after {patience} s. Then, how much text the program has got by
+then. **Bold** is what is not true: a cut or broken answer that ends like a whole one, a whole answer that raises, or
+text that is lost. Whoever looks can tell `ends (None)` from `ends (stop)`; most programs do not look. All speak OpenAI's
+dialect here but anthropic. Our timeouts are settings (first token 300 s, between events 120 s); those who wait here give
+up later too, openai after 600 s.
+
+{versions}.
+"""
+
+
+def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return the package's version, and what it told of each fault."""
+    machine.CACHE = ROOT / ".tools"
+    python = machine.venv(f"truth-{rival.package}", (rival.requirement,))
+    url = f"http://127.0.0.1:{port}" + ("/v1" if rival.dialect == "openai" else "")
+    words = [python, Path(__file__).with_name("asking.py"), rival.script, url, str(PATIENCE), *FAULTS]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return machine.versions(python, [rival.package])[rival.package], {one["fault"]: one for one in told}
+
+
+def show(told: dict[str, Any], name: str, dialect: str) -> str:
+    """Return a cell; bold if it is not true."""
+    fault = FAULTS[name]
+    state, amount = fault.state_in(dialect), kept(fault, told["text"])
+    match told["told"]:
+        case "end":
+            words = f"ends ({told['finish']}), {amount}"
+            true = state == "completed" and amount == fault.kept
+        case "error":
+            status = f" {told['status']}" if told["status"] else ""
+            words = f"raises {told['error']}{status}, {amount}"
+            true = state != "completed" and amount == fault.kept
+        case _:
+            words, true = f"waits, {amount}", "stall" in name or name == "no-answer"
+    return words if true else f"**{words}**"
+
+
+def table() -> str:
+    """Ask all rivals, and return the Markdown."""
+    columns: list[tuple[Rival, dict[str, dict[str, Any]]]] = []
+    versions: list[str] = []
+    for rival in RIVALS:
+        with Upstream() as upstream:
+            version, told = ask(rival, upstream.port)
+        versions.append(f"{rival.package} {version}")
+        columns.append((rival, told))
+        print(f"{rival.package} {version}: {len(told)} faults", file=sys.stderr)
+    lines = [
+        f"| fault | {' | '.join(rival.package for rival, _told in columns)} |",
+        "| --- " * (len(columns) + 1) + "|",
+    ]
+    for name in FAULTS:
+        cells = [show(told[name], name, rival.dialect) for rival, told in columns]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    head = WORDS.format(patience=PATIENCE, versions=", ".join(versions))
+    return "\n".join([head, *lines])
