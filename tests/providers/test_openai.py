@@ -454,6 +454,17 @@ async def test_an_address_without_a_path_is_found_with_or_without_v1(
     assert len(upstream.asked) == (2 if below_v1 else 3)
 
 
+async def test_where_neither_address_is_right_the_answer_of_the_first_is_told(make: Make, upstream: Upstream) -> None:
+    def script(asked: Asked) -> Any:
+        below = asked.path.startswith("/v1/")
+        return answering(404, {"error": {"message": "The model `m` does not exist." if below else "Not Found"}})
+
+    upstream.script = script
+    _, error = await failure(make(upstream.url("openai").removesuffix("/v1")))
+    assert "The model `m` does not exist." in error.message
+    assert len(upstream.asked) == 2
+
+
 async def test_a_query_goes_to_every_endpoint(make: Make, upstream: Upstream) -> None:
     provider = make(upstream.url("openai") + "/?api-version=1")
     assert await answer(provider) == ANSWER

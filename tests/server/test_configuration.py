@@ -11,8 +11,8 @@ import pytest
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import find_file, from_environment, ollama_url, read_file, with_upstreams
 from tickertape.server.selection import select
-from tickertape.server.settings import Settings, tuned
-from tickertape.server.upstreams import UpstreamSettings, make, read_key
+from tickertape.server.settings import Settings, UpstreamSettings, tuned
+from tickertape.server.upstreams import make, read_key
 from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def test_a_key_comes_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("SOME_KEY", KEY)
     assert read_key(UpstreamSettings(name="a", key_env="SOME_KEY")) == (KEY, "SOME_KEY")
     (tmp_path / "key").write_text(f" {KEY}\n")
-    assert read_key(UpstreamSettings(name="a", key_file=tmp_path / "key"))[0] == KEY
+    read = read_key(UpstreamSettings(name="a", key_file=tmp_path / "key"))
+    assert read == (KEY, "key_file of the upstream 'a'")
     with pytest.raises(SettingsError, match="in OTHER_KEY, which is not set"):
         read_key(UpstreamSettings(name="a", key_env="OTHER_KEY"))
     with pytest.raises(SettingsError, match="cannot be read"):

@@ -109,6 +109,10 @@ def serve(
     listener = old.listener if old else bind(settings.host, settings.port)
     catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
 
+    if settings.upstreams:
+        names = ", ".join(upstream.name for upstream in settings.upstreams)
+        click.echo(f"tickertape: what answers: {names}", err=True)
+
     def started() -> None:
         if old:
             old.started()

@@ -72,6 +72,8 @@ class Remote(Provider):
     root: ClassVar[str] = "/v1"
     """The path below which the dialect has its routes, if a URL names none."""
     list_path: ClassVar[str] = "/models"
+    unstreamed: ClassVar[Sequence[str]] = ("application/json", "text/html")
+    """Content types of what came in one piece."""
     favourites: ClassVar[Sequence[str]] = ()
     """Patterns of models that answer well and cheaply, the best first: the default when nobody chose."""
 
@@ -156,7 +158,7 @@ class Remote(Provider):
         reader, counts = self.reader(request), Estimate(request)
         timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
         try:
-            if response.content_type in ("application/json", "text/html"):  # it did not stream
+            if response.content_type in self.unstreamed:
                 batch = reader.whole(await self._link.body(response, self._max_event_size, self._first))
                 counts.see(batch)
                 yield batch
@@ -242,6 +244,7 @@ class Remote(Provider):
             kept = max(_FAILURE_KEPT, 10 * (monotonic() - begun))  # the longer a failure takes, the longer it is known
             self._known_until = monotonic() + (_MODELS_KEPT if self._known else kept)
             self._failure = None if self._known else error
+            logger.warning("The models of %s cannot be listed: %s", self.name, error.message)
 
     async def _list(self) -> list[Model]:
         response = await self._link.send("GET", self.list_path, None, _LIST_LIMIT)

@@ -12,7 +12,6 @@ from tickertape.chats.values import ChatLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
 from tickertape.server.requests import parse_disconnect
-from tickertape.server.upstreams import UpstreamSettings  # noqa: TC001 - msgspec reads the annotations
 
 TUNABLE = (
     "heartbeat",
@@ -23,11 +22,11 @@ TUNABLE = (
     "synchronous",
     "max_body",
     "max_messages",
-    "page_disconnect",
     "connect_timeout",
     "first_token_timeout",
     "idle_timeout",
     "retries",
+    "page_disconnect",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
     *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
 )
@@ -37,6 +36,34 @@ TUNABLE = (
 def default_data() -> Path:
     """Return the folder for the stream log and the conversations: the user's own data folder."""
     return user_data_path("tickertape", appauthor=False)
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[upstream]]`` of tickertape.toml; docs/upstreams.md describes the fields."""
+
+    name: str
+    """What it is called in ``name/model`` and in the metrics."""
+    dialect: str = "openai"
+    base_url: str = ""
+    """Where it is; the dialect's own service if empty."""
+    provider: str = ""
+    """With the dialect ``any``: which of any-llm's providers."""
+    key_env: str = ""
+    """The environment variable that holds the key."""
+    key_file: Path | None = None
+    """A file that holds the key, and nothing else."""
+    key_header: str = ""
+    """The header that carries the key as it is; Azure's is ``api-key``."""
+    headers: dict[str, str] = {}
+    """Sent along with every request. For what is no secret."""
+    model: str | None = None
+    """The upstream's default model."""
+    models: tuple[str, ...] = ()
+    """What it serves, in place of what it lists."""
+    connect_timeout: float | None = None
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    retries: int | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
