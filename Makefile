@@ -50,6 +50,11 @@ check: test-tools ## Lint, types, layers; the JavaScript's types where npx is th
 bench: test-tools ## Run the benchmarks beside their rivals (ARGS=--quick for a first impression)
 	@for file in bench/decode.py bench/bench_*.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 
+.PHONY: pictures
+pictures: test-tools ## Take the pictures of the documents from the running program
+	@$(PIP) install pillow
+	@$(BIN)/python docs/pictures.py $(ARGS)
+
 .PHONY: truth
 truth: test-tools ## Write docs/truth.md: every upstream fault, as we and others report it
 	@PYTHONPATH=tests $(BIN)/python -m truth $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 sys.path.append(str(Path(__file__).parent / "page"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from playwright.sync_api import sync_playwright
+from timeline import CATEGORIES, scripting
 from upstream import ANSWER, SIZE, STEP
 
 from machine import CACHE, describe
 from support.server import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Browser, CDPSession, Page
 
 HERE = Path(__file__).parent / "page"
@@ -28,22 +32,20 @@ MARKED = "18.2.1"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CONFESSION = """\
 What this does not show, first. A headless browser draws into memory, and frames come as the machine gives them.
-Browser, server and model share its cores. "Scripting" is Chromium's ScriptDuration. The page's frames (typewriter,
-Markdown, tape) are measured by a wrapper around requestAnimationFrame; beyond them is reading the stream, and all else.
+Browser, server and model share its cores. "Scripting" is the main thread's processor time in scripts by
+Chromium's trace, which itself costs some; "beyond frames" leaves out the animation frames (typewriter, Markdown, tape).
 The rival reads the same text from the same server, types nothing, draws no tape, keeps nothing and cannot resume.
 """
 
 WATCH = """
-window.watched = { frames: 0, longest: 0, tasks: [] };
+window.watched = { longest: 0, tasks: [] };
 new PerformanceObserver((list) => watched.tasks.push(...list.getEntries().map(({ duration }) => duration)))
   .observe({ type: 'longtask', buffered: true });
 const native = requestAnimationFrame.bind(window);
 window.requestAnimationFrame = (work) => native((now) => {
   const began = performance.now();
   work(now);
-  const took = performance.now() - began;
-  watched.frames += took;
-  watched.longest = Math.max(watched.longest, took);
+  watched.longest = Math.max(watched.longest, performance.now() - began);
 });
 """
 
@@ -65,15 +67,23 @@ class Tab:
     def _loaded(self, event: dict[str, Any]) -> None:
         self.bytes += int(event["encodedDataLength"])
 
-    def metrics(self) -> dict[str, float]:
-        found = self.cdp.send("Performance.getMetrics")["metrics"]
-        return {one["name"]: one["value"] for one in found} | self.page.evaluate("watched")
+    def traced(self, browser: Browser, work: Callable[[], None]) -> dict[str, float]:
+        """Return what this work costs."""
+        before = len(self.page.evaluate("watched.tasks"))
+        browser.start_tracing(page=self.page, categories=CATEGORIES)
+        work()
+        found = scripting(json.loads(browser.stop_tracing())["traceEvents"])
+        watched = self.page.evaluate("watched")
+        tasks = watched["tasks"][before:]
+        frame = {"longest frame": watched["longest"]} if watched["longest"] else {}
+        return found | frame | {"long tasks": len(tasks), "longest task": max(tasks, default=0)}
 
     def heap(self) -> float:
         """Megabytes that are in use once what is unreachable is gone."""
         for _ in range(2):
             self.cdp.send("HeapProfiler.collectGarbage")
-        return self.metrics()["JSHeapUsedSize"] / 1e6
+        metrics = {one["name"]: one["value"] for one in self.cdp.send("Performance.getMetrics")["metrics"]}
+        return metrics["JSHeapUsedSize"] / 1e6
 
     def ask(self, text: str) -> None:
         before = self.page.locator(".answer").count()
@@ -91,14 +101,10 @@ def ours(browser: Browser, url: str) -> dict[str, float]:
     tab = Tab(browser)
     tab.page.goto(url)
     tab.ask("warm up the page")
-    before = tab.metrics()
-    tab.ask("fifty kilobytes")
-    after = tab.metrics()
+    found = tab.traced(browser, lambda: tab.ask("fifty kilobytes"))
     assert len(tab.page.locator(".prose").last.inner_text()) > SIZE // 2, "the answer is not there"
     tab.context.close()
-    script = (after["ScriptDuration"] - before["ScriptDuration"]) * 1000
-    frames = after["frames"] - before["frames"]
-    return _figures(before, after, script) | {"beyond frames": script - frames, "longest frame": after["longest"]}
+    return found
 
 
 def theirs(browser: Browser, url: str) -> dict[str, float]:
@@ -107,21 +113,15 @@ def theirs(browser: Browser, url: str) -> dict[str, float]:
     scripts = f"<script>{_marked()}</script><script>{(HERE / 'rival.js').read_text()}</script>"
     tab.page.route("**/rival", lambda route: route.fulfill(content_type="text/html", body=f"<body>{scripts}</body>"))
     tab.page.goto(f"{url}/rival")
-    before = tab.metrics()
-    # Started by a timer, for what a debugger's call begins is not counted.
-    tab.page.evaluate("setTimeout(() => show('fifty kilobytes').then((size) => (window.size = size)))")
-    tab.page.wait_for_function("window.size", polling=200)
+
+    def ask() -> None:
+        tab.page.evaluate("void show('fifty kilobytes').then((size) => (window.size = size))")
+        tab.page.wait_for_function("window.size", polling=200)
+
+    found = tab.traced(browser, ask)
     assert tab.page.evaluate("size") > SIZE // 2
-    after = tab.metrics()
     tab.context.close()
-    script = (after["ScriptDuration"] - before["ScriptDuration"]) * 1000
-    return _figures(before, after, script)
-
-
-def _figures(before: dict[str, Any], after: dict[str, Any], script: float) -> dict[str, float]:
-    tasks = after["tasks"][len(before["tasks"]) :]
-    layout = sum(after[name] - before[name] for name in ("LayoutDuration", "RecalcStyleDuration")) * 1000
-    return {"scripting": script, "layout": layout, "long tasks": len(tasks), "longest task": max(tasks, default=0)}
+    return found
 
 
 def weight(browser: Browser, url: str) -> tuple[int, int]:

@@ -249,9 +249,9 @@ class Oracle:
             while not condition():
                 await asyncio.sleep(0.005)
 
-    async def far(self, readers: list[Reader], events: int) -> None:
+    async def far(self, readers: list[Reader], events: int, seconds: float = 60) -> None:
         """Wait until each of these has so many events, or its end."""
-        await self.until(lambda: all(len(reader.frames) >= events or reader.end for reader in readers))
+        await self.until(lambda: all(len(reader.frames) >= events or reader.end for reader in readers), seconds)
 
     # --- judging
 

@@ -349,8 +349,12 @@ async def test_without_a_key_every_create_makes_a_stream(log: Log) -> None:
     assert (await begin(log)).header.id != (await begin(log)).header.id
 
 
-async def test_fifty_creates_with_one_key_at_once_make_one_stream(log: Log) -> None:
-    made = await asyncio.gather(*(log.create(new_header(), [text(1)], key()) for _ in range(50)))
+@pytest.mark.parametrize("known", [False, True])
+async def test_fifty_creates_with_one_key_at_once_make_one_stream(log: Log, known: bool) -> None:
+    """Also where the caller chose the stream's id, and all choose the same."""
+    header = new_header()
+    headers = [header if known else new_header() for _ in range(50)]
+    made = await asyncio.gather(*(log.create(each, [text(1)], key()) for each in headers))
     assert sum(fresh for _tape, fresh in made) == 1
     assert len({id(tape) for tape, _fresh in made}) == 1
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,12 +23,14 @@ Step = str | dict[str, Any] | threading.Event
 class Model:
     """An OpenAI-compatible upstream. ``answers`` holds the steps by question; ``asked`` every request's messages.
 
-    Without a last step that finishes, an answer is cut off.
+    ``pace`` is seconds between two steps. Without a last step that finishes, an answer is cut off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self.names = names or ("scripted", "other")
         self.answers: dict[str, Sequence[Step]] = {}
         self.asked: list[list[dict[str, str]]] = []
+        self.pace = 0.0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"model": self}))
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -60,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._reply(200, {"object": "list", "data": [{"id": "scripted"}, {"id": "other"}]})
+        self._reply(200, {"object": "list", "data": [{"id": name} for name in self.model.names]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -82,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(step, threading.Event):
             step.wait(WAIT)
             return
+        time.sleep(self.model.pace * random.uniform(0.2, 1.8))
         told = {"delta": {"content": step}} if isinstance(step, str) else step
         if "error" in told:
             self._event(told)

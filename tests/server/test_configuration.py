@@ -11,8 +11,8 @@ import pytest
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import find_file, from_environment, ollama_url, read_file, with_upstreams
 from tickertape.server.selection import select
-from tickertape.server.settings import Settings, tuned
-from tickertape.server.upstreams import UpstreamSettings, make, read_key
+from tickertape.server.settings import Settings, UpstreamSettings, tuned
+from tickertape.server.upstreams import make, read_key
 from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:

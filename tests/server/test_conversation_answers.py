@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,13 +12,21 @@ import pytest
 from chats.conftest import OWNER, ask, go_on, vary
 from log.engines import whole
 from support.scripted import Scripted
-from tickertape.chats import Chats
+from tickertape.chats import Chats, Segment
 from tickertape.chats.store import Store
 from tickertape.deltas import End, Finish, Opens, Raw, Reasoning, State, Usage, decode_delta
-from tickertape.errors import BadRequest, ChatConflict, ChatsUnavailable, ProviderError
+from tickertape.errors import (
+    BadRequest,
+    ChatConflict,
+    ChatsUnavailable,
+    LogUnavailable,
+    ProviderError,
+    UnknownStream,
+)
 from tickertape.generation import Generations, Limits
 from tickertape.log.memory import MemoryLog
 from tickertape.providers.catalog import Catalog
+from tickertape.server.app import _forget
 from tickertape.server.conversations import Conversations, Unanswered, Wishes
 
 if TYPE_CHECKING:
@@ -104,6 +113,71 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
             await conversations.refresh()  # so that nothing is forgotten
     await conversations.refresh()
     assert (await kept(conversations, turn)).content == "Text"
+
+
+async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = conversations._log
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+    tried, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def full(*_arguments: Any) -> None:
+        loop.call_soon_threadsafe(tried.set)
+        raise FULL
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "settle", full)
+        provider.say("Text")
+        provider.finish()
+        await whole(tape)
+        forgetting = asyncio.create_task(_forget(log, conversations, 0.001))
+        for _ in range(3):
+            tried.clear()
+            await tried.wait()
+        assert (await log.get(turn.stream, OWNER)) is tape
+    with suppress(UnknownStream):
+        while await log.get(turn.stream, OWNER):
+            await asyncio.sleep(0)
+    forgetting.cancel()
+    assert (await kept(conversations, turn)).content == "Text"
+
+
+async def test_a_stream_that_cannot_be_read_now_holds_the_others_up_not_but_forgetting(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, first_tape = await conversations.ask(OWNER, ask("One"), NONE)
+    for _ in range(2):
+        provider.say("Text")
+        provider.finish()
+    await whole(first_tape)
+    second, second_tape = await conversations.ask(OWNER, ask("Two"), NONE)
+    await whole(second_tape)
+    real = conversations._log.get
+
+    async def busy(stream: str, owner: str) -> Any:
+        if stream == first.stream:
+            raise LogUnavailable("The stream log is busy.")
+        return await real(stream, owner)
+
+    unsettled = [(first.stream, OWNER, 0.0), (second.stream, OWNER, 0.0)]
+    monkeypatch.setattr(Store, "unsettled", lambda *_: [Segment(*each) for each in unsettled])
+    monkeypatch.setattr(conversations._log, "get", busy)
+    with pytest.raises(LogUnavailable):
+        await conversations.refresh()
+    assert (await kept(conversations, second)).content == "Text"
+
+
+async def test_a_damaged_stream_ends_its_message_as_lost(conversations: Conversations, provider: Scripted) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+    tape.entries[0] = b"?damaged"
+    provider.finish()
+    await whole(tape)
+    await conversations.refresh()
+    answer = await kept(conversations, turn)
+    assert answer.state == "lost"
+    assert answer.error is not None
+    assert "damaged or newer" in answer.error["message"]
 
 
 async def test_nothing_is_asked_when_the_question_cannot_be_kept(
@@ -208,8 +282,13 @@ async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_los
     asking = asyncio.create_task(conversations.ask(OWNER, ask("Hello"), NONE))
     await listed.wait()
     await conversations.refresh()
+    (segment,) = await conversations.chats.read(lambda store: store.unsettled())
+    reader = asyncio.create_task(conversations.begun(segment.stream))
+    await asyncio.sleep(0)
+    assert not reader.done()
     go.set()
     turn, tape = await asking
+    await reader
     assert (await kept(conversations, turn)).state == "running"
     provider.say(Finish("stop"))
     provider.end()

@@ -52,12 +52,15 @@ def check(server: Server, number: int) -> str:
     return str(answer["state"])
 
 
+AT_ONCE = 4
+
+
 def live_through(server: Server, deaths: int, dice: random.Random) -> None:
     number = 0
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in range(deaths):
-            asked = range(number, number + 8)
-            number += 8
+            asked = range(number, number + AT_ONCE)
+            number += AT_ONCE
             posts = [pool.submit(post, server, each) for each in asked]
             with suppress(OSError, http.client.HTTPException):  # some way into it: after so many other requests
                 for _ in range(dice.randrange(40)):

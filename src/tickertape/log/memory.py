@@ -23,7 +23,7 @@ class MemoryLog(Log):
         if key is not None:
             digest, stream_id = self._keys.setdefault((header.owner, key.value), (key.digest, header.id))
             key.check(digest)
-            if stream_id != header.id:
+            if stream_id in self._tapes:
                 return self._tapes[stream_id], False
         tape = self._tapes[header.id] = Tape(header, list(entries))
         return tape, True

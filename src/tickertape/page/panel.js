@@ -27,6 +27,11 @@ export class Panel {
     raw.addEventListener('click', () => this.#unfold(raw.getAttribute('aria-pressed') !== 'true'));
     const curl = byId('wire-curl');
     curl.addEventListener('click', () => copy(curl, this.#log.curl(location.origin)));
+    // One that is unfolded by hand is seen whole. The event does not bubble.
+    const seen = (/** @type {Event} */ { target }) => {
+      if (!this.#raw && target instanceof HTMLDetailsElement && target.open) target.scrollIntoView({ block: 'nearest' });
+    };
+    this.#list.addEventListener('toggle', seen, true);
     this.#panel.addEventListener('keydown', (event) => {
       if (event.key !== 'Escape') return;
       event.stopPropagation();

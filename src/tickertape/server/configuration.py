@@ -15,7 +15,8 @@ from platformdirs import user_config_path
 
 from tickertape.errors import SettingsError
 from tickertape.providers.dialects import DIALECTS
-from tickertape.server.upstreams import KEY_NAMES, UpstreamSettings, check
+from tickertape.server.settings import UpstreamSettings
+from tickertape.server.upstreams import KEY_NAMES, check
 
 if TYPE_CHECKING:
     from tickertape.server.settings import Settings

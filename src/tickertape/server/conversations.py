@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tickertape.chats import Outcome
@@ -33,6 +33,8 @@ from tickertape.server.chunks import Answer
 from tickertape.server.responses import as_shown, error_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tickertape.chats import Chats, Question, Segment, Turn
     from tickertape.generation import Generations
     from tickertape.log.base import Log, Tape
@@ -70,7 +72,7 @@ class Conversations:
         self._log = log
         self._catalog = catalog
         self._generations = generations
-        self._beginning: set[str] = set()
+        self._beginning: dict[str, asyncio.Event] = {}  # streams that are about to begin; set once they have
         self._ours: set[str] = set()  # streams that this process produces: it knows when they ended
         self._doomed: set[str] = set()  # of those that begin: to be stopped as soon as they have begun
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -88,25 +90,42 @@ class Conversations:
     async def _ask(self, owner: str, question: Question, wishes: Wishes) -> tuple[Turn, Tape]:
         if question.action == "continue":
             await self._check_continues(owner, question)
-        self._beginning.add(question.stream)
-        try:
+        with self._begins(question.stream):
             turn = await self._turn(owner, question)
-            self._beginning.add(turn.stream)
-            try:
-                tape = await self._tape(turn, owner, wishes)
-                if turn.stream in self._doomed:
-                    await self._log.cancel(tape)
-                return turn, tape
-            except Exception as error:
-                shown = error if isinstance(error, TickertapeError) else _unforeseen(error)
-                if turn.fresh:
-                    await self._unbegun(turn.stream, State.FAILED, error_object(as_shown(shown)))
-                raise Unanswered(turn, shown) from error
-            finally:
-                self._beginning.discard(turn.stream)
-                self._doomed.discard(turn.stream)
+            with self._begins(turn.stream):
+                return turn, await self._answer(turn, owner, wishes)
+
+    @contextmanager
+    def _begins(self, stream: str) -> Iterator[None]:
+        """Let it be known that a stream is about to begin here, which the log does not know yet."""
+        if stream in self._beginning:
+            yield  # it is being begun by a request that came before
+            return
+        begun = self._beginning[stream] = asyncio.Event()
+        try:
+            yield
         finally:
-            self._beginning.discard(question.stream)
+            del self._beginning[stream]
+            self._doomed.discard(stream)
+            begun.set()
+
+    async def begun(self, stream: str) -> None:
+        """Return once a stream that is about to begin here has begun, or could not; at once for others."""
+        if stream in self._beginning:
+            await self._beginning[stream].wait()
+
+    async def _answer(self, turn: Turn, owner: str, wishes: Wishes) -> Tape:
+        """Begin the answer, or find it. Raises Unanswered, after the conversation was told."""
+        try:
+            tape = await self._tape(turn, owner, wishes)
+            if turn.stream in self._doomed:
+                await self._log.cancel(tape)
+        except Exception as error:
+            shown = error if isinstance(error, TickertapeError) else _unforeseen(error)
+            if turn.fresh:
+                await self._unbegun(turn.stream, State.FAILED, error_object(as_shown(shown)))
+            raise Unanswered(turn, shown) from error
+        return tape
 
     async def _turn(self, owner: str, question: Question) -> Turn:
         """Commit the question. Who has read the end of the answer before it may ask, though its text is on its way."""
@@ -115,7 +134,7 @@ class Conversations:
         except ChatConflict as conflict:
             if conflict.code != "answer_running":
                 raise
-            await self.refresh(owner)
+            await self.catch_up(owner)
             return await self.chats.write(lambda store: store.turn(owner, question))
 
     async def _tape(self, turn: Turn, owner: str, wishes: Wishes) -> Tape:
@@ -171,15 +190,24 @@ class Conversations:
         self._ours.discard(stream)
 
     async def refresh(self, owner: str | None = None) -> None:
-        """Take over what has ended and is yet to be taken over, of one owner or of all. Raises ChatError."""
+        """Take over what has ended and is yet to be taken over, of one owner or of all.
+
+        Raises ChatError, and LogError if there is a stream that cannot be read now: nothing may be forgotten then.
+        """
+        unread: LogError | None = None
         for segment in await self.chats.read(lambda store: store.unsettled(owner)):
-            await self._look(segment)
+            try:
+                await self._look(segment)
+            except LogError as error:
+                unread = error
+        if unread is not None:
+            raise unread
 
     async def catch_up(self, owner: str) -> None:
         """Take over what has ended if that is possible now; if not, what is kept can be read all the same."""
         try:
             await self.refresh(owner)
-        except ChatError as error:
+        except (ChatError, LogError) as error:
             logger.warning("What has ended is not in its conversation yet: %s", error)
 
     async def _look(self, segment: Segment) -> None:
@@ -189,8 +217,6 @@ class Conversations:
             early = now() - segment.begun < BEGINNING
             if segment.stream not in self._beginning and not early:
                 await self._unbegun(segment.stream, LOST.state, LOST.error)
-        except LogError as error:
-            logger.warning("The text of stream %s is not in its conversation yet: %s", segment.stream, error)
         else:
             if tape.ended:
                 await self._settle(tape)
@@ -239,7 +265,10 @@ class Conversations:
 
 def outcome(tape: Tape) -> Outcome:
     """Return what came of a stream that has ended."""
-    answer = Answer(tape)
+    try:
+        answer = Answer(tape)
+    except LogError as error:  # damaged: nobody can read it
+        return Outcome(state=State.LOST, error=error_object(as_shown(error)), model=tape.header.model)
     end = answer.end or End(State.LOST)
     message = answer.message()
     return Outcome(

@@ -279,7 +279,9 @@ async def _replay(
 
 
 async def _tape(services: Services, scope: Message) -> Tape:
-    return await services.log.get(scope["path_params"]["id"], scope["owner"])
+    stream_id = scope["path_params"]["id"]
+    await services.conversations.begun(stream_id)
+    return await services.log.get(stream_id, scope["owner"])
 
 
 def cursor_of(scope: Message) -> str | None:

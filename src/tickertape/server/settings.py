@@ -11,7 +11,7 @@ from platformdirs import user_data_path
 from tickertape.chats.values import ChatLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
-from tickertape.server.upstreams import UpstreamSettings  # noqa: TC001 - msgspec reads the annotations
+from tickertape.server.requests import parse_disconnect
 
 TUNABLE = (
     "heartbeat",
@@ -26,6 +26,7 @@ TUNABLE = (
     "first_token_timeout",
     "idle_timeout",
     "retries",
+    "page_disconnect",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
     *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
 )
@@ -35,6 +36,34 @@ TUNABLE = (
 def default_data() -> Path:
     """Return the folder for the stream log and the conversations: the user's own data folder."""
     return user_data_path("tickertape", appauthor=False)
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[upstream]]`` of tickertape.toml; docs/upstreams.md describes the fields."""
+
+    name: str
+    """What it is called in ``name/model`` and in the metrics."""
+    dialect: str = "openai"
+    base_url: str = ""
+    """Where it is; the dialect's own service if empty."""
+    provider: str = ""
+    """With the dialect ``any``: which of any-llm's providers."""
+    key_env: str = ""
+    """The environment variable that holds the key."""
+    key_file: Path | None = None
+    """A file that holds the key, and nothing else."""
+    key_header: str = ""
+    """The header that carries the key as it is; Azure's is ``api-key``."""
+    headers: dict[str, str] = {}
+    """Sent along with every request. For what is no secret."""
+    model: str | None = None
+    """The upstream's default model."""
+    models: tuple[str, ...] = ()
+    """What it serves, in place of what it lists."""
+    connect_timeout: float | None = None
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    retries: int | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may use the server. None: everybody who can reach it."""
     disconnect: str = "abandon_after=15"
     """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ."""
+    page_disconnect: str = "continue"
+    """The same for the answers of conversations: who comes back to the page expects to find them."""
     log_level: str = "info"
     heartbeat: float = 15.0
     """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
@@ -109,6 +140,12 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
         value = _value(made, name)
         if isinstance(value, (int, float)) and not 0 < value < float("inf") and (name, value) != ("retries", 0):
             raise SettingsError(f"{name} must be more than 0; it was {value:g}.")
+    try:
+        parse_disconnect(made.page_disconnect)
+    except ValueError:
+        raise SettingsError(
+            f"page_disconnect is continue, cancel or abandon_after=SECONDS; it was {made.page_disconnect!r}."
+        ) from None
     return made
 
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from tickertape.errors import SettingsError
 from tickertape.providers.dialects import DIALECTS, dialect
 
 if TYPE_CHECKING:
     from tickertape.providers.base import Provider
-    from tickertape.server.settings import Settings
+    from tickertape.server.settings import Settings, UpstreamSettings
 
 ANY = "any"
 """The dialect of providers beyond the four, through the extra of that name."""
@@ -33,34 +30,6 @@ KEY_NAMES = {
 """Where the services' own clients look for a key."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One ``[[upstream]]`` of tickertape.toml; docs/upstreams.md describes the fields."""
-
-    name: str
-    """What it is called in ``name/model`` and in the metrics."""
-    dialect: str = "openai"
-    base_url: str = ""
-    """Where it is; the dialect's own service if empty."""
-    provider: str = ""
-    """With the dialect ``any``: which of any-llm's providers."""
-    key_env: str = ""
-    """The environment variable that holds the key."""
-    key_file: Path | None = None
-    """A file that holds the key, and nothing else."""
-    key_header: str = ""
-    """The header that carries the key as it is; Azure's is ``api-key``."""
-    headers: dict[str, str] = {}
-    """Sent along with every request. For what is no secret."""
-    model: str | None = None
-    """The upstream's default model."""
-    models: tuple[str, ...] = ()
-    """What it serves, in place of what it lists."""
-    connect_timeout: float | None = None
-    first_token_timeout: float | None = None
-    idle_timeout: float | None = None
-    retries: int | None = None
 
 
 def check(upstreams: tuple[UpstreamSettings, ...]) -> None:
