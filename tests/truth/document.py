@@ -31,8 +31,9 @@ had begun, and its last event says how it ended. Then, how much of the text is k
 none because none came. The tests check every cell and fail when this file says anything else; `make truth` writes it
 anew.
 
-What comes before any upstream is the same for all dialects, for they share the connection: a refused connection, a name
-that does not resolve and a failed TLS handshake are **failed**, 502, a connection that nobody accepts is **failed**, 504.
+What comes before any upstream is the same for all dialects, for they share the connection: a refused connection, a
+name that does not resolve and a failed TLS handshake are **failed**, 502; a connection that nobody accepts is
+**failed**, 504.
 """
 
 
