@@ -18,6 +18,8 @@ from tickertape.testing.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conftest import Serve
+
 KEY = "sk-secret-0123456789"
 TEXT, HALF = "".join(WORDS), "".join(WORDS[: len(WORDS) // 2])
 
@@ -130,3 +132,20 @@ def test_a_hundred_stopped_answers_under_load_leave_no_connection_and_no_file(
         time.sleep(0.02)
     while len(list(files.iterdir())) > before + len(names):
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "http://127.0.0.1:{port}"}, "/v1/messages"),
+        ({"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:{port}"}, "streamGenerateContent?alt=sse"),
+        ({"OLLAMA_HOST": "127.0.0.1:{port}"}, "/api/chat"),
+    ],
+)
+def test_a_key_or_a_running_ollama_alone_is_enough(
+    serve: Serve, upstream: Upstream, environment: dict[str, str], asked: str
+) -> None:
+    env = {name: value.format(port=upstream.port) for name, value in environment.items()}
+    reply = request(serve(provider=None, env=env).url, "POST", "/api/openai/stream", ask("hi", model="healthy"))
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+    assert upstream.asked[-1].path.endswith(asked)
