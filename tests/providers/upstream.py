@@ -73,7 +73,7 @@ def answering(status: int, body: Any, *headers: str, kind: str = "application/js
 
 
 class Upstream(FaultUpstream):
-    """The fault upstream that plays ``script``: bytes as they are, events to wait for, HANG and RESET."""
+    """The fault upstream that plays ``script`` for every request: bytes as they are, waits for events, HANG, RESET."""
 
     def _steps(self, asked: Asked) -> Iterator[Step_]:
         script = self.script or streaming(*HEALTHY)
