@@ -90,7 +90,7 @@ async def test_thinking_and_tool_calls_come_in_openais_words(provider: AnyLLM) -
 
 async def test_silence_ends_with_a_timeout() -> None:
     async with Upstream() as upstream:
-        provider = AnyLLM("openai", KEY, base_url=upstream.url("openai"), idle_timeout=0.2, first_token_timeout=30)
+        provider = AnyLLM("openai", KEY, base_url=upstream.url("openai"), idle_timeout=2, first_token_timeout=30)
         deltas, error = await read(provider, "stall")
         assert text(deltas) == HALF
         assert error is not None

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Iterator
@@ -168,10 +169,9 @@ async def test_cancelling_while_the_prompt_is_read_frees_the_place(local: Local)
         task.cancel()
     done, _ = await asyncio.wait(tasks, timeout=1)
     assert len(done) == 2
-    loop = asyncio.get_running_loop()
-    begin = loop.time()
+    begin = time.process_time()
     assert await answer(local, "Hi.", max_tokens=1)
-    assert loop.time() - begin < 8  # reading both prompts takes twice as long
+    assert time.process_time() - begin < 8  # processor seconds of all threads: reading both prompts takes twice as many
 
 
 @pytest.mark.model

@@ -30,6 +30,10 @@ done) or **failed**, and the HTTP status that a caller gets who is told before t
 had begun, and its last event says how it ended. Then, how much of the text is kept: all, the half that had come, or
 none because none came. The tests check every cell and fail when this file says anything else; `make truth` writes it
 anew.
+
+What comes before any upstream is the same for all dialects, for they share the connection: a refused connection, a
+name that does not resolve and a failed TLS handshake are **failed**, 502; a connection that nobody accepts is
+**failed**, 504.
 """
 
 
