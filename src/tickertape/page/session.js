@@ -4,6 +4,7 @@ import { Answer } from './answer.js';
 import { api, Refused } from './api.js';
 import { Chat } from './chat.js';
 import { chatInfo, newId } from './message.js';
+import { Own } from './own.js';
 import { settings } from './settings.js';
 import { isOpen } from './taking.js';
 import { WireLog } from './wirelog.js';
@@ -12,16 +13,14 @@ import { announcement } from './words.js';
 /** @import { Message, Store } from './store.js' */
 /** @import { Thread } from './thread.js' */
 
-/**
- * `changed`: something of the chat, or the phase of its answer. `stored`: the list of chats is another.
- * @typedef {Record<'changed' | 'wire' | 'stored', () => void>} Told
- * @typedef {Told & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks
- */
+/** @typedef {Record<'changed' | 'wire' | 'stored', () => void>} Told `stored`: the list of chats is another */
+/** @typedef {Told & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks */
 
 export class Session {
   chat = new Chat();
   /** @type {Answer | null} the answer that is being read, or was read last */ run = null;
   log = new WireLog();
+  own = new Own();
 
   /** @param {Store} store @param {Thread} thread @param {SessionHooks} hooks */
   constructor(store, thread, hooks) {
@@ -34,7 +33,7 @@ export class Session {
     return this.run !== null && this.run.phase !== 'over';
   }
 
-  /** What a screen reader is told. */
+  /** For a screen reader. */
   get announcement() {
     return this.run ? announcement(this.run.message, this.run.phase) : '';
   }
@@ -142,6 +141,7 @@ export class Session {
   #begin(answer) {
     this.store.saveChat(this.chat.info);
     this.store.save(answer);
+    this.own.asked(answer.id);
     this.hooks.stored();
     this.#show();
   }
