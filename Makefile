@@ -34,6 +34,10 @@ test: test-tools ## Run the tests
 soak: test-tools ## Run the long fault and load tests
 	@$(BIN)/python -m pytest -m soak -s $(ARGS)
 
+.PHONY: mutants
+mutants: test-tools ## Take out what keeps the promises, piece by piece, and see the tests fail (ARGS="TT-4" for a part)
+	@cd tests && ../$(BIN)/python -m faults.mutants $(ARGS)
+
 .PHONY: check
 check: test-tools ## Lint, types, layers; the JavaScript's types where npx is there
 	@$(BIN)/ruff check .

@@ -82,7 +82,7 @@ def server(command: Sequence[object], port: int, core: int, cwd: Path | None = N
 
 
 def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
-    for _attempt in range(300):
+    for _attempt in range(1200):  # a minute: LiteLLM's proxy takes a quarter of that on a busy machine
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with {process.returncode}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -35,7 +35,9 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
     [
         (("--host=0.0.0.0", "--provider=echo"), "Others can reach 0.0.0.0"),
         (("--upstream=ftp://x",), "upstream URL"),
-        (("--upstream=http://localhost:1", "--provider=echo"), "--upstream needs --provider openai or none"),
+        (("--upstream=http://localhost:1", "--provider=echo"), "--upstream needs a --provider that has one"),
+        (("--config=/nothing.toml",), "/nothing.toml cannot be read"),
+        (("--config=/nothing.toml", "--upstream=http://localhost:1"), "--config is for several upstreams"),
         (("--model-path=/nothing.gguf",), "/nothing.gguf"),
         (("--provider=echo", "--echo-rate=-1"), "echo rate"),
         (("--provider=echo", "--api-key="), "An --api-key is empty"),

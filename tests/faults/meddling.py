@@ -14,9 +14,12 @@ def meddle(*lines: str) -> dict[str, str]:
     return {"PYTHONPATH": path, "MEDDLE": "\n".join(lines)}
 
 
-def lease(seconds: float) -> dict[str, str]:
-    """Return the environment in which a process that misses its beat for so long counts as dead."""
+def lease(seconds: float, reap: float = 0) -> dict[str, str]:
+    """Return the environment in which a process that misses its beat for so long counts as dead.
+
+    Beats, and looks for the dead, come every ``reap`` seconds; six times in the lease if that is not said.
+    """
     return meddle(
         "from tickertape.log.sqlite import SqliteLog",
-        f"SqliteLog.__init__.__kwdefaults__.update(lease={seconds}, reap={seconds / 6})",
+        f"SqliteLog.__init__.__kwdefaults__.update(lease={seconds}, reap={reap or seconds / 6})",
     )

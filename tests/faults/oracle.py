@@ -94,7 +94,8 @@ class Stream:
 class Reader:
     """One reader, over all its connections.
 
-    ``arrivals`` says when each frame came, ``end`` how it all ended, ``refused`` how often it was told to come again.
+    ``arrivals`` says when each frame came, ``end`` how it all ended, ``refused`` how often it was told to come again,
+    ``connections`` how often it has connected.
     """
 
     def __init__(self, stream: Stream, oracle: Oracle) -> None:
@@ -103,6 +104,7 @@ class Reader:
         self.arrivals: list[float] = []
         self.end: str | None = None
         self.refused = 0
+        self.connections = 0
         self._oracle = oracle
         self._tail = b""
         stream.readers.append(self)
@@ -199,6 +201,7 @@ class Oracle:
 
     def _open(self, reader: Reader, at: int | None = None) -> Any:
         self.count.connections += 1
+        reader.connections += 1
         stream = reader.stream
         headers = {} if at is None else {"X-Cut": str(at)}
         if stream.id:
@@ -246,9 +249,9 @@ class Oracle:
             while not condition():
                 await asyncio.sleep(0.005)
 
-    async def far(self, readers: list[Reader], events: int) -> None:
+    async def far(self, readers: list[Reader], events: int, seconds: float = 60) -> None:
         """Wait until each of these has so many events, or its end."""
-        await self.until(lambda: all(len(reader.frames) >= events or reader.end for reader in readers))
+        await self.until(lambda: all(len(reader.frames) >= events or reader.end for reader in readers), seconds)
 
     # --- judging
 

@@ -102,10 +102,7 @@ def pages(path: Path) -> int:
 async def test_a_disk_that_is_full_at_any_step_ends_what_it_hits_and_nobody_is_told_a_false_end(
     serve: Serve, judge: Judge, tmp_path: Path, limit: str, count: int, step: int
 ) -> None:
-    """Guards: that an append must follow what was committed, without which a lost transaction in the middle is a gap
-    once there is room; the second end of an answer, without which readers hang; and its writing later, without which
-    another end is in the log after a restart than was shown.
-    """
+    """Guards: the second end of an answer whose first could not be written, without which its readers hang."""
     most = tmp_path / "pages"
     most.write_text(str(2**30))
     patch = meddle(

@@ -89,14 +89,15 @@ async def test_a_server_that_is_killed_and_restarted_has_shown_nothing_that_its_
     serve: Serve, judge: Judge, kills: int
 ) -> None:
     """Guards log first, and the reaping at the start: shown before it is committed, an event is delivered and
-    unknown to the next process; without the reaping, readers hang on streams that nobody produces.
+    unknown to the next process; without the reaping, readers hang on streams that nobody produces. And the ticks:
+    those that are deleted with a stream that has ended must hold nothing of the others.
     """
     server = serve(echo_rate=100)
     async with judge("kill -9 and restart", server.url) as oracle:
-        for _ in range(kills):
+        for kill in range(kills):
             readers = [oracle.ask(LONG) for _ in range(10)]
             readers += [oracle.ask(40) for _ in range(3)]  # these may be whole
-            await oracle.far(readers, random.randint(3, 60))
+            await oracle.far(readers, random.randint(3, 60) if kill else 60)
             await asyncio.to_thread(server.restart)
             oracle.count.trials += 1
             await oracle.finished()
@@ -162,8 +163,8 @@ async def cancel(oracle: Oracle, stream_id: str) -> None:
 async def test_when_one_of_two_workers_is_killed_its_readers_are_told_and_the_others_read_on(
     serve: Serve, judge: Judge, kills: int
 ) -> None:
-    """Guards the neighbours' look at the lock of the dead: without it nobody ends the streams."""
-    server = serve("--workers=2", echo_rate=50)
+    """Guards the neighbours' look at the lock of the dead: the lease is an hour here, nothing else tells of a death."""
+    server = serve("--workers=2", echo_rate=50, env=lease(3600, reap=0.2))
     async with judge("SIGKILL of one of two workers", server.url) as oracle:
         for _ in range(kills):
             await ask_both(oracle, server, 150)
@@ -253,6 +254,19 @@ def resident(server: Server) -> int:
     raise AssertionError("no RssAnon")
 
 
+BIG = 16_000
+"""Words, each with the padding: 20 MB of events, more than the kernel holds for both ends of a connection."""
+
+PADDING = "x" * 1000
+
+
+async def watch(server: Server, memory: list[int]) -> None:
+    """Note the server's memory again and again: what has come and gone in between counts too."""
+    while True:
+        memory.append(resident(server))
+        await asyncio.sleep(0.02)
+
+
 async def store(data: Path, stream: Stream) -> None:
     """Write a whole answer into the log, an event for every word."""
     async with SqliteLog(data / "tape.db", lost=encode_delta(LOST)) as log:
@@ -283,8 +297,8 @@ async def test_readers_who_stop_reading_cost_no_memory_and_slow_nobody(
     """
     data = tmp_path / "data"
     async with judge("readers stop reading, beside live streams", "") as oracle:
-        big = oracle.add(80_000)
-        big.id = "b" * 32
+        big = oracle.add(BIG)
+        big.id, big.text = "b" * 32, " ".join(f"{word}{PADDING}" for word in big.text.split())
         await store(data, big)
         server = serve(f"--set=send_timeout={seconds * 0.6}", echo_rate=rate, data=data)
         oracle.url = server.url
@@ -292,16 +306,21 @@ async def test_readers_who_stop_reading_cost_no_memory_and_slow_nobody(
         await oracle.far(live, 2)
         began = time.monotonic()
         await oracle.far(live, rate * 2)
-        stopped, memory, go_on = time.monotonic(), resident(server), asyncio.Event()
+        stopped, memory, go_on = time.monotonic(), [resident(server)], asyncio.Event()
         slow = [oracle.join(big, stall=go_on) for _ in range(stalled)]
-        await oracle.far(live, rate * (seconds + 2))
-        ended, grown = time.monotonic(), resident(server) - memory
-        assert max(seen(slow)) < 20_000, "nobody stood still"
+        watching = asyncio.create_task(watch(server, memory))
+        await oracle.far(live, rate * (seconds + 2), 60 + 3 * seconds)
+        ended, grown = time.monotonic(), max(memory) - memory[0]
+        watching.cancel()
+        assert max(seen(slow)) < BIG, "nobody stood still"
         go_on.set()
-        await oracle.check()
+        await oracle.check(60 + 3 * seconds)
         oracle.count.trials += stalled
         assert states(oracle) == {"completed"}
+        assert all(reader.connections > 1 for reader in slow), "who takes nothing is not dropped"
         before, beside = late(live, rate, began, stopped), late(live, rate, stopped, ended)
-        if seconds >= 60:  # a machine that others share delays a short run by as much as it likes
+        # A machine that others keep busy delays anybody by as much as it likes; a short run says nothing of that.
+        if seconds >= 60 and os.getloadavg()[0] < (os.cpu_count() or 1):
             assert beside < 2 * before + 0.1, f"events were {beside:.3f} s late, {before:.3f} s before"
-        assert grown < 24e6 + 4e5 * stalled, f"the memory grew by {grown / 1e6:.0f} MB"
+        most = 24e6 + 3 * len(big.text) + 2e6 * stalled  # the answer as it is read from the disk, and one slice each
+        assert grown < most, f"the memory grew by {grown / 1e6:.0f} MB, {most / 1e6:.0f} are for that"

@@ -21,7 +21,7 @@ from support.http import ask, request
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
 from tickertape.log.sqlite import SqliteLog
-from tickertape.server.routes import PATHS
+from tickertape.server import conversation_routes, routes
 
 from .oracle import text_of, words
 from .scale import at_scale
@@ -108,15 +108,17 @@ GENERATE: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", {"stream": False}),
     ("/v1/streams", {}),
     ("/v1/streams/{id}/continue", {}),
+    ("/backend-api/conversation", {"action": "next"}),
 ]
 """Every route that starts a generation."""
 
-GENERATE_NOTHING = {"/v1/streams/{id}/cancel"}
+GENERATE_NOTHING = {"/v1/streams/{id}/cancel", "/backend-api/conversations"}
 """The others that take a POST."""
 
 
 def test_a_route_that_takes_a_post_is_known_to_generate_or_not_to() -> None:
-    posts = {path for path, methods in PATHS.items() if "POST" in methods}
+    paths = routes.PATHS | conversation_routes.PATHS
+    posts = {path for path, methods in paths.items() if "POST" in methods}
     assert posts == {route for route, _fields in GENERATE} | GENERATE_NOTHING, "which of the two lists is it for?"
 
 

@@ -209,27 +209,30 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
 
         monkeypatch.setattr(here, "attended", attended)
         generations = Generations(here)
-        await generations.begin(Order(provider, ASKED), owner="ann")
-        tape = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
-        last = await generations.begin(Order(provider, ASKED), owner="ann")
-        tape.enter()
-        while last.queued != 2:
-            await last.wait(1)
-        copy = await there.get(tape.header.id, "ann")
-        copy.enter()
-        tape.leave()
-        while copy.queued != 1:
-            await copy.wait(1)
-        while not asked:
-            await asyncio.sleep(0.01)
-        assert (tape.queued, last.queued) == (1, 2)
-        for _ in range(3):
-            provider.finish()
-        end = decode_delta((await whole(copy))[-1])
-        assert isinstance(end, End)
-        assert (end.state, copy.queued) == (State.COMPLETED, 0)
-        copy.leave()
-        await generations.close()
+        try:
+            async with asyncio.timeout(60):
+                await generations.begin(Order(provider, ASKED), owner="ann")
+                tape = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
+                last = await generations.begin(Order(provider, ASKED), owner="ann")
+                tape.enter()
+                while last.queued != 2:
+                    await last.wait(1)
+                copy = await there.get(tape.header.id, "ann")
+                copy.enter()
+                tape.leave()
+                while copy.queued != 1:
+                    await copy.wait(1)
+                while not asked:
+                    await asyncio.sleep(0.01)
+                assert (tape.queued, last.queued) == (1, 2)
+                for _ in range(3):
+                    provider.finish()
+                end = decode_delta((await whole(copy))[-1])
+                assert isinstance(end, End)
+                assert (end.state, copy.queued) == (State.COMPLETED, 0)
+                copy.leave()
+        finally:
+            await generations.close()
 
 
 async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

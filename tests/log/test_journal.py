@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tickertape.errors import LogUnavailable
 from tickertape.log import journal, schema
-from tickertape.log.journal import connect, entries_of, group, groups, reap
+from tickertape.log.journal import connect, entries_of, gather, group, mark, reap
 
 from .engines import DONE, LOST, text
 
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 entries = st.lists(st.binary(max_size=8).filter(lambda entry: b"\n" not in entry) | st.sampled_from([b"#1 1", b""]))
-parts = st.lists(st.tuples(st.integers(1, 2**62), st.integers(1, 2**62), st.booleans(), entries), min_size=1)
+parts = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 2**62), st.booleans(), entries), min_size=1, max_size=5)
 
 
-@given(parts)
-def test_a_tick_is_taken_apart_into_the_groups_it_was_made_of(made: list[tuple[int, int, bool, list[bytes]]]) -> None:
-    tick = b"\n".join(group(no, first, lines, ended=ended) for no, first, ended, lines in made)
-    assert list(groups(tick)) == made
+@given(st.lists(parts), st.sets(st.integers(1, 5)))
+def test_ticks_are_taken_apart_into_the_groups_that_they_were_made_of(
+    made: list[list[tuple[int, int, bool, list[bytes]]]], wanted: set[int]
+) -> None:
+    ticks = [(b"\n".join(group(no, first, lines, ended=ended) for no, first, ended, lines in tick),) for tick in made]
+    found: dict[bytes, list[bytes]] = {mark(no): [] for no in wanted}
+    ended = gather(ticks, found)
+    parts = [part for tick in made for part in tick]
+    assert found == {mark(no): [line for name, _f, _e, lines in parts for line in lines if name == no] for no in wanted}
+    assert ended == {mark(no) for no, _first, end, _lines in parts if end and no in wanted}
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_come
 
 
 async def test_a_place_in_the_line_is_known_to_readers_in_another_process(path: Path) -> None:
-    async with two(path) as (here, there):
+    async with two(path) as (here, there), asyncio.timeout(60):
         tape = await begin(here)
         tape.queued = 2
         copy = await there.get(tape.header.id, "ann")
@@ -148,7 +148,7 @@ async def test_a_place_in_the_line_is_known_to_readers_in_another_process(path: 
 
 
 async def test_readers_in_another_process_count_as_attendance(path: Path) -> None:
-    async with two(path) as (here, there):
+    async with two(path) as (here, there), asyncio.timeout(60):
         tape = await begin(here)
         copy = await there.get(tape.header.id, "ann")
         while not here._neighbours:

@@ -115,7 +115,7 @@ async def live_on(log: SqliteLog, streams: list[Tape]) -> dict[Header, list[byte
 
 
 async def test_a_full_disk_at_any_page_ends_only_what_it_hits_and_leaves_no_gap(quick_path: Path) -> None:
-    """Guards: the check that an append follows what was committed; the second end of an answer; the late end."""
+    """Guards: the second end of an answer; the late end."""
     whole_ones = -1
     for more in range(200):
         path = quick_path / f"{more}.db"
@@ -168,7 +168,9 @@ async def test_a_full_disk_is_told_to_who_wants_to_begin(tmp_path: Path) -> None
 
 
 async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: Path) -> None:
-    """The disk has room again before the producer knows that it had none."""
+    """The disk has room again before the producer knows that it had none. Guards: that an append must follow what was
+    committed.
+    """
     async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
         tape = await begin(log)
         flaky = FlakyConnection(log._writes, 1)

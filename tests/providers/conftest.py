@@ -7,14 +7,14 @@ import pytest
 
 from tickertape.providers.openai import OpenAI
 
-from .upstream import Upstream, running
+from .upstream import Upstream
 
 KEY = "sk-secret-0123456789"
 
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    async with running() as server:
+    async with Upstream() as server:
         yield server
 
 
@@ -24,7 +24,7 @@ async def make(upstream: Upstream) -> AsyncIterator[Callable[..., OpenAI]]:
     made: list[OpenAI] = []
 
     def make(url: str = "", key: str | None = KEY, **settings: Any) -> OpenAI:
-        made.append(OpenAI(url or upstream.url, key, **{"retries": 0, **settings}))
+        made.append(OpenAI(url or upstream.url("openai"), key, **{"retries": 0, **settings}))
         return made[-1]
 
     yield make

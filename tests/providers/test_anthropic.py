@@ -120,7 +120,7 @@ def test_an_effort_is_a_budget_of_thinking_on_top_of_the_answer() -> None:
     ("name", "value"),
     [
         *(("seed", 1), ("logprobs", True), ("logit_bias", {"1": 2}), ("frequency_penalty", 0.5), ("audio", {"v": "a"})),
-        *(("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("reasoning_effort", "extreme")),
+        *(("response_format", {"type": "json_object"}), ("modalities", ["audio"]), ("reasoning_effort", ["high"])),
         *(("max_tokens", 0), ("max_tokens", "many"), ("stop", 7), ("tool_choice", "some")),
     ],
 )
@@ -146,6 +146,7 @@ def test_what_it_cannot_honour_is_refused_by_name(name: str, value: object) -> N
         ({"role": "function", "name": "f", "content": "x"}, "messages[0].role"),
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
         ({"role": "assistant", "content": "", "function_call": {"name": "f"}}, "messages[0]"),
+        ({"role": "assistant", "content": "", "tool_calls": 7}, "messages[0].tool_calls"),
         ({"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}, "messages[0].tool_calls[0]"),
         (
             {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
@@ -173,7 +174,7 @@ def test_blocks_of_all_kinds_become_deltas() -> None:
         delta(0, type="thinking_delta", thinking="Hm."),
         delta(0, type="signature_delta", signature="x"),
         event("content_block_stop", index=0),
-        event("content_block_start", index=1, content_block={"type": "redacted_thinking", "data": "x"}),
+        event("content_block_start", index=1, content_block={"type": "redacted_thinking", "data": "y"}),
         event("content_block_start", index=2, content_block={"type": "text", "text": "He"}),
         delta(2, type="text_delta", text="llo"),
         delta(2, type="citations_delta", citation={}),
@@ -187,8 +188,21 @@ def test_blocks_of_all_kinds_become_deltas() -> None:
         STOP,
     )
     assert error is None
-    assert deltas[:3] == [Reasoning("Hm."), Text("He"), Text("llo")]
-    calls = [call for piece in deltas[3:-2] if isinstance(piece, Raw) for call in piece.delta["tool_calls"]]
+    signed = {"type": "reasoning.text", "text": "Hm.", "signature": "x"}
+    hidden = {"type": "reasoning.encrypted", "data": "y"}
+    assert deltas[:5] == [
+        Reasoning("Hm."),
+        Raw({"reasoning_details": [signed]}),
+        Raw({"reasoning_details": [hidden]}),
+        Text("He"),
+        Text("llo"),
+    ]
+    sent = body(ANTHROPIC, USER, {**CALLED, "reasoning_details": [signed, hidden, {"type": "other"}]}, RESULT)
+    assert sent["messages"][1]["content"][:2] == [
+        {"type": "thinking", "thinking": "Hm.", "signature": "x"},
+        {"type": "redacted_thinking", "data": "y"},
+    ]
+    calls = [call for piece in deltas[5:-2] if isinstance(piece, Raw) for call in piece.delta["tool_calls"]]
     assert [call["index"] for call in calls] == [0, 0, 0, 1, 1]
     assert [call["function"].get("arguments") for call in calls] == ["", '{"a', '":1}', "", "{}"]
     usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}

@@ -100,3 +100,34 @@ async def test_closing_closes_every_provider() -> None:
     providers = [Listing("a"), Listing("b")]
     await Catalog(providers).close()
     assert all(provider.closed for provider in providers)
+
+
+async def test_two_models_of_one_name_are_told_apart_by_their_providers() -> None:
+    first, second = Listing("a", "b"), Listing("b", "c")
+    first.name, second.name = "one", "two"
+    catalog = Catalog([first, second])
+    assert await names(catalog) == ["a", "b", "two/b", "c"]
+    assert await catalog.find("b") == (first, "b")
+    assert await catalog.find("two/b") == (second, "b")
+    assert await catalog.find("one/b") == (first, "b")
+    assert await names(Catalog([first, second], default="two/b")) == ["two/b", "a", "b", "c"]
+    assert await Catalog([first, second], default="two/b").find(None) == (second, "b")
+
+
+async def test_a_name_with_a_slash_that_is_listed_means_itself() -> None:
+    router, two = Listing("two/b"), Listing("b")
+    two.name = "two"
+    assert await Catalog([router, two]).find("two/b") == (router, "two/b")
+
+
+async def test_a_provider_that_is_named_is_asked_for_what_it_does_not_list() -> None:
+    first, second = Listing("a"), Listing("b")
+    second.name = "two"
+    assert await Catalog([first, second]).find("two/alias/x") == (second, "alias/x")
+
+
+async def test_an_upstream_that_is_down_does_not_keep_the_others_default_from_being_found() -> None:
+    down, up = Listing(error=DOWN), Listing("a")
+    assert await Catalog([down, up]).find(None) == (up, "a")
+    with pytest.raises(ProviderError, match="cannot be reached"):
+        await Catalog([down]).find(None)

@@ -138,7 +138,7 @@ async def test_what_came_before_a_reset_reaches_a_slow_reader(openai: OpenAI, up
         got += batch
         if not more.is_set():
             more.set()
-            await upstream.asked[0].closed.wait()  # now the rest and the reset have come
+            await upstream.until(lambda here: here.open == 0)  # now the rest and the reset have come
             await asyncio.sleep(0.05)
     assert got == [Text("Hel"), Text("lo é😀")]
 
@@ -268,7 +268,7 @@ async def test_a_name_that_does_not_resolve_is_one_sentence(make: Make, monkeypa
 
 
 async def test_a_server_without_tls_is_one_sentence(make: Make, upstream: Upstream) -> None:
-    provider = make(upstream.url.replace("http:", "https:"))
+    provider = make(upstream.url("openai").replace("http:", "https:"))
     _, error = await failure(provider)
     assert error.status == 502
     assert "(it closed the connection)" in error.message
@@ -304,7 +304,7 @@ async def test_a_stall_ends_with_a_timeout(make: Make, upstream: Upstream, scrip
     _, error = await failure(provider)
     assert error.status == (502 if "500" in words else 504)
     assert words in error.message
-    await asyncio.wait_for(upstream.asked[0].closed.wait(), 5)
+    await upstream.until(lambda here: here.open == 0)
 
 
 async def test_a_slow_reader_is_no_stall(make: Make, upstream: Upstream) -> None:
@@ -336,7 +336,7 @@ async def test_closing_the_generator_closes_the_socket(openai: OpenAI, upstream:
     stream = openai.stream(ASK)
     assert await anext(stream) == [Text("Hel")]
     await stream.aclose()
-    await asyncio.wait_for(upstream.asked[0].closed.wait(), 5)
+    await upstream.until(lambda here: here.open == 0)
 
 
 @pytest.mark.parametrize("script", [[HANG], [SSE_HEAD, HANG], [SSE_HEAD, piece(HEALTHY[0]), HANG]])
@@ -345,11 +345,11 @@ async def test_cancelling_closes_the_socket_before_the_first_token_too(
 ) -> None:
     upstream.script = script
     task = asyncio.create_task(answer(openai))
-    await upstream.arrived.wait()
+    await upstream.until(lambda here: here.asked)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(upstream.asked[0].closed.wait(), 5)
+    await upstream.until(lambda here: here.open == 0)
 
 
 async def test_when_nobody_reads_the_upstream_is_not_read(openai: OpenAI, upstream: Upstream) -> None:
@@ -448,14 +448,25 @@ async def test_an_address_without_a_path_is_found_with_or_without_v1(
         return streaming(*HEALTHY) if asked.path.startswith("/v1/") == below_v1 else answering(404, {})
 
     upstream.script = script
-    provider = make(upstream.url.removesuffix("/v1"))
+    provider = make(upstream.url("openai").removesuffix("/v1"))
     for _ in range(2):
         assert await answer(provider) == ANSWER
     assert len(upstream.asked) == (2 if below_v1 else 3)
 
 
+async def test_where_neither_address_is_right_the_answer_of_the_first_is_told(make: Make, upstream: Upstream) -> None:
+    def script(asked: Asked) -> Any:
+        below = asked.path.startswith("/v1/")
+        return answering(404, {"error": {"message": "The model `m` does not exist." if below else "Not Found"}})
+
+    upstream.script = script
+    _, error = await failure(make(upstream.url("openai").removesuffix("/v1")))
+    assert "The model `m` does not exist." in error.message
+    assert len(upstream.asked) == 2
+
+
 async def test_a_query_goes_to_every_endpoint(make: Make, upstream: Upstream) -> None:
-    provider = make(upstream.url + "/?api-version=1")
+    provider = make(upstream.url("openai") + "/?api-version=1")
     assert await answer(provider) == ANSWER
     assert upstream.asked[0].path == "/v1/chat/completions?api-version=1"
 
@@ -501,12 +512,11 @@ async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, up
             await anext(stream)
 
     tasks = [asyncio.create_task(begin()) for _ in range(100)]
-    while len(upstream.asked) < 100:
-        await asyncio.sleep(0.01)
+    await upstream.until(lambda here: len(here.asked) == 100)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    await asyncio.wait_for(asyncio.gather(*(asked.closed.wait() for asked in upstream.asked)), 5)
+    await upstream.until(lambda here: here.open == 0)
     session = openai._link._session
     assert session is not None
     assert session.connector is not None

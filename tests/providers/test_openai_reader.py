@@ -94,6 +94,16 @@ def test_reasoning_comes_in_three_spellings_and_once_when_two_are_sent() -> None
     assert deltas == [Reasoning("a"), Reasoning("b"), Text("x"), Reasoning("c"), Reasoning("d")]
 
 
+def test_whoever_wants_reasoning_raw_gets_the_upstreams_own_fields_as_well() -> None:
+    reader = ChunkReader(Upstream("up.example"))
+    reader.raw = True
+    details = [{"type": "reasoning.encrypted", "data": "…"}]
+    assert reader.feed(delta(reasoning="b", reasoning_details=details)) == [
+        Reasoning("b"),
+        Raw({"reasoning": "b", "reasoning_details": details}),
+    ]
+
+
 def test_tool_calls_and_refusals_pass_through_as_they_are() -> None:
     call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a'}, "extra": 1}
     deltas, _ = read(delta(tool_calls=[call], role="assistant", content=None), delta(refusal="No."))

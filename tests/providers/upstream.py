@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-import socket
-import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
+
+from tickertape.testing.connection import Asked
+from tickertape.testing.steps import Act, Gate, Raw
+from tickertape.testing.steps import Step as Step_
+from tickertape.testing.upstream import Upstream as FaultUpstream
 
 HANG = "hang"
 """Step: say nothing more, until the other side closes."""
@@ -71,94 +72,23 @@ def answering(status: int, body: Any, *headers: str, kind: str = "application/js
     return ["\r\n".join(lines).encode() + b"\r\n\r\n" + payload]
 
 
-@dataclass
-class Asked:
-    """One request as it arrived."""
+class Upstream(FaultUpstream):
+    """The fault upstream that plays ``script`` for every request: bytes as they are, waits for events, HANG, RESET."""
 
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: Any
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the other side has closed the connection."""
+    def _steps(self, asked: Asked) -> Iterator[Step_]:
+        script = self.script or streaming(*HEALTHY)
+        yield from steps(script(asked) if callable(script) else script)
 
 
-class Upstream:
-    """The running server: ``script`` answers every request; ``asked`` holds what came."""
-
-    def __init__(self) -> None:
-        self.script: Script | Callable[[Asked], Script] = streaming(*HEALTHY)
-        self.asked: list[Asked] = []
-        self.arrived = asyncio.Event()
-        self.connections = 0
-        self.url = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while (asked := await self._read(reader)) is not None:
-                self.asked.append(asked)
-                self.arrived.set()
-                script = self.script(asked) if callable(self.script) else self.script
-                if await self._play(script, asked, reader, writer):
-                    break
-        except ConnectionError:
-            pass
-        finally:
-            for asked in self.asked:
-                asked.closed.set()
-            writer.close()
-
-    async def _play(
-        self, script: Script, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        """Perform the steps; return whether the connection is over."""
-        for step in script:
-            if isinstance(step, bytes):
-                writer.write(step)
-                await writer.drain()
-            elif isinstance(step, asyncio.Event):
-                await step.wait()
-            elif step == HANG:
-                await reader.read(1)
-                asked.closed.set()
-                return True
-            else:
-                linger = struct.pack("ii", 1, 0)
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                writer.transport.abort()
-                return True
-        return not (isinstance(script[-1], bytes) and (script[-1].endswith(END) or b"Content-Length" in script[-1]))
-
-    async def _read(self, reader: asyncio.StreamReader) -> Asked | None:
-        try:
-            start = await reader.readexactly(1)
-            if start == b"\x16":  # a TLS hello: a plain server closes
-                return None
-            head = (start + await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        except asyncio.IncompleteReadError:
-            return None
-        method, path, _version = head[0].split(" ")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return Asked(method, path, headers, json.loads(body) if body else None)
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[Upstream]:
-    """Run an upstream on a random port of this machine."""
-    upstream = Upstream()
-    tasks: set[asyncio.Task[None]] = set()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(upstream.serve(reader, writer)))
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    try:
-        yield upstream
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def steps(script: Script) -> Iterator[Step_]:
+    """Say in the upstream's own steps what to do. Only a body that ends by itself leaves the connection open."""
+    last: Any = b""
+    for last in script:
+        if isinstance(last, bytes):
+            yield Raw(last)
+        elif isinstance(last, asyncio.Event):
+            yield Gate(last)
+        else:
+            yield {HANG: Act.HANG, RESET: Act.RESET}[last]
+    if isinstance(last, bytes):
+        yield Act.END if last.endswith(END) or b"Content-Length" in last else Act.CLOSE

@@ -301,6 +301,13 @@ def test_who_has_too_many_answers_is_told_to_come_again_and_a_retry_is_answered(
     assert settled(server.url, where)["text"] == "Hello"
 
 
+def test_what_becomes_of_an_answer_that_nobody_reads_is_a_setting(serve: Serve) -> None:
+    server = serve("--set=page_disconnect=cancel", echo_rate=50)
+    with turn(server.url, question("word " * 2000)) as stream:
+        where = place(stream)
+    assert settled(server.url, where)["state"] == "cancelled"
+
+
 # --- in private
 
 

@@ -14,7 +14,7 @@ from tickertape.server.fanout import HEARTBEAT, Fanout
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from tickertape.server.fanout import Message
+    from tickertape.server.asgi import Message
 
 
 class Plain:

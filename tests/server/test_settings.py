@@ -30,6 +30,7 @@ def test_a_setting_and_a_limit_can_be_changed_and_the_rest_stays() -> None:
         ("grace=-1", "grace must be more than 0"),
         ("retention=inf", "retention must be more than 0"),
         ("synchronous=OFF", "synchronous=OFF cannot be used"),
+        ("page_disconnect=maybe", "page_disconnect is continue, cancel or abandon_after=SECONDS; it was 'maybe'"),
     ],
 )
 def test_what_cannot_be_set_is_one_sentence(pair: str, says: str) -> None:

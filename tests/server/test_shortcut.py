@@ -15,7 +15,7 @@ from tickertape.server.fanout import Fanout
 from tickertape.server.shortcut import chunk, shortcut
 
 if TYPE_CHECKING:
-    from tickertape.server.fanout import Message
+    from tickertape.server.asgi import Message
 
 
 class Wire:

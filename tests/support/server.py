@@ -19,7 +19,10 @@ READY = "tickertape is listening on "
 STOP_TIMEOUT = 60
 """Seconds after which a process that should end counts as hanging: far beyond every deadline of its own."""
 
-_OURS = ("OPENAI_", "TICKERTAPE_", "PYTEST_", "COV_")
+_OURS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "OLLAMA_", "TICKERTAPE_", "PYTEST_", "COV_")
+_NOBODY = {"OLLAMA_HOST": "127.0.0.1:9", "XDG_CONFIG_HOME": "/nonexistent"}
+"""No Ollama and no tickertape.toml of whoever runs the tests."""
+
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -28,7 +31,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(_OURS) and name.lower() not in _PROXIES
     }
-    return kept | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | dict(extra or {})
+    return kept | _NOBODY | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | dict(extra or {})
 
 
 class ServerEnded(AssertionError):

@@ -64,15 +64,15 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
                 connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
     except BaseException as error:
         made.dispose()
-        if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        if isinstance(error, DBAPIError):
             raise explain(error.orig, path) from error
         raise
     return made
 
 
-def explain(error: sqlite3.Error, path: Path) -> ChatsUnavailable:
+def explain(error: BaseException | None, path: Path) -> ChatsUnavailable:
     """Return the one sentence that says what is wrong with the file and what to do."""
-    reason = why(error)
+    reason = why(error) if isinstance(error, sqlite3.Error) else str(error)
     return ChatsUnavailable(
         f"The conversations {path} cannot be used: {reason}.",
         shown=f"The server's conversations cannot be used: {reason}.",

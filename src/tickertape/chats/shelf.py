@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
+WORDS = 16
+"""Words of a search that count; each reads all texts."""
+
 _running = select(message.c.no).where(message.c.chat == chat.c.no, message.c.state == RUNNING).exists()
 _chat = select(chat, _running.label("running"))
 
@@ -27,7 +30,7 @@ def listing(connection: Connection, owner: str, words: str, offset: int, limit: 
 
     They are looked for in the title and in the text of all branches, anywhere within words and without case.
     """
-    wanted = fold(words).split()
+    wanted = list(dict.fromkeys(fold(words).split()))[:WORDS]
     order = chat.c.updated.desc(), chat.c.no.desc()
     # The numbers of all that match come first: their count and the part that is shown, from reading the texts once.
     matching = select(chat.c.no).where(chat.c.owner == owner, chat.c.deleted.is_(None), *map(_stands, wanted))

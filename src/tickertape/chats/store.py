@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -65,10 +64,10 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError:
+            raise  # a mistake of ours, not the file's
         except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.Error) and not isinstance(error, IntegrityError):
-                raise explain(error.orig, self._path) from error
-            raise
+            raise explain(error.orig, self._path) from error
 
     # --- turns
 

@@ -12,7 +12,7 @@ import tickertape
 from tickertape.cli.terminal import escape
 from tickertape.errors import TickertapeError
 
-COMMANDS = ("serve", "ask", "tail", "doctor")
+COMMANDS = ("serve", "ask", "models", "tail", "doctor")
 
 
 class _Commands(click.Group):

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tickertape.errors import SettingsError
+from tickertape.server.configuration import with_upstreams
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, default_data, tuned
@@ -31,10 +32,16 @@ _DEFAULTS = Settings()
     help="Folder of the stream log and the conversations. [default: the user's data folder]",
 )
 @click.option(
-    "--provider", type=click.Choice(PROVIDERS), help="What answers. [default: openai with an upstream, else local]"
+    "--provider", type=click.Choice(PROVIDERS), help="What answers. [default: every upstream that is known, else local]"
 )
 @click.option(
-    "--upstream", metavar="URL", help="Base URL of an OpenAI-compatible server, like http://localhost:8080/v1."
+    "--upstream", metavar="URL", help="Base URL of one upstream, like http://localhost:8080/v1; else see --config."
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="TICKERTAPE_CONFIG",
+    help="File that names several upstreams. [default: tickertape.toml, here or in the user's configuration folder]",
 )
 @click.option("--model", help="Default model, if not the first one served.")
 @click.option("--model-path", type=click.Path(path_type=Path), help="A GGUF file in place of the built-in model.")
@@ -76,20 +83,21 @@ _DEFAULTS = Settings()
     show_default=True,
     type=click.Choice(["debug", "info", "warning", "error"]),
 )
-def serve(*, workers: int, insecure: bool, takeover: bool, tune: tuple[str, ...], **options: Any) -> None:
+def serve(
+    *, workers: int, insecure: bool, takeover: bool, tune: tuple[str, ...], config: Path | None, **options: Any
+) -> None:
     """Serve the page and the API.
 
-    Without options a small built-in model answers, on this machine, without a key. With OPENAI_API_KEY in the
-    environment, or --upstream, that service does.
+    Without options a small built-in model answers, on this machine, without a key. With OPENAI_API_KEY,
+    ANTHROPIC_API_KEY or GEMINI_API_KEY in the environment, an Ollama that runs, a tickertape.toml or --upstream,
+    those services do.
     """
     from tickertape.server.run import bind, prepare
     from tickertape.server.run import serve as run
     from tickertape.server.takeover import Handover, Takeover
 
-    settings = tuned(Settings(**options), tune)
+    settings = with_upstreams(tuned(Settings(**options), tune), config)
     _check_reach(settings, insecure=insecure)
-    if options["upstream"] and settings.provider not in (None, "openai"):
-        raise SettingsError(f"--upstream needs --provider openai or none; it was {settings.provider}.")
     try:
         parse_disconnect(settings.disconnect)
     except ValueError:
@@ -100,6 +108,10 @@ def serve(*, workers: int, insecure: bool, takeover: bool, tune: tuple[str, ...]
     old = Takeover(settings.data) if takeover else None
     listener = old.listener if old else bind(settings.host, settings.port)
     catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
+
+    if settings.upstreams:
+        names = ", ".join(upstream.name for upstream in settings.upstreams)
+        click.echo(f"tickertape: what answers: {names}", err=True)
 
     def started() -> None:
         if old:

@@ -35,7 +35,7 @@ from tickertape.log.base import now
 from tickertape.trouble import why
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tickertape.log.base import Key
@@ -98,15 +98,36 @@ def group(no: int, first: int, entries: Sequence[bytes], *, ended: bool) -> byte
     return b"\n".join((b"#%d %d %d%b" % (no, first, len(entries), b" end" if ended else b""), *entries))
 
 
-def groups(body: bytes) -> Iterator[tuple[int, int, bool, list[bytes]]]:
-    """Take a tick apart: stream number, number of the first entry, whether it ends, entries."""
-    lines = body.split(b"\n")
-    at = 0
-    while at < len(lines):
-        no, first, count, *end = lines[at].removeprefix(b"#").split(b" ")
-        after = at + 1 + int(count)
-        yield int(no), int(first), bool(end), lines[at + 1 : after]
-        at = after
+def gather(ticks: Iterable[tuple[bytes]], found: dict[bytes, list[bytes]]) -> set[bytes]:
+    """Add the entries in these ticks to those streams, named by their `mark`, that are in ``found``.
+
+    Returns the marks of the streams that end. After a death this goes through a million of groups, most of them of one
+    entry: it takes 0.4 µs each, and 1 µs when it is written as a generator of groups.
+    """
+    ended: set[bytes] = set()
+    for (body,) in ticks:
+        lines = body.split(b"\n")
+        at, size = 0, len(lines)
+        while at < size:
+            head = lines[at].split(b" ")
+            entries = found.get(head[0])
+            if head[2] == b"1":
+                after = at + 2
+                if entries is not None:
+                    entries.append(lines[at + 1])
+            else:
+                after = at + 1 + int(head[2])
+                if entries is not None:
+                    entries += lines[at + 1 : after]
+            if len(head) > 3 and entries is not None:
+                ended.add(head[0])
+            at = after
+    return ended
+
+
+def mark(no: int) -> bytes:
+    """Return how a stream's groups begin."""
+    return b"#%d" % no
 
 
 @contextmanager
@@ -142,15 +163,10 @@ def read(connection: sqlite3.Connection, no: int) -> Found | None:
 
 def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
     """Return an unfolded stream's committed entries and whether it has ended."""
-    found: list[bytes] = []
-    ended = False
-    mark = b"#%d " % no
-    for (body,) in connection.execute("SELECT body FROM journal WHERE instr(body, ?) ORDER BY tick", (mark,)):
-        for number, _first, end, entries in groups(body):
-            if number == no:
-                found += entries
-                ended = ended or end
-    return found, ended
+    found: dict[bytes, list[bytes]] = {mark(no): []}
+    query = "SELECT body FROM journal WHERE instr(body, ?) ORDER BY tick"
+    ended = gather(connection.execute(query, (mark(no) + b" ",)), found)
+    return found[mark(no)], bool(ended)
 
 
 def keyed(connection: sqlite3.Connection, owner: str, key: Key) -> str | None:
@@ -167,23 +183,16 @@ def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:
     """Fold all streams of a dead producer, the unfinished ones ended with ``lost``; return how many those were."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        running: dict[int, list[bytes]] = {
-            no: []
-            for (no,) in connection.execute(
-                "SELECT no FROM stream WHERE producer = ? AND ended IS NULL", (producer,)
-            ).fetchall()
-        }
-        done: set[int] = set()
-        for (body,) in connection.execute("SELECT body FROM journal WHERE producer = ? ORDER BY tick", (producer,)):
-            for no, _first, end, entries in groups(body):
-                if no in running:
-                    running[no] += entries
-                    if end:
-                        done.add(no)
+        query = "SELECT no FROM stream WHERE producer = ? AND ended IS NULL"
+        running: dict[bytes, list[bytes]] = {mark(no): [] for (no,) in connection.execute(query, (producer,))}
+        query = "SELECT body FROM journal WHERE producer = ? ORDER BY tick"
+        unfinished = running.keys() - gather(connection.execute(query, (producer,)), running)
+        for name in unfinished:
+            running[name].append(lost)
         ended = now()
         connection.executemany(
             "UPDATE stream SET ended = ?, body = ? WHERE no = ?",
-            [(ended, b"\n".join(entries if no in done else [*entries, lost]), no) for no, entries in running.items()],
+            ((ended, b"\n".join(entries), int(name[1:])) for name, entries in running.items()),
         )
         connection.execute("DELETE FROM journal WHERE producer = ?", (producer,))
         connection.execute("DELETE FROM producer WHERE no = ?", (producer,))
@@ -191,4 +200,4 @@ def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return len(running) - len(done)
+    return len(unfinished)

@@ -43,9 +43,23 @@ def _user(message: dict[str, Any], where: str) -> list[Block]:
 
 def _assistant(message: dict[str, Any], where: str) -> list[Block]:
     text = text_of(message, where)
-    blocks: list[Block] = [{"type": "text", "text": text}] if text else []
+    blocks = _thinking(message.get("reasoning_details"))
+    if text:
+        blocks.append({"type": "text", "text": text})
     calls = calls_of(message, where)
     return blocks + [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in calls]
+
+
+def _thinking(details: Any) -> list[Block]:
+    """Return the thinking that the reader gave as ``reasoning_details``: with tools, Anthropic wants it back."""
+    blocks: list[Block] = []
+    for detail in details if isinstance(details, list) else ():
+        match detail:
+            case {"type": "reasoning.text", "text": str(text), "signature": str(signature)}:
+                blocks.append({"type": "thinking", "thinking": text, "signature": signature})
+            case {"type": "reasoning.encrypted", "data": str(data)}:
+                blocks.append({"type": "redacted_thinking", "data": data})
+    return blocks
 
 
 def _result(message: dict[str, Any], where: str) -> list[Block]:

@@ -37,6 +37,7 @@ class _Delta(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -71,6 +72,7 @@ class MessageReader(AnswerReader):
         self._counts: dict[str, int] = {}
         self._open_calls: dict[int, _Call] = {}
         self._count = 0
+        self._thoughts: dict[int, str] = {}
 
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         try:
@@ -116,8 +118,14 @@ class MessageReader(AnswerReader):
         match block:
             case {"type": "text", "text": str(text)} if text:
                 out.append(Text(text))
-            case {"type": "thinking", "thinking": str(text)} if text:
-                out.append(Reasoning(text))
+            case {"type": "thinking", "thinking": str(text)}:
+                self._thoughts[index] = text
+                if text:
+                    out.append(Reasoning(text))
+                if signature := block.get("signature"):  # it came whole
+                    self._sign(index, str(signature), out)
+            case {"type": "redacted_thinking", "data": str(data)}:
+                out.append(Raw({"reasoning_details": [{"type": "reasoning.encrypted", "data": data}]}))
             case {"type": "tool_use", "id": str(id_), "name": str(name)}:
                 given = block.get("input")
                 call = _Call(self._count, given if isinstance(given, dict) else {})
@@ -130,10 +138,18 @@ class MessageReader(AnswerReader):
         if delta.text:
             out.append(Text(delta.text))
         elif delta.thinking:
+            self._thoughts[index] = self._thoughts.get(index, "") + delta.thinking
             out.append(Reasoning(delta.thinking))
+        elif delta.signature:
+            self._sign(index, delta.signature, out)
         elif delta.partial_json and (call := self._open_calls.get(index)) is not None:
             call.written = True
             out.append(_piece_of({"index": call.number, "function": {"arguments": delta.partial_json}}))
+
+    def _sign(self, index: int, signature: str, out: list[Delta]) -> None:
+        """Hand the thinking out once more with its signature, in OpenRouter's words, for a caller who calls tools."""
+        detail = {"type": "reasoning.text", "text": self._thoughts.pop(index, ""), "signature": signature}
+        out.append(Raw({"reasoning_details": [detail]}))
 
     def _end(self, index: int, out: list[Delta]) -> None:
         """End a block. A call without arguments writes none: its input stood at its beginning, and is JSON too."""

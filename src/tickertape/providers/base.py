@@ -42,8 +42,8 @@ class Provider(ABC):
     capacity: int | None = None
     """Answers that it can produce at once; more wait in line. None: as many as come."""
 
-    retried: int = 0
-    """How often a question was asked again, before the first byte of an answer."""
+    retried: int | None = None
+    """How often a question was asked again, before the first byte of an answer; None where that cannot be."""
 
     prefills: bool = False
     """Whether it goes on from a last message of the assistant, instead of answering it."""

@@ -107,6 +107,8 @@ class Link:
         try:
             return await response.content.readany()
         except Stalled as stalled:
+            if data := response.content._read_nowait(-1):  # it came while this process had no time to look
+                return data
             raise self._upstream.too_slow(str(stalled)) from None
         except _BROKEN:
             # aiohttp raises before it hands out what came in earlier, and has no public way to get at that.

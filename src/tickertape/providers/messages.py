@@ -73,6 +73,8 @@ def calls_of(message: dict[str, Any], where: str) -> list[Call]:
     if message.get("function_call"):
         raise BadRequest(f"{where}.function_call is OpenAI's old form; send it as tool_calls.", param=where)
     calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise BadRequest(f"{where}.tool_calls must be a list; it was {calls!r:.80}.", param=f"{where}.tool_calls")
     return [_call(call, f"{where}.tool_calls[{number}]") for number, call in enumerate(calls)]
 
 
@@ -80,7 +82,8 @@ def called_names(messages: list[dict[str, Any]]) -> dict[str, str]:
     """Return the functions' names by the ids of their calls, for dialects whose results name the function."""
     names: dict[str, str] = {}
     for message in messages:
-        for call in message.get("tool_calls") or []:
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict) and isinstance(call.get("id"), str) and isinstance(call.get("function"), dict):
                 names[call["id"]] = str(call["function"].get("name"))
     return names

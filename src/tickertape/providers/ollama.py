@@ -42,6 +42,7 @@ class Ollama(Remote):
     url = "http://127.0.0.1:11434/api"
     root = "/api"
     list_path = "/tags"
+    unstreamed = ("text/html",)  # lines of JSON are taken as they come, whatever a proxy calls them
     prefills = True
 
     def question(self, request: Request) -> tuple[str, bytes]:

@@ -13,7 +13,7 @@ import msgspec
 from tickertape.providers.model_list import read_models
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.remote import Remote
-from tickertape.providers.thinking import thinking_of
+from tickertape.providers.thinking import thinking_of, wants_raw
 
 if TYPE_CHECKING:
     from tickertape.errors import ProviderError
@@ -39,7 +39,9 @@ class OpenAI(Remote):
         return "/chat/completions", msgspec.json.encode(body)
 
     def reader(self, request: Request) -> ChunkReader:
-        return ChunkReader(self._upstream, self._max_event_size, thinking_of(request))
+        reader = ChunkReader(self._upstream, self._max_event_size, thinking_of(request))
+        reader.raw = wants_raw(request)
+        return reader
 
     def listed(self, body: bytes) -> list[Model]:
         return read_models(body, self._upstream)

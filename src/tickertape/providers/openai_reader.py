@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _REASONS = {"eos_token": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 """Finish reasons outside OpenAI's five, from text-generation-inference and translating proxies."""
 
+_RAW_REASONING = ("reasoning", "reasoning_details")
+
 _PASSED_THROUGH = ("tool_calls", "function_call", "refusal")
 
 
@@ -57,7 +59,9 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 class ChunkReader(AnswerReader):
-    """Turns OpenAI's chunks into deltas."""
+    """Turns OpenAI's chunks into deltas. With ``raw`` the upstream's own reasoning fields come along."""
+
+    raw = False
 
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         if data == "[DONE]":
@@ -80,7 +84,7 @@ class ChunkReader(AnswerReader):
             if choice.index:
                 continue
             if choice.delta is not None:
-                _deltas(choice.delta, out)
+                self._deltas(choice.delta, out)
             if choice.finish_reason:
                 self._ended(choice.finish_reason, out)
 
@@ -105,7 +109,7 @@ class ChunkReader(AnswerReader):
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and not choice.get("index"):
                 delta = choice.get("delta") or choice.get("message")  # a whole message where nothing was streamed
-                _deltas(_loose(delta if isinstance(delta, dict) else {}), out)
+                self._deltas(_loose(delta if isinstance(delta, dict) else {}), out)
                 reason = choice.get("finish_reason")
                 if reason and isinstance(reason, str) and reason != "error":
                     self._ended(reason, out)
@@ -113,17 +117,18 @@ class ChunkReader(AnswerReader):
         if chunk.get("error") or chunk.get("object") == "error" or bare:
             self.error = self._upstream.reported(chunk)
 
-
-def _deltas(delta: _Delta, out: list[Delta]) -> None:
-    thought = delta.reasoning_content or delta.reasoning
-    if not thought and delta.reasoning_details:
-        thought = _details(delta.reasoning_details)
-    if thought:
-        out.append(Reasoning(thought))
-    if delta.content:
-        out.append(Text(delta.content))
-    if delta.tool_calls or delta.function_call or delta.refusal:
-        out.append(Raw({name: value for name in _PASSED_THROUGH if (value := getattr(delta, name))}))
+    def _deltas(self, delta: _Delta, out: list[Delta]) -> None:
+        thought = delta.reasoning_content or delta.reasoning
+        if not thought and delta.reasoning_details:
+            thought = _details(delta.reasoning_details)
+        if thought:
+            out.append(Reasoning(thought))
+        if self.raw and (delta.reasoning or delta.reasoning_details):
+            out.append(Raw({name: value for name in _RAW_REASONING if (value := getattr(delta, name))}))
+        if delta.content:
+            out.append(Text(delta.content))
+        if delta.tool_calls or delta.function_call or delta.refusal:
+            out.append(Raw({name: value for name in _PASSED_THROUGH if (value := getattr(delta, name))}))
 
 
 def _details(details: Any) -> str:

@@ -76,7 +76,7 @@ class Parameters:
     def one_of(self, name: str, allowed: Iterable[str]) -> str | None:
         """Take an option with a few values. Raises BadRequest that lists them for any other."""
         value = self.take(name)
-        if value is not None and value not in allowed:
+        if value is not None and not (isinstance(value, str) and value in allowed):
             raise BadRequest(
                 f"{name} is one of {', '.join(allowed)} with {self._service}; it was {value!r:.40}.", param=name
             )

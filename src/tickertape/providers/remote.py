@@ -72,6 +72,8 @@ class Remote(Provider):
     root: ClassVar[str] = "/v1"
     """The path below which the dialect has its routes, if a URL names none."""
     list_path: ClassVar[str] = "/models"
+    unstreamed: ClassVar[Sequence[str]] = ("application/json", "text/html")
+    """Content types of what came in one piece."""
     favourites: ClassVar[Sequence[str]] = ()
     """Patterns of models that answer well and cheaply, the best first: the default when nobody chose."""
 
@@ -106,6 +108,7 @@ class Remote(Provider):
         self._given = [Model(id=name, owned_by=address.host) for name in models]
         self._connect, self._first, self._idle = connect_timeout, first_token_timeout, idle_timeout
         self._retries = retries
+        self.retried: int = 0
         self._max_event_size = max_event_size
         self._known: list[Model] = []
         self._known_until = 0.0
@@ -155,7 +158,7 @@ class Remote(Provider):
         reader, counts = self.reader(request), Estimate(request)
         timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
         try:
-            if response.content_type in ("application/json", "text/html"):  # it did not stream
+            if response.content_type in self.unstreamed:
                 batch = reader.whole(await self._link.body(response, self._max_event_size, self._first))
                 counts.see(batch)
                 yield batch
@@ -233,13 +236,15 @@ class Remote(Provider):
         return self._upstream.refused(response.status, body, response.headers, model)
 
     async def _refresh(self) -> None:
-        self._failure = None
+        begun, self._failure = monotonic(), None
         try:
             self._known = in_order(await self._list(), self._model, self._upstream.name, self.favourites)
             self._known_until = monotonic() + _MODELS_KEPT
         except ProviderError as error:
-            self._known_until = monotonic() + (_MODELS_KEPT if self._known else _FAILURE_KEPT)
+            kept = max(_FAILURE_KEPT, 10 * (monotonic() - begun))  # the longer a failure takes, the longer it is known
+            self._known_until = monotonic() + (_MODELS_KEPT if self._known else kept)
             self._failure = None if self._known else error
+            logger.warning("The models of %s cannot be listed: %s", self.name, error.message)
 
     async def _list(self) -> list[Model]:
         response = await self._link.send("GET", self.list_path, None, _LIST_LIMIT)

@@ -102,6 +102,11 @@ class Thinking:
             out.append(Reasoning(held) if self._place is _Place.INSIDE else Text(held))
 
 
+def wants_raw(request: Request) -> bool:
+    """Return whether the caller wants thinking as the upstream says it, inside the text and in all its fields."""
+    return request.parameters.get("reasoning_format") in _RAW
+
+
 def thinking_of(request: Request) -> Thinking | None:
     """Return what sorts an answer to this request; None when the caller wants it raw."""
-    return None if request.parameters.get("reasoning_format") in _RAW else Thinking()
+    return None if wants_raw(request) else Thinking()

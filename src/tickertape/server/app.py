@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tickertape.log.base import Log
     from tickertape.providers.catalog import Catalog
-    from tickertape.server.fanout import Message, Receive, Send
+    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.settings import Settings
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tickertape.chats import Change, Chats
-    from tickertape.server.fanout import Fanout, Receive, Send
+    from tickertape.server.asgi import Receive, Send
+    from tickertape.server.fanout import Fanout
 
 logger = logging.getLogger("tickertape")
 

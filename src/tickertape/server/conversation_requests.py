@@ -16,7 +16,7 @@ from tickertape.server.requests import parse_key, parse_object, parse_policy
 
 if TYPE_CHECKING:
     from tickertape.chats import ChatLimits
-    from tickertape.server.fanout import Message
+    from tickertape.server.asgi import Message
 
 ACTIONS = ("next", "variant", "continue")
 MOST = 100

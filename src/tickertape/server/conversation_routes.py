@@ -17,7 +17,7 @@ from tickertape.server.routes import cursor_of, get_page, resumed, stream_answer
 
 if TYPE_CHECKING:
     from tickertape.chats import Conversation
-    from tickertape.server.fanout import Message, Receive, Send
+    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.routes import Method, Services
 
 
@@ -27,7 +27,8 @@ async def post_turn(services: Services, scope: Message, receive: Receive, send: 
         return
     settings = services.settings
     body = await read_body(scope, receive, settings.max_body)
-    question, wishes = parse_turn(scope, body, max_messages=settings.max_messages, disconnect="continue")
+    policy = settings.page_disconnect
+    question, wishes = parse_turn(scope, body, max_messages=settings.max_messages, disconnect=policy)
     try:
         turn, tape = await services.conversations.ask(scope["owner"], question, wishes)
     except Unanswered as unanswered:

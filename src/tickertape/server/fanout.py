@@ -18,20 +18,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import types
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tickertape.server.shortcut import chunk, shortcut
 from tickertape.sse import encode_comment
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from tickertape.log.base import Header, Tape
+    from tickertape.server.asgi import Message, Receive, Send, Sending
 
-    Message = dict[str, Any]
-    Sending = Coroutine[object, object, None]
-    Send = Callable[[Message], Sending]
-    Receive = Callable[[], Awaitable[Message]]
     Shared = dict[tuple[int, "Renderer", bool], bytes]
 
 logger = logging.getLogger("tickertape")

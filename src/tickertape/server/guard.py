@@ -20,12 +20,8 @@ from tickertape.server.requests import header, read_body
 from tickertape.server.responses import reply, reply_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from tickertape.server.fanout import Message, Receive, Send
+    from tickertape.server.asgi import App, Message, Receive, Send
     from tickertape.server.settings import Settings
-
-    App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 COOKIE = "tickertape_session"
 LOCAL = "local"

@@ -12,7 +12,7 @@ from tickertape.log.base import Key
 from tickertape.providers.base import Request
 
 if TYPE_CHECKING:
-    from tickertape.server.fanout import Message, Receive
+    from tickertape.server.asgi import Message, Receive
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options"})

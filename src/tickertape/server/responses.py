@@ -23,7 +23,7 @@ from tickertape.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tickertape.server.fanout import Send
+    from tickertape.server.asgi import Send
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from tickertape.generation import Generations
     from tickertape.log.base import Log, Tape
     from tickertape.providers.catalog import Catalog
+    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.assets import Assets
     from tickertape.server.changes import Changes
     from tickertape.server.conversations import Conversations
-    from tickertape.server.fanout import Fanout, Message, Receive, Send
+    from tickertape.server.fanout import Fanout
     from tickertape.server.settings import Settings
 
     Method = Callable[["Services", Message, Receive, Send], Awaitable[None]]
@@ -184,7 +185,7 @@ async def get_ready(services: Services, _scope: Message, _receive: Receive, send
 
 async def get_metrics(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /metrics``: figures for Prometheus."""
-    body = exposition(services.generations, services.fanout)
+    body = exposition(services.generations, services.fanout, services.catalog)
     await reply(send, 200, body, [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")])
 
 

@@ -1,12 +1,12 @@
-"""Which providers are served: what the settings and the environment say, and what is left when they say nothing."""
+"""Which providers are served: the upstreams in the settings, and what is left when there are none."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tickertape.errors import SettingsError
 from tickertape.providers.catalog import Catalog
+from tickertape.providers.dialects import DIALECTS
 from tickertape.providers.echo import Echo
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tickertape.providers.base import Provider
     from tickertape.server.settings import Settings
 
-OPENAI_URL = "https://api.openai.com/v1"
-PROVIDERS = ("local", "openai", "echo")
+REMOTE = "remote"
+PROVIDERS = ("local", *DIALECTS, "echo")
 
 
 def fetch_model(settings: Settings) -> Path | None:
@@ -36,15 +36,14 @@ def fetch_model(settings: Settings) -> Path | None:
 
 def select(settings: Settings, model_file: Path | None) -> Catalog:
     """Return what is served. Raises SettingsError for a setting that cannot be used."""
-    name = _name(settings)
-    if name == "openai":
-        from tickertape.providers.openai import OpenAI
+    if _name(settings) == REMOTE:
+        from tickertape.server.configuration import with_upstreams
+        from tickertape.server.upstreams import make
 
-        url = settings.upstream or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
-        upstream = OpenAI(url, api_key=os.environ.get("OPENAI_API_KEY"), model=settings.model)
-        return Catalog([upstream], default=settings.model)
+        upstreams = settings.upstreams or with_upstreams(settings).upstreams
+        return Catalog([make(upstream, settings) for upstream in upstreams], default=settings.model)
     providers: list[Provider] = [Echo(settings.echo_rate)]
-    if name == "local" and model_file is not None:
+    if _name(settings) == "local" and model_file is not None:
         from tickertape.providers.local import Local
 
         providers.insert(0, Local(model_file))
@@ -64,7 +63,6 @@ def select_or_echo(settings: Settings, warn: Callable[[str], object]) -> tuple[C
 
 
 def _name(settings: Settings) -> str:
-    if settings.provider is not None:
-        return settings.provider
-    upstream = settings.upstream or os.environ.get("OPENAI_API_KEY")
-    return "openai" if upstream and settings.model_path is None else "local"
+    if settings.upstreams or settings.upstream or settings.provider in DIALECTS:
+        return REMOTE
+    return settings.provider or "local"

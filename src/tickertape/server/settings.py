@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from tickertape.chats.values import ChatLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
+from tickertape.server.requests import parse_disconnect
 
 TUNABLE = (
     "heartbeat",
@@ -21,6 +22,11 @@ TUNABLE = (
     "synchronous",
     "max_body",
     "max_messages",
+    "connect_timeout",
+    "first_token_timeout",
+    "idle_timeout",
+    "retries",
+    "page_disconnect",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
     *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
 )
@@ -32,6 +38,34 @@ def default_data() -> Path:
     return user_data_path("tickertape", appauthor=False)
 
 
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[upstream]]`` of tickertape.toml; docs/upstreams.md describes the fields."""
+
+    name: str
+    """What it is called in ``name/model`` and in the metrics."""
+    dialect: str = "openai"
+    base_url: str = ""
+    """Where it is; the dialect's own service if empty."""
+    provider: str = ""
+    """With the dialect ``any``: which of any-llm's providers."""
+    key_env: str = ""
+    """The environment variable that holds the key."""
+    key_file: Path | None = None
+    """A file that holds the key, and nothing else."""
+    key_header: str = ""
+    """The header that carries the key as it is; Azure's is ``api-key``."""
+    headers: dict[str, str] = {}
+    """Sent along with every request. For what is no secret."""
+    model: str | None = None
+    """The upstream's default model."""
+    models: tuple[str, ...] = ()
+    """What it serves, in place of what it lists."""
+    connect_timeout: float | None = None
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    retries: int | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What ``tickertape serve`` was asked to do; a worker process gets it as JSON."""
 
@@ -41,9 +75,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path = msgspec.field(default_factory=default_data)
     """The folder of the stream log and the conversations."""
     provider: str | None = None
-    """echo, local or openai; by default openai if an upstream or OPENAI_API_KEY is given, else local."""
+    """echo, local or a dialect; by default what the configuration and the environment lead to, else local."""
     upstream: str | None = None
-    """Base URL of an OpenAI-compatible server."""
+    """Base URL of one upstream; it speaks the provider's dialect, else OpenAI's."""
+    upstreams: tuple[UpstreamSettings, ...] = ()
+    """The upstreams that are served, side by side; `configuration` finds them."""
     model: str | None = None
     """The default model, if not the first that is served."""
     model_path: Path | None = None
@@ -54,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may use the server. None: everybody who can reach it."""
     disconnect: str = "abandon_after=15"
     """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ."""
+    page_disconnect: str = "continue"
+    """The same for the answers of conversations: who comes back to the page expects to find them."""
     log_level: str = "info"
     heartbeat: float = 15.0
     """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
@@ -67,6 +105,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a request: images come as base64."""
     max_messages: int = 2000
     """Messages in a request."""
+    connect_timeout: float = 10.0
+    """Seconds for an upstream's name, TCP and TLS."""
+    first_token_timeout: float = 300.0
+    """Seconds from the question to the upstream's first token: large models think for minutes."""
+    idle_timeout: float = 120.0
+    """Seconds that an upstream may be silent in the middle of an answer; comments do not count."""
+    retries: int = 2
+    """How often a question is asked again that met a passing failure before the first byte of an answer."""
     limits: Limits = Limits()
     """How many answers, and how long."""
     chats: ChatLimits = ChatLimits()
@@ -92,8 +138,14 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
         raise SettingsError(f"--set {' '.join(pairs)} cannot be used: {error}.") from error
     for name in TUNABLE:
         value = _value(made, name)
-        if isinstance(value, (int, float)) and not 0 < value < float("inf"):
+        if isinstance(value, (int, float)) and not 0 < value < float("inf") and (name, value) != ("retries", 0):
             raise SettingsError(f"{name} must be more than 0; it was {value:g}.")
+    try:
+        parse_disconnect(made.page_disconnect)
+    except ValueError:
+        raise SettingsError(
+            f"page_disconnect is continue, cancel or abandon_after=SECONDS; it was {made.page_disconnect!r}."
+        ) from None
     return made
 
 

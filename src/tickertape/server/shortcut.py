@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
-    from tickertape.server.fanout import Send
+    from tickertape.server.asgi import Send
 
 
 def chunk(body: bytes) -> bytes:

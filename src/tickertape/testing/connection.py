@@ -6,11 +6,14 @@ import asyncio
 import json
 import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.testing.steps import Act, Body, Head, Raw, Step, Token, Wait
+from tickertape.testing.steps import Act, Body, Gate, Head, Raw, Step, Token, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _LIMIT = 64 * 1024 * 1024
 """Bytes of a request."""
@@ -53,8 +56,8 @@ class Connection:
         except ValueError:
             return Asked(method, path, headers, None)
 
-    async def play(self, steps: list[Step]) -> bool:
-        """Perform the steps; return whether the connection can take another request."""
+    async def play(self, steps: Iterable[Step]) -> bool:
+        """Perform the steps, to the first `Act`; return whether the connection can take another request."""
         loop = asyncio.get_running_loop()
         start, sent = loop.time(), 0
         for step in steps:
@@ -71,6 +74,8 @@ class Connection:
                     await self._writer.drain()
                 case Head():
                     self._begin(step)
+                case Gate(event):
+                    await event.wait()
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
                 case Act():

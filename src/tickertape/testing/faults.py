@@ -22,7 +22,7 @@ Kept = Literal["all", "half", "none"]
 GIANT = 1024 * 1024
 """Bytes of the one large token."""
 
-ALL_EQUAL = ("ha ",) * 100
+ALL_EQUAL = ("ha ",) * 120
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ COMPLETED = (
         "null where content is due",
         lambda s: [s.head, *s.opening, Body(s.shape.null(s.model)), *s.healthy[1 + len(s.opening) :]],
     ),
-    Fault("equal-tokens", "100 equal tokens", plays.with_words(ALL_EQUAL), text="".join(ALL_EQUAL)),
+    Fault("equal-tokens", "120 equal tokens", plays.with_words(ALL_EQUAL), text="".join(ALL_EQUAL)),
     Fault(
         "invalid-utf8", "half a character inside the text", plays.invalid, text="".join(WORDS).replace("é", "\ufffd")
     ),

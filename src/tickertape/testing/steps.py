@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TC003 - msgspec reads the annotations
 from enum import Enum
 
 import msgspec
@@ -40,6 +41,12 @@ class Wait(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Gate(msgspec.Struct, frozen=True):
+    """Silence until the test says so."""
+
+    event: asyncio.Event
+
+
 class Head(msgspec.Struct, frozen=True):
     """The status line and headers. A body that is not ``chunked`` ends with its length, or with the connection."""
 
@@ -49,7 +56,7 @@ class Head(msgspec.Struct, frozen=True):
     chunked: bool = True
 
 
-Step = Act | Raw | Body | Token | Wait | Head
+Step = Act | Raw | Body | Token | Wait | Gate | Head
 
 
 def answering(status: int, body: bytes, content_type: str = "application/json", **headers: str) -> list[Step]:

@@ -28,7 +28,7 @@ from tickertape.testing.shapes import SHAPES
 from tickertape.testing.steps import answering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tickertape.testing.faults import Fault
     from tickertape.testing.steps import Step
@@ -55,7 +55,7 @@ class Upstream:
     def __init__(self, *, port: int = 0, pace: float = 0, words: Sequence[str] = WORDS, fault: str = "healthy") -> None:
         self.port, self.pace, self.words = port, pace, tuple(words)
         self.fault = _fault(fault)
-        self.script: Callable[[Asked], list[Step]] | None = None
+        self.script: Callable[[Asked], Iterable[Step]] | None = None
         self.asked: list[Asked] = []
         self.connections = 0
         self.open = 0
@@ -152,7 +152,7 @@ class Upstream:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _steps(self, asked: Asked) -> list[Step]:
+    def _steps(self, asked: Asked) -> Iterable[Step]:
         if self.script is not None:
             return self.script(asked)
         path = asked.path.partition("?")[0]

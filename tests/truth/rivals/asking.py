@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import warnings
 from typing import Any
@@ -55,6 +56,7 @@ async def any_llm(url: str, model: str, text: list[str]) -> object:
 
 
 async def litellm(url: str, model: str, text: list[str]) -> object:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would fetch one from the network
     import litellm as library
 
     library.suppress_debug_info = True
@@ -99,6 +101,7 @@ async def tell(rival: str, url: str, model: str, patience: float) -> dict[str, A
 
 async def main(rival: str, url: str, patience: str, *faults: str) -> None:
     """Ask for all of them, a few at a time."""
+    await tell(rival, url, "healthy", 600)  # what it imports with the first use may take long
     turns = asyncio.Semaphore(10)
 
     async def one(fault: str) -> None:

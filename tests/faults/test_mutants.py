@@ -1,0 +1,35 @@
+"""The list of mechanisms and the tests that guard them is true to the code and to docs/faults.md."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .mutants import PACKAGE, ROOT, Mutant, mutants
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = mutants()
+
+
+@pytest.mark.parametrize("mutant", ALL, ids=[mutant.mechanism for mutant in ALL])
+def test_a_mechanism_can_be_taken_out_of_the_code_as_it_is(mutant: Mutant, tmp_path: Path) -> None:
+    for file in {file for file, _old, _new in mutant.edits}:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(PACKAGE / file, tmp_path / file)
+    mutant.apply(tmp_path)
+    for test in mutant.tests:
+        path, _colons, name = test.partition("::")
+        code = (ROOT / "tests" / path).read_text("utf-8")
+        assert re.search(rf"^(async )?def {name.partition('[')[0]}\(", code, re.MULTILINE), f"{test} is gone"
+
+
+def test_the_documentation_names_every_mechanism_and_the_tests_that_guard_it() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text("utf-8")
+    _before, _heading, table = page.partition("## What each test guards")
+    rows = [line for line in table.splitlines() if line.startswith("| TT-")]
+    assert rows == [mutant.row for mutant in ALL]
