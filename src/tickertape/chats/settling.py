@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tickertape.chats.marks import mark
 from tickertape.chats.tables import chat, message, segment
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 
+_MADE = (
+    select(
+        segment,
+        chat.c.id.label("chat_id"),
+        message.c.id.label("message_id"),
+        *(message.c[name] for name in ("content", "reasoning", "tool_calls", "model", "seconds")),
+    )
+    .join(chat, chat.c.no == segment.c.chat)
+    .join(message, message.c.no == segment.c.message)
+    .where(segment.c.stream == bindparam("named"))
+)
+"""A segment with its message and the ids of both."""
+
+
 def settle(connection: Connection, stream: str, outcome: Outcome, ended: float | None) -> None:
     """Add a stream's text to its message, and say how and when it ended, if that is known.
 
@@ -23,21 +37,20 @@ def settle(connection: Connection, stream: str, outcome: Outcome, ended: float |
     made = _segment(connection, stream)
     if made is None or made.link == Link.SETTLED:
         return
-    answer = connection.execute(select(message).where(message.c.no == made.message)).one()
-    content = answer.content + outcome.text
+    content = made.content + outcome.text
     values = {
         "content": content,
         "folded": fold(content),
-        "reasoning": answer.reasoning + outcome.reasoning,
-        "tool_calls": outcome.tool_calls or answer.tool_calls,
+        "reasoning": made.reasoning + outcome.reasoning,
+        "tool_calls": outcome.tool_calls or made.tool_calls,
         "usage": outcome.usage,
-        "model": outcome.model or answer.model,
+        "model": outcome.model or made.model,
         "state": outcome.state,
         "finish_reason": outcome.finish_reason,
         "error": outcome.error,
-        "seconds": None if ended is None else (answer.seconds or 0) + max(0, ended - made.begun),
+        "seconds": None if ended is None else (made.seconds or 0) + max(0, ended - made.begun),
     }
-    connection.execute(update(message).where(message.c.no == answer.no).values(values))
+    connection.execute(update(message).where(message.c.no == made.message).values(values))
     _close(connection, made, Link.SETTLED)
 
 
@@ -60,11 +73,9 @@ def unsettled(connection: Connection, owner: str | None = None) -> list[Segment]
 
 
 def _segment(connection: Connection, stream: str) -> Row[Any] | None:
-    return connection.execute(select(segment).where(segment.c.stream == stream)).one_or_none()
+    return connection.execute(_MADE, {"named": stream}).one_or_none()
 
 
 def _close(connection: Connection, made: Row[Any], link: Link) -> None:
     connection.execute(update(segment).where(segment.c.no == made.no).values(link=int(link)))
-    chat_id = connection.execute(select(chat.c.id).where(chat.c.no == made.chat)).scalar_one()
-    message_id = connection.execute(select(message.c.id).where(message.c.no == made.message)).scalar_one()
-    mark(connection, made.owner, chat_id, "ended", message_id)
+    mark(connection, made.owner, made.chat_id, "ended", made.message_id)

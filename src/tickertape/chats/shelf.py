@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, or_, select, update
 
 from tickertape.chats.marks import mark
+from tickertape.chats.rows import live
 from tickertape.chats.tables import chat, message, segment
-from tickertape.chats.turns import live
 from tickertape.chats.values import RUNNING, Chat, Conversation, Link, Listed, Message
 from tickertape.chats.words import fold, snippet
 from tickertape.errors import UnknownChat
@@ -51,7 +51,7 @@ def _place(connection: Connection, row: Row[Any], words: Sequence[str]) -> str |
     hits = or_(*(found(word, autoescape=True) for word in words))
     query = select(message.c.content, message.c.folded).where(message.c.chat == row.no, hits)
     best, most = None, 0
-    for text, folded in connection.execute(query.order_by(message.c.no.desc()).limit(50)):
+    for text, folded in connection.execute(query.order_by(message.c.no.desc()).limit(1 if len(words) == 1 else 20)):
         count = sum(word in folded for word in words)
         if count > most:
             best, most = text, count

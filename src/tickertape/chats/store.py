@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from tickertape.chats import marks, settling, shelf, turns
+from tickertape.chats import marks, rows, settling, shelf, turns
 from tickertape.chats.place import engine, explain
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Store:
         with self._writing() as connection:
             now = self._clock()
             if not shelf.known(connection, owner, chat_id):
-                turns.create(connection, owner, chat_id, self._limits, now, title=title, model=model, system=system)
+                rows.create(connection, owner, chat_id, self._limits, now, title=title, model=model, system=system)
             return shelf.item(connection, owner, chat_id)
 
     def listing(self, owner: str, words: str = "", offset: int = 0, limit: int = 50) -> Listed:

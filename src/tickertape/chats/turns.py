@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from tickertape.chats.marks import mark
+from tickertape.chats.rows import create, find, required
 from tickertape.chats.tables import chat, message, segment
+from tickertape.chats.telling import streams_before, told
 from tickertape.chats.values import RUNNING, ChatLimits, Link, NewMessage, Question, Turn
 from tickertape.chats.words import fold, title_of
 from tickertape.errors import ChatConflict, ChatLimit, KeyReused, UnknownChat
@@ -20,8 +22,7 @@ from tickertape.errors import ChatConflict, ChatLimit, KeyReused, UnknownChat
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-SLICE = 500
-"""Messages whose text is asked for in one statement: databases take a limited number of values."""
+_COUNT = select(func.count()).select_from(message).where(message.c.chat == bindparam("here"))
 
 
 def turn(connection: Connection, owner: str, question: Question, limits: ChatLimits, now: float) -> Turn:
@@ -38,19 +39,18 @@ def turn(connection: Connection, owner: str, question: Question, limits: ChatLim
                 raise KeyReused(question.key)
             return _again(connection, made, now)
     found = _chat(connection, owner, question, limits, now)
-    answer = _find(connection, found.no, question.message)
+    answer = find(connection, found.no, question.message)
     if answer is not None and question.action != "continue":
         return _repeated(connection, answer, question, now)
     _check_room(connection, found.no, question, limits)
     if question.action == "continue":
         return _go_on(connection, found, question, owner, now)
-    parent = (
-        _ask(connection, found, question, now) if question.action == "next" else _asked(connection, found, question)
-    )
+    ask = _ask if question.action == "next" else _asked
+    parent = ask(connection, found, question, now)
     values = {
         "chat": found.no,
         "id": question.message,
-        "parent": parent.id,
+        "parent": parent,
         "role": "assistant",
         "content": "",
         "folded": "",
@@ -62,76 +62,23 @@ def turn(connection: Connection, owner: str, question: Question, limits: ChatLim
     _link(connection, owner, found.no, no, question, now)
     _move(connection, found, question, question.message, now)
     mark(connection, owner, found.id, "message", question.message)
-    return _told(connection, found.no, _find(connection, found.no, question.message), question.stream, fresh=True)
+    return told(connection, found, (question.message, parent, question.model or found.model), question.stream)
 
 
 # --- finding
 
 
-def live(connection: Connection, owner: str, chat_id: str) -> Row[Any]:
-    """Return a conversation's row. Raises UnknownChat, also for one that was deleted."""
-    row = connection.execute(
-        select(chat).where(chat.c.owner == owner, chat.c.id == chat_id, chat.c.deleted.is_(None))
-    ).one_or_none()
-    if row is None:
-        raise UnknownChat("conversation", chat_id)
-    return row
-
-
 def _chat(connection: Connection, owner: str, question: Question, limits: ChatLimits, now: float) -> Row[Any]:
     """Return the question's conversation, made if this is its beginning."""
     assert question.chat is not None  # noqa: S101 - the caller names one, known or new
-    known = select(chat.c.no).where(chat.c.owner == owner, chat.c.id == question.chat)
-    begins = question.action == "next" and question.parent in (None, msgspec.UNSET)
-    if begins and connection.execute(known).one_or_none() is None:
-        create(connection, owner, question.chat, limits, now, title=None, model=question.model, system=None)
-    return live(connection, owner, question.chat)
-
-
-def create(
-    connection: Connection,
-    owner: str,
-    chat_id: str,
-    limits: ChatLimits,
-    now: float,
-    *,
-    title: str | None,
-    model: str | None,
-    system: str | None,
-) -> None:
-    """Make an empty conversation. Raises ChatLimit when the owner has too many."""
-    held = connection.execute(select(func.count()).select_from(chat).where(chat.c.owner == owner)).scalar_one()
-    if held >= limits.conversations:
-        raise ChatLimit(
-            f"You have {held:,} conversations, of {limits.conversations:,} allowed; delete some.",
-            param="conversation_id",
-        )
-    values = {
-        "owner": owner,
-        "id": chat_id,
-        "title": title or "",
-        "folded": fold(title or ""),
-        "titled": title is not None,
-        "model": model,
-        "system": system,
-        "created": now,
-        "updated": now,
-    }
-    connection.execute(insert(chat).values(values))
-    mark(connection, owner, chat_id, "created")
-
-
-def _find(connection: Connection, chat_no: int, message_id: str) -> Row[Any] | None:
-    return connection.execute(
-        select(message).where(message.c.chat == chat_no, message.c.id == message_id)
-    ).one_or_none()
-
-
-def _required(connection: Connection, chat_no: int, message_id: str | None) -> Row[Any]:
-    row = _find(connection, chat_no, message_id or "")
-    if row is None:
-        raise UnknownChat("message", message_id or "")
-    return row
+    known = select(chat).where(chat.c.owner == owner, chat.c.id == question.chat)
+    row = connection.execute(known).one_or_none()
+    if row is not None and row.deleted is None:
+        return row
+    if row is not None or question.action != "next" or isinstance(question.parent, str):
+        raise UnknownChat("conversation", question.chat)
+    create(connection, owner, question.chat, limits, now, title=None, model=question.model, system=None)
+    return connection.execute(known).one()
 
 
 # --- a request that came before
@@ -140,7 +87,8 @@ def _required(connection: Connection, chat_no: int, message_id: str | None) -> R
 def _again(connection: Connection, made: Row[Any], now: float) -> Turn:
     """Return the turn of a segment that exists; begin it again if its stream never began."""
     answer = connection.execute(select(message).where(message.c.no == made.message)).one()
-    if connection.execute(select(chat.c.deleted).where(chat.c.no == made.chat)).scalar_one() is not None:
+    found = connection.execute(select(chat).where(chat.c.no == made.chat)).one()
+    if found.deleted is not None:
         raise UnknownChat("message", answer.id)
     fresh = made.link == Link.UNBEGUN
     if fresh:
@@ -148,8 +96,17 @@ def _again(connection: Connection, made: Row[Any], now: float) -> Turn:
             raise _busy(answer.id)
         connection.execute(update(segment).where(segment.c.no == made.no).values(link=int(Link.OPEN), begun=now))
         _run(connection, answer.no)
-        mark(connection, made.owner, _id(connection, made.chat), "message", answer.id)
-    return _told(connection, made.chat, answer, made.stream, fresh=fresh, link=Link(made.link))
+        mark(connection, made.owner, found.id, "message", answer.id)
+    return told(
+        connection,
+        found,
+        (answer.id, answer.parent, answer.model),
+        made.stream,
+        fresh=fresh,
+        link=Link(made.link),
+        begun=answer.content,
+        before=streams_before(connection, answer.no, made.stream),
+    )
 
 
 def _repeated(connection: Connection, answer: Row[Any], question: Question, now: float) -> Turn:
@@ -166,7 +123,7 @@ def _same(connection: Connection, answer: Row[Any], question: Question) -> bool:
     """Say whether this is the question that the answer was given to."""
     above = answer.parent
     for new in reversed(question.messages):
-        asked = _find(connection, answer.chat, new.id)
+        asked = find(connection, answer.chat, new.id)
         if asked is None or asked.id != above or asked.content != new.text:
             return False
         above = asked.parent
@@ -176,25 +133,22 @@ def _same(connection: Connection, answer: Row[Any], question: Question) -> bool:
 # --- adding
 
 
-def _ask(connection: Connection, found: Row[Any], question: Question, now: float) -> Row[Any]:
-    """Add the user's messages, each under the one before; return the last."""
+def _ask(connection: Connection, found: Row[Any], question: Question, now: float) -> str:
+    """Add the user's messages, each under the one before; return the last one's id."""
     parent = found.current if question.parent is msgspec.UNSET else question.parent
     if parent is not None:
-        above = _required(connection, found.no, parent)
+        above = required(connection, found.no, parent)
         if above.state == RUNNING:
             raise _busy(above.id)
     for new in question.messages:
         _add(connection, found.no, parent, new, now)
         parent = new.id
-    if not found.title and not found.titled:
-        title = title_of(question.messages[0].text)
-        connection.execute(update(chat).where(chat.c.no == found.no).values(title=title, folded=fold(title)))
-    return _required(connection, found.no, parent)
+    return question.messages[-1].id
 
 
 def _add(connection: Connection, chat_no: int, parent: str | None, new: NewMessage, now: float) -> None:
     """Add one message of the user, unless the very same is there already."""
-    there = _find(connection, chat_no, new.id)
+    there = find(connection, chat_no, new.id)
     if there is not None:
         if (there.role, there.parent, there.content) != ("user", parent, new.text):
             raise ChatConflict(f"There is another message {new.id!r} in this conversation already; choose another id.")
@@ -212,18 +166,18 @@ def _add(connection: Connection, chat_no: int, parent: str | None, new: NewMessa
     connection.execute(insert(message).values(values))
 
 
-def _asked(connection: Connection, found: Row[Any], question: Question) -> Row[Any]:
-    """Return the question that is to be answered once more."""
+def _asked(connection: Connection, found: Row[Any], question: Question, _now: float) -> str:
+    """Return the id of the question that is to be answered once more."""
     parent = question.parent if isinstance(question.parent, str) else None
-    row = _required(connection, found.no, parent)
+    row = required(connection, found.no, parent)
     if row.role != "user":
         raise ChatConflict("Another answer is given to a message of the user; parent_message_id names one.")
-    return row
+    return str(row.id)
 
 
 def _go_on(connection: Connection, found: Row[Any], question: Question, owner: str, now: float) -> Turn:
     """Let a message that has ended be written on."""
-    answer = _required(connection, found.no, question.parent if isinstance(question.parent, str) else None)
+    answer = required(connection, found.no, question.parent if isinstance(question.parent, str) else None)
     if answer.state == RUNNING:
         raise _busy(answer.id)
     if answer.role != "assistant" or not answer.content:
@@ -236,7 +190,14 @@ def _go_on(connection: Connection, found: Row[Any], question: Question, owner: s
     _link(connection, owner, found.no, answer.no, question, now, before)
     _move(connection, found, question, answer.id, now)
     mark(connection, owner, found.id, "message", answer.id)
-    return _told(connection, found.no, answer, question.stream, fresh=True)
+    return told(
+        connection,
+        found,
+        (answer.id, answer.parent, answer.model),
+        question.stream,
+        begun=answer.content,
+        before=streams_before(connection, answer.no, question.stream),
+    )
 
 
 def _link(
@@ -268,9 +229,12 @@ def _run(connection: Connection, message_no: int) -> None:
 
 
 def _move(connection: Connection, found: Row[Any], question: Question, current: str, now: float) -> None:
-    """Let the conversation stand at this message, now the newest thing in it."""
-    model = question.model or found.model
-    connection.execute(update(chat).where(chat.c.no == found.no).values(current=current, updated=now, model=model))
+    """Let the conversation stand at this message, now the newest thing in it; the first question gives it a title."""
+    values = {"current": current, "updated": now, "model": question.model or found.model}
+    if question.messages and not found.title and not found.titled:
+        title = title_of(question.messages[0].text)
+        values |= {"title": title, "folded": fold(title)}
+    connection.execute(update(chat).where(chat.c.no == found.no).values(values))
 
 
 def _inserted(connection: Connection, statement: Any) -> int:
@@ -279,12 +243,8 @@ def _inserted(connection: Connection, statement: Any) -> int:
     return int(key[0])
 
 
-def _id(connection: Connection, chat_no: int) -> str:
-    return str(connection.execute(select(chat.c.id).where(chat.c.no == chat_no)).scalar_one())
-
-
 def _check_room(connection: Connection, chat_no: int, question: Question, limits: ChatLimits) -> None:
-    held = connection.execute(select(func.count()).select_from(message).where(message.c.chat == chat_no)).scalar_one()
+    held = connection.execute(_COUNT, {"here": chat_no}).scalar_one()
     if held + len(question.messages) + 1 > limits.messages:
         raise ChatLimit(
             f"This conversation holds {held:,} messages, of {limits.messages:,} allowed; begin a new one.",
@@ -296,53 +256,3 @@ def _busy(message_id: str) -> ChatConflict:
     return ChatConflict(
         f"The answer {message_id!r} is still being written; stop it or wait for its end.", code="answer_running"
     )
-
-
-# --- what the model is told
-
-
-def _told(
-    connection: Connection, chat_no: int, answer: Row[Any] | None, stream: str, *, fresh: bool, link: Link = Link.OPEN
-) -> Turn:
-    """Return the turn: the conversation down to this answer, in OpenAI's messages."""
-    assert answer is not None  # noqa: S101 - it was found or inserted before
-    found = connection.execute(select(chat).where(chat.c.no == chat_no)).one()
-    streams = connection.execute(
-        select(segment.c.stream)
-        .where(segment.c.message == answer.no, (segment.c.link != int(Link.UNBEGUN)) | (segment.c.stream == stream))
-        .order_by(segment.c.no)
-    ).scalars()
-    before = list(streams)
-    before = before[: before.index(stream)]
-    history = [{"role": "system", "content": found.system}] if found.system else []
-    history += path(connection, chat_no, answer.parent)
-    if before:
-        history.append({"role": "assistant", "content": answer.content})
-    return Turn(
-        chat=found.id,
-        message=answer.id,
-        parent=answer.parent,
-        stream=stream,
-        fresh=fresh,
-        link=link,
-        model=answer.model,
-        history=history,
-        continues=before[-1] if before else None,
-    )
-
-
-def path(connection: Connection, chat_no: int, leaf: str | None) -> list[dict[str, str]]:
-    """Return the messages from the root down to this one; answers without text are left out."""
-    here = message.c.chat == chat_no
-    rows = connection.execute(select(message.c.id, message.c.parent, message.c.no).where(here))
-    tree = {row.id: row for row in rows}
-    way: list[int] = []
-    while leaf is not None:
-        way.append(tree[leaf].no)
-        leaf = tree[leaf].parent
-    found: dict[int, dict[str, str]] = {}
-    for first in range(0, len(way), SLICE):
-        texts = select(message.c.no, message.c.role, message.c.content)
-        for row in connection.execute(texts.where(message.c.no.in_(way[first : first + SLICE]))):
-            found[row.no] = {"role": row.role, "content": row.content}
-    return [found[no] for no in reversed(way) if found[no]["content"]]
