@@ -91,6 +91,14 @@ test('an answer that is being read here is left to its reader', () => {
   assert.deepEqual([answer.text, answer.base, answer.count, answer.cursor], ['settled', 7, 0, '']);
 });
 
+test('a stream that was not there yet is read again when the server says that it runs', () => {
+  const chat = new Chat();
+  const { question, answer } = chat.ask('one', null);
+  Object.assign(answer, { state: 'gone', stream: 's' });
+  chat.take(told(chat, [question, { ...answer, state: 'running' }]), null, true);
+  assert.deepEqual([answer.state, answer.stream], ['running', 's']);
+});
+
 test('what was asked elsewhere is followed, a branch that was turned to here is not left', () => {
   const chat = new Chat();
   const { question, answer } = chat.ask('one', null);

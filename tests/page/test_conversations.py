@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
-from support.conversations import tree
+from support.conversations import tell, tree
 from support.http import request
 
 from .model import STOP
@@ -213,6 +215,37 @@ def test_an_address_of_a_chat_that_is_gone_says_so(echo_server: Server, new_page
 HIDE = "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); " + (
     "document.dispatchEvent(new Event('visibilitychange')); }"
 )
+
+
+def test_the_request_can_be_asked_again_from_a_terminal(echo_server: Server, new_page: NewPage) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("curl is not installed")
+    page = new_page(echo_server.url, permissions=["clipboard-read", "clipboard-write"])
+    page.ask("It's “quoted” $(twice) `and` \\ once")
+    page.is_over()
+    page.tab.get_by_role("button", name="The wire").click()
+    page.tab.get_by_role("button", name="Copy as curl").click()
+    expect(page.tab.locator("#wire-curl")).to_have_text("Copied")
+    command = page.tab.evaluate("navigator.clipboard.readText()")
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert run.stdout.endswith("data: [DONE]\n\n"), run.stderr
+    expect(page.tab.locator(".switcher").first).to_contain_text("2/2")
+    expect(page.tab.locator(".asked")).to_have_text("It's “quoted” $(twice) `and` \\ once")
+
+
+def test_a_long_list_is_shown_in_parts_and_stays_open(serve: Serve, new_page: NewPage) -> None:
+    server = serve()
+    for number in range(60):
+        tell(server.url, f"chat {number}")
+    page = new_page(server.url)
+    expect(page.chats.locator("li")).to_have_count(50)
+    page.chats.get_by_role("button", name="Older chats").click()
+    expect(page.chats.locator("li")).to_have_count(60)
+    page.ask("one more")
+    page.is_whole("one more")
+    expect(page.chats.locator("li")).to_have_count(61)
+    expect(page.chats.locator("li").last).to_contain_text("chat 0")
 
 
 def test_a_visible_chat_takes_one_connection_and_a_hidden_idle_one_takes_none(serve: Serve, new_page: NewPage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -52,3 +53,13 @@ def test_the_page_has_nothing_inline_and_names_no_other_host() -> None:
     for path in PAGE.iterdir():
         hosts = set(re.findall(r"(?:src|href|url\(|from)\W*(https?://[\w.]+)", path.read_text()))
         assert not hosts, path.name
+
+
+def test_the_page_can_be_installed_with_icons_that_are_there() -> None:
+    manifest = json.loads((PAGE / "manifest.webmanifest").read_text())
+    assert (manifest["display"], manifest["start_url"], manifest["scope"]) == ("standalone", "/", "/")
+    assert {icon["purpose"] for icon in manifest["icons"]} == {"any", "maskable"}
+    for icon in manifest["icons"]:
+        assert (PAGE / icon["src"]).read_text().startswith("<svg")
+    assert 'rel="manifest"' in INDEX
+    assert 'rel="icon"' in INDEX

@@ -145,10 +145,12 @@ const reread = oneAtATime(() => {
 });
 
 /** Another tab or device did something. @param {import('./feed.js').Change} change */
-function elsewhere({ conversation_id: id, what }) {
+function elsewhere(change) {
+  const { conversation_id: id, what, message_id: about = '' } = change;
+  if (id && what === 'deleted') chats.drop(id);
   chats.refresh();
-  if (id && what === 'deleted') store.remove(id);
   if (!session || session.chat.info.local || (id ?? session.chat.id) !== session.chat.id) return;
+  if (session.own.knows(change, session.chat.get(about))) return;
   followed ||= what === 'message' || what === 'reset';
   if (what !== 'deleted') return void reread();
   sidebar.say('This chat was deleted.');

@@ -118,7 +118,7 @@ export class Chat {
     for (const one of fresh) {
       const mine = this.#messages.get(one.id);
       if (!mine) this.#add(one);
-      else if (mine !== reading && !(one.state === 'running' && one.stream === mine.stream)) renew(mine, one);
+      else if (mine !== reading && !isReadAlready(mine, one)) renew(mine, one);
     }
     this.#children = null;
     const { title, model, system, update_time: updated } = conversation;
@@ -147,6 +147,10 @@ export class Chat {
     return { ...asked, parent_message_id: question.parent, messages: [{ id, role, content }] };
   }
 }
+
+/** Whether we have read as much of a stream as the server has told, or more. @param {Message} mine @param {Message} fresh */
+const isReadAlready = (mine, fresh) =>
+  fresh.state === 'running' && fresh.stream === mine.stream && mine.state !== 'gone';
 
 /** Take what the server has settled; what only this browser knows stays. @param {Message} mine @param {Message} fresh */
 function renew(mine, fresh) {

@@ -17,6 +17,8 @@ export class Chats {
   /** The server could not be asked: these are the copies in this browser. */
   offline = false;
   #asked = 0;
+  /** @type {Row[]} */ #newest = [];
+  /** @type {Row[]} those that were asked for since; they stay when the newest are looked at again */ #older = [];
   /** Something is different: look again, once at a time however often this is called. */
   refresh = oneAtATime(() => this.#load());
 
@@ -30,12 +32,13 @@ export class Chats {
   /** @param {string} words */
   search(words) {
     this.words = words.trim();
+    this.#older = [];
     return this.#load();
   }
 
   /** The older ones too. */
   more() {
-    return this.#load(this.rows.length);
+    return this.#load(this.#newest.length + this.#older.length);
   }
 
   /** @param {string} id @param {string} title */
@@ -52,14 +55,20 @@ export class Chats {
   async remove(id) {
     const local = this.store.chat(id)?.local ?? false;
     if (!local) await api.remove(id);
-    const bringBack = this.store.remove(id);
-    this.rows = this.rows.filter((row) => row.id !== id);
-    this.changed();
+    const bringBack = this.drop(id);
     return async () => {
       if (!local) await api.change(id, { deleted: false });
       bringBack();
       await this.refresh();
     };
+  }
+
+  /** It is gone: here too. @param {string} id @returns {() => void} what brings back what was kept of it */
+  drop(id) {
+    this.rows = this.rows.filter((row) => row.id !== id);
+    this.#older = this.#older.filter((row) => row.id !== id);
+    this.changed();
+    return this.store.remove(id);
   }
 
   /** @param {number} [offset] */
@@ -70,7 +79,15 @@ export class Chats {
       const { items, total } = await api.list(words, offset);
       if (asked !== this.#asked) return;
       const rows = items.map((item) => this.#rowOf(item));
-      this.rows = offset ? [...this.rows, ...rows] : [...(words ? [] : this.#unsent(rows)), ...rows];
+      if (offset) this.#older.push(...rows);
+      else {
+        if (this.#older.length) this.#older.unshift(...this.#newest);
+        this.#newest = rows;
+      }
+      const seen = new Set();
+      const fresh = (/** @type {Row} */ { id }) => !seen.has(id) && seen.add(id);
+      this.#older = [...this.#newest, ...this.#older].filter(fresh).slice(this.#newest.length);
+      this.rows = [...(words ? [] : this.#unsent(rows)), ...this.#newest, ...this.#older];
       Object.assign(this, { total, offline: false });
     } catch (error) {
       if (asked !== this.#asked) return;

@@ -23,15 +23,19 @@ export function switcher(message, siblings, hooks) {
   return h('span', { className: 'switcher' }, back, h('span', null, `${at + 1}/${siblings.length}`), next);
 }
 
+// Made once: to make one takes longer than all that is done with it.
+const CLOCK = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
+const CALENDAR = new Intl.DateTimeFormat([], { dateStyle: 'full', timeStyle: 'medium' });
+
 /** The time of day. @param {number} at */
 function clock(at) {
   const date = new Date(at);
-  const text = date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-  return h('time', { dateTime: date.toISOString(), title: date.toLocaleString() }, text);
+  return h('time', { dateTime: date.toISOString(), title: CALENDAR.format(date) }, CLOCK.format(date));
 }
 
 export class QuestionView {
   #tools = h('div', { className: 'tools' });
+  #edit = button('Edit', 'edit', () => this.hooks.act('edit', this.message), true);
   #shown = '';
 
   /** @param {Message} message @param {TurnHooks} hooks */
@@ -45,13 +49,12 @@ export class QuestionView {
 
   /** @param {Message[]} siblings @param {boolean} busy */
   refresh(siblings, busy) {
-    const shown = `${busy} ${siblings.map(({ id }) => id)}`;
+    this.#edit.disabled = busy;
+    const shown = `${siblings.map(({ id }) => id)}`;
     if (shown === this.#shown) return;
     this.#shown = shown;
-    const edit = button('Edit', 'edit', () => this.hooks.act('edit', this.message), true);
-    edit.disabled = busy;
     const alternatives = switcher(this.message, siblings, this.hooks);
-    this.#tools.replaceChildren(clock(this.message.at), ...(alternatives ? [alternatives] : []), edit);
+    this.#tools.replaceChildren(clock(this.message.at), ...(alternatives ? [alternatives] : []), this.#edit);
   }
 
   close() {}

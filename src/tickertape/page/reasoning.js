@@ -39,6 +39,7 @@ export class ReasoningView {
 
 /** Tool calls, as they are written; what is whole is laid out. @param {HTMLElement} element @param {ToolCall[]} tools */
 export function showCalls(element, tools) {
+  if (!tools.length && element.hidden) return;
   const calls = tools.filter(Boolean);
   element.hidden = !calls.length;
   calls.forEach(({ name, arguments: given }, i) => {

@@ -4,6 +4,7 @@ import { Answer } from './answer.js';
 import { api, Refused } from './api.js';
 import { Chat } from './chat.js';
 import { chatInfo, newId } from './message.js';
+import { Own } from './own.js';
 import { settings } from './settings.js';
 import { isOpen } from './taking.js';
 import { WireLog } from './wirelog.js';
@@ -12,16 +13,16 @@ import { announcement } from './words.js';
 /** @import { Message, Store } from './store.js' */
 /** @import { Thread } from './thread.js' */
 
-/**
- * `changed`: something of the chat, or the phase of its answer. `stored`: the list of chats is another.
- * @typedef {Record<'changed' | 'wire' | 'stored', () => void>} Told
- * @typedef {Told & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks
- */
+/** @typedef {Record<'changed' | 'wire' | 'stored', () => void>} Told `stored`: the list of chats is another */
+/** @typedef {Told & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks */
+
+const AGAIN = 300; // milliseconds: a stream may be told of a moment before it can be read
 
 export class Session {
   chat = new Chat();
   /** @type {Answer | null} the answer that is being read, or was read last */ run = null;
   log = new WireLog();
+  own = new Own();
 
   /** @param {Store} store @param {Thread} thread @param {SessionHooks} hooks */
   constructor(store, thread, hooks) {
@@ -34,7 +35,6 @@ export class Session {
     return this.run !== null && this.run.phase !== 'over';
   }
 
-  /** What a screen reader is told. */
   get announcement() {
     return this.run ? announcement(this.run.message, this.run.phase) : '';
   }
@@ -55,7 +55,7 @@ export class Session {
     try {
       const conversation = await api.read(chat.id);
       if (chat !== this.chat) return true;
-      chat.take(conversation, this.busy ? (this.run?.message ?? null) : null, follow && !this.busy);
+      chat.take(conversation, (this.busy && this.run?.message) || null, follow && !this.busy);
       store.saveChat(chat.info);
       store.saveAll(chat.id, chat.messages);
     } catch (error) {
@@ -119,7 +119,7 @@ export class Session {
     this.run?.stop();
   }
 
-  /** Try now, with a key that was given, or with another transport. */
+  /** Try now, with a key, or by another transport. */
   reattach() {
     if (!this.run || !this.busy || this.run.phase === 'stopping') return;
     this.run.transport = settings.get('transport');
@@ -142,13 +142,14 @@ export class Session {
   #begin(answer) {
     this.store.saveChat(this.chat.info);
     this.store.save(answer);
+    this.own.asked(answer.id);
     this.hooks.stored();
     this.#show();
   }
 
   #show() {
     const { last } = this.chat;
-    const reads = this.run?.message === last && (this.busy || !isOpen(/** @type {Message} */ (last)));
+    const reads = last !== null && this.run?.message === last && (this.busy || !isOpen(last));
     if (!reads) {
       this.#leave();
       if (last && isOpen(last)) this.run = this.#reader(last);
@@ -177,7 +178,7 @@ export class Session {
       change: () => this.run?.message === message && this.#changed(),
       refused: (words) => {
         if (words) this.hooks.say(words);
-        this.refresh(false);
+        setTimeout(() => chat === this.chat && this.refresh(false), AGAIN);
       },
       wire: (happening) => {
         log.add(happening, performance.now());

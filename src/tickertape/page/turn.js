@@ -17,6 +17,7 @@ export class AnswerView {
   #calls = h('div', { className: 'calls', hidden: true });
   #state = h('p', { className: 'state' });
   #tools = h('div', { className: 'tools' });
+  #another = button('Another answer', 'again', () => this.hooks.act('another', this.message), true);
   #reasoning = new ReasoningView();
   #view = new MarkdownView(this.#prose);
   #typist;
@@ -118,15 +119,14 @@ export class AnswerView {
   /** @param {Message[]} siblings @param {boolean} busy */
   #showTools(siblings, busy) {
     const { message } = this;
-    const shown = `${this.#running} ${busy} ${message.took} ${siblings.map(({ id }) => id)}`;
+    this.#another.disabled = busy;
+    const shown = `${this.#running} ${message.took} ${siblings.map(({ id }) => id)}`;
     if (shown === this.#shown) return;
     this.#shown = shown;
     const take = button('Copy', 'copy', () => copy(take, message.text), true);
-    const another = button('Another answer', 'again', () => this.hooks.act('another', message), true);
-    another.disabled = busy;
     const model = message.model && h('span', { className: 'model' }, message.model);
     const took = message.took > 0 && h('span', null, duration(message.took));
-    const parts = [take, another, switcher(message, siblings, this.hooks), model, took];
+    const parts = [take, this.#another, switcher(message, siblings, this.hooks), model, took];
     this.#tools.replaceChildren(...(this.#running ? [] : parts.filter((one) => one instanceof Node)));
   }
 }
