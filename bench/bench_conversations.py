@@ -96,7 +96,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a first impression")
-    count = 1_000 if parser.parse_args().quick else 20_000
+    count = 1_000 if parser.parse_args().quick else 10_000
     dice = random.Random(1)
     words = vocabulary(dice)
     said = list(texts(dice, words, count))
