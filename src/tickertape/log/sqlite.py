@@ -297,17 +297,21 @@ class SqliteLog(Log):
     async def expire(self, before: float) -> int:
         total = 0
         while True:
-            task = Expire(before, self._loop.create_future())
-            self._intake.add(task)
-            count = await task.done
+            count = await self._gone(Expire(before, self._loop.create_future()))
             total += count
             if count < Expire.BATCH:
                 return total
 
     async def forget(self, streams: Sequence[str]) -> None:
-        task = Forget(streams, self._loop.create_future())
+        await self._gone(Forget(streams, self._loop.create_future()))
+
+    async def _gone(self, task: Forget) -> int:
+        """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
         self._intake.add(task)
-        await task.done
+        gone = await task.done
+        for stream_id in gone:
+            self._tapes.pop(stream_id, None)
+        return len(gone)
 
     async def reap(self) -> int:
         lost = await self._in_reader(self._reap)

@@ -147,23 +147,21 @@ class Tell:
         """Do nothing: it will be told again."""
 
 
-class Expire:
-    """Delete old streams and their keys, a few at a time, so that no commit has to wait for long."""
+class Forget:
+    """Delete streams that have ended, with their keys; ``done`` gets the ids of those that are gone."""
 
-    BATCH = 200
-
-    def __init__(self, before: float, done: asyncio.Future[int]) -> None:
-        self.before, self.done = before, done
-        self.count = 0
+    def __init__(self, streams: Sequence[str], done: asyncio.Future[list[str]]) -> None:
+        self.streams, self.done = streams, done
+        self.gone: list[str] = []
 
     def write(self, transaction: Transaction) -> None:
         """Delete. The pages are used again; nothing is ever vacuumed."""
-        self.count = transaction.expire(self.before, self.BATCH)
+        self.gone = transaction.forget(self.streams)
 
     def committed(self) -> None:
-        """Give the number to who waits."""
+        """Give the ids to who waits."""
         if not self.done.done():
-            self.done.set_result(self.count)
+            self.done.set_result(self.gone)
 
     def failed(self, error: LogError) -> None:
         """Raise in who waits."""
@@ -171,25 +169,18 @@ class Expire:
             self.done.set_exception(error)
 
 
-class Forget:
-    """Delete these streams and their keys."""
+class Expire(Forget):
+    """Delete what ended before a time, a few at a time, so that no commit has to wait for long."""
 
-    def __init__(self, streams: Sequence[str], done: asyncio.Future[None]) -> None:
-        self.streams, self.done = streams, done
+    BATCH = 200
+
+    def __init__(self, before: float, done: asyncio.Future[list[str]]) -> None:
+        super().__init__((), done)
+        self.before = before
 
     def write(self, transaction: Transaction) -> None:
-        """Delete."""
-        transaction.forget(self.streams)
-
-    def committed(self) -> None:
-        """Let who waits go on."""
-        if not self.done.done():
-            self.done.set_result(None)
-
-    def failed(self, error: LogError) -> None:
-        """Raise in who waits."""
-        if not self.done.done():
-            self.done.set_exception(error)
+        """Find and delete them."""
+        self.gone = transaction.forget(transaction.old(self.before, self.BATCH))
 
 
 class Beat:

@@ -62,20 +62,18 @@ class Transaction:
         if not cursor.rowcount:
             raise Fenced
 
-    def expire(self, before: float, most: int) -> int:
-        """Delete at most so many streams that ended before; return how many."""
-        self._begin()
-        old = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most)).fetchall()
-        self.forget([stream_id for (stream_id,) in old])
-        return len(old)
+    def old(self, before: float, most: int) -> list[str]:
+        """Return the ids of streams that ended before, so many at most."""
+        found = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most))
+        return [stream_id for (stream_id,) in found]
 
-    def forget(self, streams: Iterable[str]) -> None:
-        """Delete these streams and their keys, those that have ended."""
+    def forget(self, streams: Iterable[str]) -> list[str]:
+        """Delete these streams and their keys, those that have ended; return which those are."""
         self._begin()
-        ended = "SELECT id FROM stream WHERE id = ? AND ended IS NOT NULL"
-        rows = [(stream_id,) for stream_id in streams]
-        self.connection.executemany(f"DELETE FROM idempotency WHERE stream = ({ended})", rows)  # noqa: S608 - ours
-        self.connection.executemany("DELETE FROM stream WHERE id = ? AND ended IS NOT NULL", rows)
+        delete = "DELETE FROM stream WHERE id = ? AND ended IS NOT NULL"
+        gone = [stream_id for stream_id in streams if self.connection.execute(delete, (stream_id,)).rowcount]
+        self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", [(stream_id,) for stream_id in gone])
+        return gone
 
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
