@@ -52,4 +52,4 @@ async def test_an_answer_that_is_cut_after_byte_n_is_whole_and_generated_once(
             oracle.count.trials += len(range(0, whole, step))
             await oracle.check()
             assert {stream.state for stream in oracle.streams} == {"completed"}
-            assert oracle.count.connections > 1.9 * len(oracle.streams), "few were cut"
+            assert oracle.count.connections > 1.5 * len(oracle.streams), "few were cut"
