@@ -24,6 +24,7 @@ from tickertape.errors import (
     UnknownStream,
 )
 from tickertape.generation import Generations, Limits
+from tickertape.log.base import now
 from tickertape.log.memory import MemoryLog
 from tickertape.providers.catalog import Catalog
 from tickertape.server.app import _forget
@@ -141,6 +142,29 @@ async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
             await asyncio.sleep(0)
     forgetting.cancel()
     assert (await kept(conversations, turn)).content == "Text"
+
+
+async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time_if_not_now(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+    provider.say("Text")
+    provider.finish()
+    await whole(tape)
+    await conversations.delete(OWNER, turn.chat)
+    store = await conversations.chats.read(lambda store: store)
+    monkeypatch.setattr(store, "_clock", lambda: now() + 2 * conversations.chats.limits.undo)
+    with monkeypatch.context() as patched:
+
+        async def busy(_streams: list[str]) -> None:
+            raise LogUnavailable("The stream log is busy.")
+
+        patched.setattr(conversations._log, "forget", busy)
+        with pytest.raises(LogUnavailable):
+            await conversations.tidy()
+    await conversations.tidy()
+    with pytest.raises(UnknownStream):
+        await conversations._log.get(turn.stream, OWNER)
 
 
 async def test_a_stream_that_cannot_be_read_now_holds_the_others_up_not_but_forgetting(

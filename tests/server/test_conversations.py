@@ -219,7 +219,7 @@ def test_a_deleted_conversations_answer_is_stopped_and_for_good_its_streams_go_w
         stream.read()
     kept = settled(server.url, where)
     assert (kept["state"], kept["text"]) == ("cancelled", texts(stream.events))
-    request(server.url, "DELETE", path)
+    assert request(server.url, "DELETE", path).status == 200
     while request(server.url, "GET", f"/v1/streams/{stream.id}", headers=SHOW).status == 200:
         time.sleep(0.05)
     gone = request(server.url, "PATCH", path, {"deleted": False})

@@ -155,10 +155,20 @@ def restore(connection: Connection, owner: str, chat_id: str, after: float) -> N
         mark(connection, owner, chat_id, "created")
 
 
+def _gone(connection: Connection, before: float) -> tuple[list[int], list[str]]:
+    """Return some conversations that were deleted before this time, and their streams."""
+    old = list(connection.execute(select(chat.c.no).where(chat.c.deleted <= before).limit(100)).scalars())
+    return old, list(connection.execute(select(segment.c.stream).where(segment.c.chat.in_(old))).scalars())
+
+
+def doomed(connection: Connection, before: float) -> list[str]:
+    """Return the streams of those that `purge` would take."""
+    return _gone(connection, before)[1]
+
+
 def purge(connection: Connection, before: float) -> list[str]:
     """Let nothing be left of the conversations that were deleted before this time; return their streams."""
-    old = list(connection.execute(select(chat.c.no).where(chat.c.deleted <= before).limit(100)).scalars())
-    streams = list(connection.execute(select(segment.c.stream).where(segment.c.chat.in_(old))).scalars())
+    old, streams = _gone(connection, before)
     for table, column in ((segment, segment.c.chat), (message, message.c.chat), (chat, chat.c.no)):
         connection.execute(delete(table).where(column.in_(old)))
     return streams

@@ -124,6 +124,11 @@ class Store:
             deleted, streams = shelf.hide(connection, owner, chat_id, self._clock())
             return deleted + self._limits.undo, streams
 
+    def doomed(self) -> list[str]:
+        """Return the streams of what `purge` would take."""
+        with self._reading() as connection:
+            return shelf.doomed(connection, self._clock() - self._limits.undo)
+
     def purge(self) -> list[str]:
         """Let nothing be left of what was deleted for good, a few at a time; return the streams of those."""
         with self._writing() as connection:

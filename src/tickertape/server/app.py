@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route, Router
@@ -126,10 +126,14 @@ async def _warm(catalog: Catalog) -> None:
 async def _forget(log: Log, conversations: Conversations, retention: float) -> None:
     """Every so often, let the log forget what ended long ago: its text is in its conversation before."""
     while True:
-        with suppress(LogError, ChatError):  # a full or busy disk: the next round tries again
+        try:  # again in the next round, whatever happens in this one
             before = now() - retention
             if conversations.chats.begun:
                 await conversations.refresh()
                 await conversations.tidy()
             await log.expire(before)
+        except (LogError, ChatError) as error:
+            logger.info("Nothing old is forgotten now: %s", error)  # a full or busy disk
+        except Exception:
+            logger.exception("Nothing old is forgotten now")
         await asyncio.sleep(min(retention, conversations.chats.limits.undo, FORGET))

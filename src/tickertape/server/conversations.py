@@ -241,9 +241,16 @@ class Conversations:
         return until
 
     async def tidy(self) -> None:
-        """Let nothing be left of what was deleted for good. Raises ChatError."""
-        while streams := await self.chats.write(lambda store: store.purge()):
-            await self._log.forget(streams)
+        """Let nothing be left of what was deleted for good. Raises ChatError and LogError.
+
+        The streams go first: if that fails, the conversation is still there to name them the next time.
+        """
+        while True:
+            await self._log.forget(await self.chats.read(lambda store: store.doomed()))
+            streams = await self.chats.write(lambda store: store.purge())
+            if not streams:
+                return
+            await self._log.forget(streams)  # of what has come to be old meanwhile
 
     async def close(self) -> None:
         """Finish taking over, then close the chats; the answers have ended before."""
