@@ -148,7 +148,7 @@ def test_a_chat_is_found_by_its_text_renamed_and_opened_by_its_address(echo_serv
     page.ask("A question about penguins")
     page.is_whole("A question about penguins")
     address = page.tab.url
-    page.chats.get_by_role("button", name="New chat").click()
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
     page.ask("Something else")
     page.is_whole("Something else")
     page.tab.keyboard.press("Control+k")
@@ -181,7 +181,7 @@ def test_a_chat_has_a_system_prompt_and_a_model_of_its_own(serve: Serve, model: 
     page.tab.get_by_label("Model").select_option("other")
     page.ask("question")
     page.is_whole("Hello")
-    page.chats.get_by_role("button", name="New chat").click()
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
     page.tab.get_by_label("Model").select_option("scripted")
     page.ask("question")
     page.is_whole("Hello")
@@ -302,7 +302,7 @@ def test_chats_are_listed_opened_and_deleted_with_a_way_back(serve: Serve, new_p
     page = new_page(serve().url)
     chats = page.tab.get_by_role("navigation", name="Chats")
     for text in ("first chat", "second chat"):
-        chats.get_by_role("button", name="New chat").click()
+        chats.get_by_role("button", name="New chat", exact=True).click()
         expect(page.tab.locator("#welcome")).to_be_visible()
         page.ask(text)
         page.is_whole(text)
