@@ -145,7 +145,7 @@ def memory(browser: Browser, url: str, count: int, chats: int) -> list[float]:
     found = []
     for number in range(count):
         if number % (count // chats) == 0:
-            tab.page.get_by_role("button", name="New chat").click()
+            tab.page.get_by_role("button", name="New chat", exact=True).click()
         tab.ask(f"Question {number}: " + "some words that are said again, " * 30)
         if (number + 1) % (count // 5) == 0:
             found.append(tab.heap())

@@ -18,7 +18,7 @@ from .page import PACE, WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import Route
+    from playwright.sync_api import APIResponse, Route
 
     from support.server import Server
 
@@ -70,6 +70,34 @@ def test_two_tabs_that_ask_at_once_keep_both_questions(echo_server: Server, new_
         expect(page.tab.locator(".question .switcher")).to_contain_text("/2")
     texts = {message["content"]["parts"][0] for message in told(echo_server, one)}
     assert texts == {"first question", "from one", "from two"}
+
+
+def test_what_was_read_before_an_answer_began_does_not_take_the_answer_away(
+    echo_server: Server, new_page: NewPage
+) -> None:
+    page = new_page(echo_server.url)
+    page.ask("first")
+    page.is_whole("first")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+            early.append(route.fetch())
+
+    early: list[APIResponse] = []
+    page.tab.route("**/backend-api/conversation/*", hold)
+    request(echo_server.url, "PATCH", f"/backend-api/conversation/{page.tab.url.rpartition('/')[2]}", {"title": "New"})
+    while not early:
+        page.tab.evaluate("0")
+    page.ask("second")
+    page.is_whole("second")
+    held[0].fulfill(response=early[0])
+    expect(page.tab).to_have_title("New · tickertape")
+    page.is_whole("second")
+    expect(page.tab.locator(".question")).to_have_count(2)
 
 
 def test_two_devices_see_the_same_answer_and_the_same_list(paced_server: Server, new_page: NewPage) -> None:
@@ -148,7 +176,7 @@ def test_a_chat_is_found_by_its_text_renamed_and_opened_by_its_address(echo_serv
     page.ask("A question about penguins")
     page.is_whole("A question about penguins")
     address = page.tab.url
-    page.chats.get_by_role("button", name="New chat").click()
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
     page.ask("Something else")
     page.is_whole("Something else")
     page.tab.keyboard.press("Control+k")
@@ -181,7 +209,7 @@ def test_a_chat_has_a_system_prompt_and_a_model_of_its_own(serve: Serve, model: 
     page.tab.get_by_label("Model").select_option("other")
     page.ask("question")
     page.is_whole("Hello")
-    page.chats.get_by_role("button", name="New chat").click()
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
     page.tab.get_by_label("Model").select_option("scripted")
     page.ask("question")
     page.is_whole("Hello")
@@ -302,7 +330,7 @@ def test_chats_are_listed_opened_and_deleted_with_a_way_back(serve: Serve, new_p
     page = new_page(serve().url)
     chats = page.tab.get_by_role("navigation", name="Chats")
     for text in ("first chat", "second chat"):
-        chats.get_by_role("button", name="New chat").click()
+        chats.get_by_role("button", name="New chat", exact=True).click()
         expect(page.tab.locator("#welcome")).to_be_visible()
         page.ask(text)
         page.is_whole(text)

@@ -186,7 +186,7 @@ def test_what_was_read_can_be_read_without_the_server(serve: Serve, new_page: Ne
     page = new_page(server.url, service_workers="allow")
     page.ask("Remember **this**")
     page.is_whole("Remember this")
-    page.chats.get_by_role("button", name="New chat").click()
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
     page.ask("And that")
     page.is_whole("And that")
     page.tab.evaluate("navigator.serviceWorker.ready.then(() => 0)")

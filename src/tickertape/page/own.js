@@ -8,8 +8,12 @@ import { isOver } from './store.js';
 export class Own {
   /** @type {Set<string>} answers that were asked for here, until their end is told */ #asked = new Set();
 
+  /** How many were asked for. */
+  count = 0;
+
   /** @param {string} answer */
   asked(answer) {
+    this.count++;
     this.#asked.add(answer);
   }
 

@@ -34,7 +34,6 @@ export class Session {
   get busy() {
     return this.run !== null && this.run.phase !== 'over';
   }
-
   get announcement() {
     return this.run ? announcement(this.run.message, this.run.phase) : '';
   }
@@ -49,12 +48,13 @@ export class Session {
     return id ? this.refresh(true) : true;
   }
 
-  /** Take what the server has; false if it has no such chat. @param {boolean} follow show the path that is newest there */
+  /** Take what the server has. @param {boolean} follow show the path that is newest there @returns {Promise<boolean>} as `show` */
   async refresh(follow) {
-    const { chat, store } = this;
+    const { chat, store, busy, own: { count } } = this;
     try {
       const conversation = await api.read(chat.id);
       if (chat !== this.chat) return true;
+      if (count !== this.own.count || (busy && !this.busy)) return this.refresh(follow); // it may be older than an answer here
       chat.take(conversation, (this.busy && this.run?.message) || null, follow && !this.busy);
       store.saveChat(chat.info);
       store.saveAll(chat.id, chat.messages);
@@ -103,8 +103,8 @@ export class Session {
   /** Go on where an answer was cut off: a stream of its own, appended to the same message. @param {Message} message */
   goOn(message) {
     if (this.busy) return;
-    const anew = { stream: null, cursor: '', count: 0, base: message.text.length, finish: null };
-    Object.assign(message, { ...anew, action: 'continue', key: newId() });
+    const anew = { stream: null, cursor: '', count: 0, base: message.text.length, finish: null, key: newId() };
+    Object.assign(message, { ...anew, action: 'continue' });
     this.resend(message);
   }
 
