@@ -69,7 +69,7 @@ function viaFetch({ stream, cursor, key, json }, handlers) {
         ...patience,
         method: 'POST',
         json,
-        headers: { 'Idempotency-Key': key, 'Tickertape-Disconnect': 'continue' },
+        headers: { 'Idempotency-Key': key },
         repost: true, // the key makes it safe: the same key never begins a second answer
       });
   source.onopen = ({ headers }) => handlers.opened(streamOf(headers.get('location')) ?? stream);
@@ -138,7 +138,7 @@ class Native {
   /** @param {AbortSignal} signal */
   #ask(signal) {
     const { key, json } = this.want;
-    const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key, 'Tickertape-Disconnect': 'continue' };
+    const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
     return fetch(ASK, { method: 'POST', headers, body: JSON.stringify(json), signal });
   }
 
