@@ -17,7 +17,7 @@ SCRIPTS = {
     "FireIdleCallback",
 }
 LAYOUTS = {"Layout", "UpdateLayoutTree", "ScheduleStyleRecalculation"}
-CATEGORIES = ["devtools.timeline", "v8", "v8.execute", "disabled-by-default-devtools.timeline"]
+CATEGORIES = ["devtools.timeline", "v8.execute"]
 
 
 def scripting(events: list[dict[str, Any]]) -> dict[str, float]:

@@ -28,8 +28,10 @@ export class Sticky {
 
   /** Something was written: stay at the end, if that is where we were. */
   follow() {
-    if (this.#held) this.scroller.scrollTop = this.#last = this.scroller.scrollHeight;
-    else this.#show();
+    const { scroller } = this;
+    if (!this.#held) return this.#show();
+    scroller.scrollTop = scroller.scrollHeight;
+    this.#last = scroller.scrollTop;
   }
 
   toEnd() {
@@ -51,6 +53,7 @@ export class Sticky {
   /** A scrollbar or a finger moved up, or the end is reached. */
   #look() {
     const { scrollTop } = this.scroller;
+    if (this.#held && scrollTop === this.#last) return; // we have done that
     if (this.#rest <= NEAR) this.#held = true;
     else if (scrollTop < this.#last - 2) this.#held = false;
     this.#last = scrollTop;
