@@ -67,17 +67,17 @@ class Link:
                 response = await self._request(method, self._address.endpoint(root, path), body, limit)
             except BaseException:
                 if first is not None:
-                    first.close()
+                    hang_up(first)
                 raise
             if response.status != 404:
                 self._root = root
                 if first is not None:
-                    first.close()
+                    hang_up(first)
                 return response
             if first is None:
                 first = response
             else:
-                response.close()
+                hang_up(response)
         assert first is not None  # noqa: S101 - an address has at least one root
         return first
 
@@ -195,4 +195,4 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
     except (TimeoutError, *_BROKEN):
         pass
     finally:
-        response.release()  # closes the connection unless its end was read
+        hang_up(response)  # unless its end was read: then the connection has been given back
