@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import ChatsUnavailable
-from tickertape.trouble import why
+from tickertape.sqlite_file import header, share, why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ def explain(error: BaseException | None, path: Path) -> ChatsUnavailable:
 
 def _connected(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself
-    connection.execute("PRAGMA journal_mode = WAL")
+    share(connection, TIMEOUT)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA secure_delete = ON")  # what was deleted for good is not left in the file
     connection.execute("PRAGMA foreign_keys = ON")
@@ -94,10 +94,7 @@ def _begin(connection: Connection) -> None:
 
 def _identify(connection: sqlite3.Connection, path: Path) -> bool:
     """Say whether the file holds our tables, or none. Raises ChatsUnavailable for another program's or version's."""
-    application, version, tables = (
-        int(connection.execute(question).fetchone()[0])
-        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
-    )
+    application, version, tables = header(connection)
     if tables and application != APPLICATION_ID:
         raise ChatsUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
     if tables and version != VERSION:

@@ -32,13 +32,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from tickertape.errors import LogUnavailable
 from tickertape.log import schema
 from tickertape.log.base import now
-from tickertape.trouble import why
+from tickertape.sqlite_file import share, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tickertape.log.base import Key
+
+TIMEOUT = 10
+"""Seconds that one process waits for another one's transaction."""
 
 
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
@@ -69,9 +72,9 @@ def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
     """Open the file, in autocommit mode; make or migrate its tables. Raises LogUnavailable with the reason."""
     connection: sqlite3.Connection | None = None
     try:
-        connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None, check_same_thread=False)
         schema.identify(connection, path)  # before anything is changed
-        connection.execute("PRAGMA journal_mode = WAL")
+        share(connection, TIMEOUT)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a checkpoint's fsync is rare
         connection.execute("BEGIN IMMEDIATE")

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
+from tickertape.sqlite_file import header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,10 +72,7 @@ def identify(connection: sqlite3.Connection, path: Path) -> int:
 
     Raises LogUnavailable for another program's file and for a format that this version does not know.
     """
-    application, version, tables = (
-        int(connection.execute(question).fetchone()[0])
-        for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema")
-    )
+    application, version, tables = header(connection)
     if not tables:
         return 0
     if application != APPLICATION_ID:
