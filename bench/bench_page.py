@@ -49,6 +49,16 @@ window.requestAnimationFrame = (work) => native((now) => {
 });
 """
 
+BUSY = """
+window.whole = new Promise((done) => {
+  const log = document.querySelector('#log');
+  const look = () => log.ariaBusy === 'true' ? (busy = true) : busy && done();
+  let busy = false;
+  new MutationObserver(look).observe(log, { attributeFilter: ['aria-busy'] });
+});
+0
+"""
+
 
 class Tab:
     """A page that is watched, and Chromium's own figures about it."""
@@ -86,14 +96,10 @@ class Tab:
         return metrics["JSHeapUsedSize"] / 1e6
 
     def ask(self, text: str) -> None:
-        before = self.page.locator(".answer").count()
         self.page.locator("#question").fill(text)
+        self.page.evaluate(BUSY)
         self.page.locator("#question").press("Enter")
-        self.page.wait_for_function(
-            "(n) => document.querySelectorAll('.answer').length > n && document.querySelector('#log[aria-busy=false]')",
-            arg=before,
-            polling=200,
-        )
+        self.page.evaluate("whole")
 
 
 def ours(browser: Browser, url: str) -> dict[str, float]:

@@ -137,8 +137,8 @@ export class ResumableEventSource extends EventTarget {
   oncomment: Handler<CustomEvent<{ text: string }>>;
   /** Close the socket now; nothing is dispatched any more. */
   close(): void;
-  /** Hands out one event by dispatching it. Override it where no DOM event is needed, which takes most of an event's time. */
-  deliver(event: StreamEvent, origin: string): void;
+  /** Hands out the events of one read by dispatching each. Override it where no DOM events are needed, which take most of their time. */
+  deliver(events: StreamEvent[], origin: string): void;
   addEventListener<K extends keyof ResumableEventSourceEventMap>(
     type: K,
     listener: (this: ResumableEventSource, event: ResumableEventSourceEventMap[K]) => any,

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Chat } from '../../src/tickertape/page/chat.js';
-import { mergeTools, numberOf, readChunk } from '../../src/tickertape/page/chunks.js';
+import { ChunkReader, mergeTools, numberOf, readChunk } from '../../src/tickertape/page/chunks.js';
 import { tokens } from '../../src/tickertape/page/highlight.js';
 import { message } from '../../src/tickertape/page/message.js';
 import { Store } from '../../src/tickertape/page/store.js';
-import { isOpen, place, Replay, startAgain, take } from '../../src/tickertape/page/taking.js';
-import { KEPT, WireLog } from '../../src/tickertape/page/wirelog.js';
+import { isOpen, place, Replay, startAgain, take, takeAll } from '../../src/tickertape/page/taking.js';
+import { KEPT, rawOf, WireLog } from '../../src/tickertape/page/wirelog.js';
 import { announcement, describeEnd, describeRunning, duration, size } from '../../src/tickertape/page/words.js';
 
 /** @param {object} delta @param {object} [more] */
@@ -25,14 +25,33 @@ test('an answer is what its events say, each taken once and in order', () => {
     chunk({ content: 'lo' }),
   ];
   events.forEach((data, i) => {
-    assert.equal(place(one, i + 1), 'next');
+    assert.equal(place(one, `s.${i + 1}`), 'next');
     assert.equal(take(one, readChunk(data), `s.${i + 1}`, one.at + 10 * i), null);
-    assert.equal(place(one, i + 1), i ? 'had' : 'replay');
+    assert.equal(place(one, `s.${i + 1}`), i ? 'had' : 'replay');
   });
   assert.deepEqual([one.text, one.reasoning, one.cursor, one.count, one.thought], ['Hello', 'hm', 's.4', 4, 20]);
-  assert.equal(place(one, 7), 'gap');
+  assert.equal(place(one, 's.7'), 'gap');
+  assert.equal(place(one, 'x'), 'next', 'a server that does not count');
   startAgain(one);
   assert.deepEqual([one.text, one.cursor, one.count], ['', '', 0]);
+});
+
+test('the events of one read are taken in order, up to the end or a gap', () => {
+  const read = (/** @type {ReturnType<typeof answer>} */ one, /** @type {[number, string][]} */ ...given) => {
+    const events = given.map(([number, data]) => ({ type: 'message', id: `s.${number}`, data, retry: null }));
+    return takeAll(one, events, events.map(({ data }) => readChunk(data)), 0);
+  };
+  const one = answer();
+  const nothing = { text: '', more: false, again: false, gap: false, state: null };
+  assert.deepEqual(read(one, [1, chunk({ content: 'a' })], [2, chunk({ reasoning_content: 'r', content: 'b' })]), { ...nothing, text: 'ab', more: true });
+  assert.deepEqual(read(one, [2, chunk({ content: 'b' })], [3, chunk({ content: 'c' })]), { ...nothing, text: 'c' }, 'one of them was had');
+  assert.equal(one.text, 'abc');
+  assert.deepEqual(read(one, [1, chunk({ content: 'A' })], [2, chunk({ content: 'B' })]), { ...nothing, text: 'AB', again: true });
+  assert.equal(one.text, 'AB');
+  assert.deepEqual(read(one, [3, chunk({ content: 'C' })], [5, chunk({ content: 'E' })], [1, chunk({ content: 'x' })]), { ...nothing, again: true, gap: true });
+  assert.deepEqual([one.text, one.count], ['', 0], 'it is asked for from its start');
+  assert.deepEqual(read(one, [1, chunk({ content: 'a' })], [2, '[DONE]'], [3, chunk({ content: 'z' })]), { ...nothing, text: 'a', state: 'completed' });
+  assert.equal(one.text, 'a');
 });
 
 test('the end says which end it is, also when a reload falls between the state and [DONE]', () => {
@@ -64,6 +83,25 @@ test('what cannot be read is neither text nor an end', () => {
   ]) {
     const read = readChunk(data);
     assert.deepEqual([read.text, read.end, read.state], ['', false, null], data);
+  }
+});
+
+test('events that differ in their text alone are read as each alone would be', () => {
+  const around = (/** @type {string} */ text, more = '') =>
+    `{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":${text}${more}},"finish_reason":null}]}`;
+  const events = [
+    ['"a"', '"b"', '"\\u0041\\n\\"}"', '"🦊"', '""', '"a"'].map((text) => around(text)),
+    ['"a"', '"", "refusal":"no"', '"a","content":"b"', 'null', '7', '["x"]', '"open'].map((text) => around(text)),
+    ['"a"', '""', '"b"'].map((text) => around(text, ',"refusal":"no"')),
+    ['"a"', '"b"', '"c"'].map((text) => `{"choices":[{"delta":{"content":${text},"content":"a"}}]}`),
+    ['"a"', '"b"', '"c"'].map((text) => `{"x":${text},"choices":[{"delta":{"content":"a"}}]}`),
+    ['"a"', '"b"'].map((text) => `{"choices":[{"delta":{"reasoning":${text},"content":${text}}}],"usage":{"n":1}}`),
+    ...['[DONE]', '{"error":{"message":"a"}}', '"a"', 'a', '{}'].map((last) => [around('"a"'), around('"b"'), last, around('"c"')]),
+    Array.from({ length: 20 }, (_, n) => `{"id":${n},"choices":[{"delta":{"content":"${n}"}}]}`),
+  ];
+  for (const some of events) {
+    const reader = new ChunkReader();
+    for (const data of some) assert.deepEqual(reader.read(data), readChunk(data), data);
   }
 });
 
@@ -194,28 +232,19 @@ test('the wire log counts what came, marks reconnects, and stays small', () => {
   const log = new WireLog();
   log.add({ what: 'request', transport: 'fetch', stream: null, json: { messages: [] } }, 0);
   log.add({ what: 'open', stream: 's' }, 10);
-  for (let i = 1; i <= 1500; i++) {
-    log.add(
-      {
-        what: 'event',
-        id: `s.${i}`,
-        data: chunk({ content: 'x' }),
-        bytes: 100,
-        retry: null,
-        text: 'x',
-        replayed: false,
-        tokens: 0,
-      },
-      100 + i,
-    );
+  const event = (/** @type {number} */ n) => ({ type: 'message', id: `s.${n}`, data: chunk({ content: 'x' }), retry: null });
+  for (let i = 1; i <= 1500; i += 3) {
+    const events = [event(i), event(i + 1), event(i + 2)];
+    const chunks = events.map(({ data }) => readChunk(data));
+    log.add({ what: 'events', events, chunks, bytes: 300, replayed: false }, 100 + i);
   }
   log.add({ what: 'cut' }, 2000);
   log.add({ what: 'open', stream: 's' }, 2500);
   log.add({ what: 'comment', text: ' ping' }, 2600);
   log.add({ what: 'end', state: 'completed' }, 2700);
   assert.deepEqual(
-    [log.events, log.splices, log.firstText, Math.round(log.rate), log.records.length],
-    [1500, 1, 101, 1000, KEPT],
+    [log.events, log.bytes, log.splices, log.firstText, Math.round(log.rate), log.records.length],
+    [1500, 150_000, 1, 101, 1001, KEPT],
   );
   assert.deepEqual(
     log.records.slice(-3).map(({ kind }) => kind),
@@ -225,6 +254,11 @@ test('the wire log counts what came, marks reconnects, and stays small', () => {
     log.curl('http://h'),
     "curl -N http://h/backend-api/conversation -H 'Content-Type: application/json' -d '{\"messages\":[]}'",
   );
+});
+
+test('an event is shown as it was written', () => {
+  const event = { type: 'message', id: 's.1', data: 'a\nb', retry: 10 };
+  assert.equal(rawOf(event), 'retry: 10\nid: s.1\ndata: a\ndata: b');
 });
 
 test('a quote in a question does not break out of the command', () => {

@@ -70,6 +70,16 @@ def test_stop_keeps_what_is_written(paced_server: Server, new_page: NewPage) -> 
     assert page.text == stopped
 
 
+def test_what_has_to_wait_for_an_answer_says_so(paced_server: Server, new_page: NewPage) -> None:
+    page = new_page(paced_server.url)
+    page.ask(WORDS)
+    page.has_written("word3")
+    page.tab.get_by_role("button", name="Edit").click()
+    expect(page.tab.get_by_text("One answer at a time.")).to_be_visible()
+    expect(page.tab.locator("#question")).to_have_value("")
+    page.is_whole(WORDS)
+
+
 def test_stop_before_the_first_word(serve: Serve, new_page: NewPage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         upstream = f"--upstream=http://127.0.0.1:{silent.getsockname()[1]}/v1"

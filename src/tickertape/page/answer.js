@@ -5,11 +5,12 @@
  * The message holds the truth and is saved as events arrive; text and cursor change together, so that a reload at any
  * moment goes on from the last event that was taken.
  */
-import { numberOf, readChunk, sentence } from './chunks.js';
-import { Replay, place, startAgain, take, takeSnapshot } from './taking.js';
+import { ChunkReader, sentence } from './chunks.js';
+import { Replay, startAgain, takeAll, takeSnapshot } from './taking.js';
 import { connect, snapshot, stop } from './transport.js';
 
 /** @import { Hooks, Phase } from './phases.js' */
+/** @import { StreamEvent } from './sse.js' */
 /** @import { Message } from './store.js' */
 /** @import { Refusal, Transport } from './transport.js' */
 
@@ -27,6 +28,7 @@ export class Answer {
   #known = false; // the stream was there before we came
   #before; // milliseconds that earlier streams of the message took
   #replay = new Replay();
+  #reader = new ChunkReader();
 
   /** @param {Message} message @param {Transport} transport @param {Hooks} hooks */
   constructor(message, transport, hooks) {
@@ -49,7 +51,7 @@ export class Answer {
     const want = { stream, cursor, key, json };
     this.#connection = connect(this.transport, want, {
       opened: (id) => this.#opened(id),
-      event: (event) => this.#event(event),
+      events: (events, bytes) => this.#events(events, bytes),
       comment: (comment) => this.hooks.wire({ what: 'comment', text: comment }),
       waiting: (delay) => this.#waiting(delay),
       refused: (refusal) => this.#refused(refusal),
@@ -106,23 +108,20 @@ export class Answer {
     else this.#to(message.text ? 'writing' : 'thinking');
   }
 
-  /** @param {{ data: string, id: string, bytes: number, retry: number | null }} event */
-  #event({ data, id, bytes, retry }) {
+  /** Take what came in one read: many events of a fast model, and what follows is done once. @param {StreamEvent[]} events @param {number} bytes */
+  #events(events, bytes) {
     const { message } = this;
     if (this.phase === 'over') return;
-    const chunk = readChunk(data);
+    const chunks = events.map(({ data }) => this.#reader.read(data));
     const replayed = this.#replay.has(performance.now());
-    const tokens = Number(chunk.usage?.completion_tokens) || 0;
-    this.hooks.wire({ what: 'event', id, data, bytes, retry, text: chunk.text || chunk.reasoning, replayed, tokens });
-    const where = place(message, numberOf(id, message.stream ?? ''));
-    if (where === 'had') return;
-    if (where !== 'next') this.#reset();
-    if (where === 'gap') return this.attach(); // rather than show a hole
-    const state = take(message, chunk, id, Date.now());
-    if (chunk.text) this.hooks.text(!replayed && !this.#stopWanted, chunk.text);
-    if (chunk.reasoning || chunk.tools.length) this.hooks.more();
+    this.hooks.wire({ what: 'events', events, chunks, bytes, replayed });
+    const { text, more, again, gap, state } = takeAll(message, events, chunks, Date.now());
+    if (again) this.hooks.reset();
+    if (gap) return this.attach(); // rather than show a hole
+    if (text) this.hooks.text(!replayed && !this.#stopWanted, text);
+    if (more) this.hooks.more();
     if (state) return this.#end(state);
-    if (chunk.text && this.phase === 'thinking') this.#to('writing');
+    if (text && this.phase === 'thinking') this.#to('writing');
     this.#saving ??= setTimeout(() => this.#save(), Math.max(SAVE_EVERY, message.text.length / 50));
   }
 

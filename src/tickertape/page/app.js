@@ -71,9 +71,8 @@ async function load() {
     turnTo: (message, step) => session?.turnTo(message, step),
     typing: () => settings.get('typing') === 'on',
   });
-  const wire = () => (tape.poke(), panel?.update());
-  const say = (/** @type {string} */ words) => sidebar.say(words);
-  session = new parts.Session(store, thread, { unlock, changed, wire, say, stored: () => chats.refresh() });
+  const told = { changed, stored: () => chats.refresh(), wire: () => (tape.poke(), panel?.update()) };
+  session = new parts.Session(store, thread, { ...told, unlock, say: sidebar.say.bind(sidebar) });
   const details = new Details(session, sidebar, () => {
     rename(named() || (session?.chat.id ?? ''), true);
     chats.refresh();
@@ -107,7 +106,9 @@ async function send(text, editing = null) {
 
 /** @param {import('./words.js').Action | 'edit' | 'another'} what @param {Message} message */
 function act(what, message) {
-  if (what === 'edit') composer.edit(message.id, message.text);
+  if (session?.busy && what !== 'now' && what !== 'unlock') {
+    sidebar.say('One answer at a time. Stop the one that is being written, or wait for its end.');
+  } else if (what === 'edit') composer.edit(message.id, message.text);
   else if (what === 'continue') session?.goOn(message);
   else if (what === 'resend') session?.resend(message);
   else if (what === 'now' || what === 'unlock') session?.reattach();
@@ -119,7 +120,6 @@ function editLast() {
   if (last) composer.edit(last.id, last.text);
   return last?.id ?? null;
 }
-
 
 let [announced, wasBusy] = ['', false];
 /** The chat or the phase of its answer is another. */

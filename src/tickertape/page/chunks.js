@@ -18,21 +18,21 @@
 
 const ENDS = new Set(['failed', 'incomplete', 'lost']);
 
+/** @type {Chunk} */
+const NOTHING = {
+  text: '',
+  reasoning: '',
+  tools: [],
+  finish: null,
+  state: null,
+  error: null,
+  end: false,
+  usage: null,
+  model: null,
+};
+
 /** @param {Partial<Chunk>} given @returns {Chunk} */
-function chunk(given) {
-  const nothing = {
-    text: '',
-    reasoning: '',
-    tools: [],
-    finish: null,
-    state: null,
-    error: null,
-    end: false,
-    usage: null,
-    model: null,
-  };
-  return { ...nothing, ...given };
-}
+const chunk = (given) => ({ ...NOTHING, ...given });
 
 /** Read one event's data. What cannot be read is no end and says nothing. @param {string} data @returns {Chunk} */
 export function readChunk(data) {
@@ -55,6 +55,48 @@ export function readChunk(data) {
     usage: json.usage ?? null,
     model: typeof json.model === 'string' ? json.model : null,
   });
+}
+
+/** A JSON string that says what it spells. */
+const PLAIN = /^"[^"\\\x00-\x1f]+"$/;
+
+/** Events that are taken apart to see what is around their text; then it is another one in each, and not worth it. */
+const TRIES = 8;
+
+/**
+ * Reads the events of one answer, as `readChunk` does. Most differ from the one before in their text alone: what stands
+ * around it is read once, and its meaning is kept.
+ */
+export class ChunkReader {
+  #before = '';
+  #after = '';
+  /** @type {Chunk | null} what an event says that has this around its text */ #around = null;
+  #tries = TRIES;
+
+  /** @param {string} data @returns {Chunk} */
+  read(data) {
+    if (this.#around && data.startsWith(this.#before) && data.endsWith(this.#after)) {
+      const given = data.slice(this.#before.length, -this.#after.length);
+      const text = PLAIN.test(given) ? given.slice(1, -1) : parsed(given);
+      if (text && typeof text === 'string') return { ...this.#around, text };
+    }
+    const read = readChunk(data);
+    if (read.text && this.#tries) this.#learn(data, read);
+    return read;
+  }
+
+  /** See what is around the text: with another one in its place the event must say just that. @param {string} data @param {Chunk} read */
+  #learn(data, read) {
+    this.#tries--;
+    const quoted = JSON.stringify(read.text);
+    const at = data.lastIndexOf(quoted);
+    const before = data.slice(0, at);
+    const after = data.slice(at + quoted.length);
+    const other = `${read.text}?`;
+    const proof = at < 0 ? NOTHING : readChunk(before + JSON.stringify(other) + after);
+    if (proof.text !== other) return;
+    [this.#before, this.#after, this.#around] = [before, after, read];
+  }
 }
 
 /** Merge the pieces of tool calls by their index. @param {ToolCall[]} calls @param {Chunk['tools']} pieces */

@@ -1,8 +1,9 @@
 // @ts-check
 /** The wire panel: every event of the answer as it came, and what can be measured about it. */
 import { byId, copy, h } from './dom.js';
-import { WireLog } from './wirelog.js';
-import { duration, size } from './words.js';
+import { eventSize } from './stream-events.js';
+import { rawOf, WireLog } from './wirelog.js';
+import { duration, size as inBytes } from './words.js';
 
 /** @import { Record } from './wirelog.js' */
 
@@ -103,7 +104,7 @@ export class Panel {
       ['First token', firstText ? duration(firstText) : '–'],
       ['Pace', rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} ${tokens ? 'tokens' : 'events'}/s` : '–'],
       ['Events', String(events)],
-      ['Bytes', size(bytes)],
+      ['Bytes', inBytes(bytes)],
       ['Reconnects', String(splices)],
       ['Stream', stream ? `${stream.slice(0, 8)}…` : '–'],
     ];
@@ -113,11 +114,14 @@ export class Panel {
 }
 
 /** @param {Record} record @returns {HTMLElement} */
-function row({ kind, number, gap, bytes, raw, text }) {
+function row({ kind, gap, text, event, count }) {
   const gone = h('span', null, `+${gap < 10 ? gap.toFixed(1) : Math.round(gap)} ms`);
-  if (kind !== 'event') return h('li', { className: kind }, h('span', null, LABELS[kind] ?? raw), gone);
+  if (!event) return h('li', { className: kind }, h('span', null, LABELS[kind] ?? text), gone);
+  const raw = rawOf(event);
+  const number = Number(event.id.slice(event.id.lastIndexOf('.') + 1)) || count;
   const says = text ? h('q', null, text.replaceAll('\n', '↵')) : h('i', null, gist(raw));
-  const summary = h('summary', null, h('b', null, String(number)), gone, h('span', null, `${bytes} B`), says);
+  const size = `${eventSize(event)} B`;
+  const summary = h('summary', null, h('b', null, String(number)), gone, h('span', null, size), says);
   return h('li', null, h('details', null, summary, h('code', { translate: false }, ...marked(raw, text))));
 }
 

@@ -47,9 +47,8 @@ export class QuestionView {
     if (message.text.length > 1200 || message.text.split('\n').length > 12) this.#fold(text);
   }
 
-  /** @param {Message[]} siblings @param {boolean} busy */
-  refresh(siblings, busy) {
-    this.#edit.disabled = busy;
+  /** @param {Message[]} siblings */
+  refresh(siblings) {
     const shown = `${siblings.map(({ id }) => id)}`;
     if (shown === this.#shown) return;
     this.#shown = shown;

@@ -7,6 +7,9 @@
 /** Pixels from the end that still count as the end. */
 const NEAR = 32;
 
+/** Pixels: beyond any page's end. The browser goes as far as there is something, and need not be asked how far that is. */
+const END = 1e9;
+
 export class Sticky {
   #held = true;
   #last = 0;
@@ -30,7 +33,7 @@ export class Sticky {
   follow() {
     const { scroller } = this;
     if (!this.#held) return this.#show();
-    scroller.scrollTop = scroller.scrollHeight;
+    scroller.scrollTop = END;
     this.#last = scroller.scrollTop;
   }
 

@@ -19,6 +19,7 @@ import { errorBody, headerBytes, Pause, reasonOf, resolve, Watchdog } from './st
 import { CLOSED, CONNECTING, OPEN, SourceTarget } from './stream-target.js';
 
 /** @import { Options, Policy, Stop, Wait } from './policy.js' */
+/** @import { StreamEvent } from './sse.js' */
 
 const SILENCE = new Error('silence');
 
@@ -155,19 +156,20 @@ export class ResumableEventSource extends SourceTarget {
       // "Set the event source's reconnection time": at once, not at dispatch.
       if (decoder.retry !== null) this.#machine.reconnectionTime = decoder.retry;
       if (events.length || decoder.lastEventId !== this.#lastEventId) this.#machine.progressed();
-      for (const event of events) {
-        this.#lastEventId = event.id;
-        this.deliver(event, origin);
-        signal.throwIfAborted();
-      }
+      if (events.length) this.deliver(events, origin);
+      signal.throwIfAborted();
       this.#lastEventId = decoder.lastEventId;
     }
   }
 
-  /** Hands out one event. Who needs no DOM event for it may override this: to make and dispatch one takes most of the time
-   * that an event costs. @param {import('./sse.js').StreamEvent} event @param {string} origin */
-  deliver(event, origin) {
-    this.dispatchEvent(new StreamMessageEvent(event, origin));
+  /** Hands out the events of one read, in order. Who needs no DOM events may override this: to make and dispatch them takes
+   * most of the time that they cost. @param {StreamEvent[]} events @param {string} origin */
+  deliver(events, origin) {
+    for (const event of events) {
+      this.#lastEventId = event.id;
+      this.dispatchEvent(new StreamMessageEvent(event, origin));
+      if (this.#readyState === CLOSED) return;
+    }
   }
 
   /** @param {string} what @param {object} detail */

@@ -1,9 +1,10 @@
 // @ts-check
 /** How an event changes the message that it belongs to: each is taken once, and in order. Pure. */
-import { mergeTools, sentence } from './chunks.js';
+import { mergeTools, numberOf, sentence } from './chunks.js';
 import { isOver } from './store.js';
 
 /** @import { Chunk } from './chunks.js' */
+/** @import { StreamEvent } from './sse.js' */
 /** @import { Message } from './store.js' */
 
 /** Whether an answer is still to be read, or to be asked for. @param {Message} message */
@@ -12,11 +13,13 @@ export function isOpen(message) {
 }
 
 /**
- * What an event is to a message, by its number: the `next` one, one that it `had`, the first of a full `replay` (the
- * server did not know our cursor), or one after a `gap`, which no correct server leaves.
- * @param {Message} message @param {number} number NaN if the server does not count @returns {'next' | 'had' | 'replay' | 'gap'}
+ * What an event is to a message, by its id: the `next` one, one that it `had`, the first of a full `replay` (the
+ * server did not know our cursor), or one after a `gap`, which no correct server leaves. Ids that do not count are next.
+ * @param {Message} message @param {string} id @returns {'next' | 'had' | 'replay' | 'gap'}
  */
-export function place(message, number) {
+export function place(message, id) {
+  if (id === `${message.stream}.${message.count + 1}`) return 'next';
+  const number = numberOf(id, message.stream ?? '');
   if (number === 1 && message.count) return 'replay';
   if (number <= message.count) return 'had';
   return number > message.count + 1 ? 'gap' : 'next';
@@ -39,7 +42,7 @@ export function take(message, chunk, id, now) {
   message.cursor = id;
   message.text += chunk.text;
   message.reasoning += chunk.reasoning;
-  mergeTools(message.tools, chunk.tools);
+  if (chunk.tools.length) mergeTools(message.tools, chunk.tools);
   if (!message.thought && !message.base && chunk.text) message.thought = now - message.at;
   // The state comes one event before the end, and a reload may fall between the two.
   if (chunk.state === 'cancelled') message.finish = 'cancelled';
@@ -47,6 +50,30 @@ export function take(message, chunk, id, now) {
   if (!chunk.end) return null;
   message.error = chunk.error;
   return chunk.state ?? (message.finish === 'cancelled' ? 'cancelled' : 'completed');
+}
+
+/**
+ * Take the events of one read. Returns the `text` that they add, whether there is `more` (reasoning or tool calls), whether
+ * the message was begun `again`, whether there is a `gap`, after which nothing was taken, and the terminal `state`.
+ * @param {Message} message @param {StreamEvent[]} events @param {Chunk[]} chunks @param {number} now
+ */
+export function takeAll(message, events, chunks, now) {
+  let [text, more, again, gap] = ['', false, false, false];
+  /** @type {Message['state'] | null} */ let state = null;
+  for (let i = 0; i < events.length && !state; i++) {
+    const [chunk, { id }] = [chunks[i], events[i]];
+    const where = place(message, id);
+    if (where === 'had') continue;
+    if (where !== 'next') {
+      startAgain(message);
+      [text, again, gap] = ['', true, where === 'gap'];
+      if (gap) break;
+    }
+    state = take(message, chunk, id, now);
+    text += chunk.text;
+    more ||= chunk.reasoning !== '' || chunk.tools.length > 0;
+  }
+  return { text, more, again, gap, state };
 }
 
 /** Take the whole from a snapshot. @param {Message} message @param {any} snapshot */

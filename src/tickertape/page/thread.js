@@ -37,14 +37,14 @@ export class Thread {
     this.refresh(chat, run);
   }
 
-  /** States, actions and alternatives. @param {Chat} chat @param {Answer | null} run */
+  /** States, actions and alternatives. What an answer that runs forbids is said when it is tried: to show it on each message
+   * would make a long chat slow. @param {Chat} chat @param {Answer | null} run */
   refresh(chat, run) {
-    const busy = run !== null && run.phase !== 'over';
     for (const view of this.#views.values()) {
       const own = run?.message === view.message ? run : null;
-      view.refresh(chat.siblings(view.message), busy, own);
+      view.refresh(chat.siblings(view.message), own);
     }
-    this.element.setAttribute('aria-busy', String(busy));
+    this.element.setAttribute('aria-busy', String(run !== null && run.phase !== 'over'));
   }
 
   /** @param {string} id @returns {AnswerView | null} */

@@ -6,13 +6,15 @@
 import { eventSize } from './stream-events.js';
 import { ResumableEventSource } from './stream.js';
 
+/** @import { StreamEvent } from './sse.js' */
+
 /**
  * @typedef {'fetch' | 'eventsource'} Transport
  * @typedef {{ stream: string | null, cursor: string, key: string, json: object }} Want what is asked for, or gone on with
  * @typedef {{ status: number | null, error: any, message: string | null }} Refusal
  * @typedef {object} Handlers
  * @property {(stream: string | null) => void} opened
- * @property {(event: { data: string, id: string, bytes: number, retry: number | null }) => void} event
+ * @property {(events: StreamEvent[], bytes: number) => void} events of one read, and the bytes that have come since the last
  * @property {(text: string) => void} comment
  * @property {(delay: number, attempt: number) => void} waiting the connection is gone; the next is tried after `delay`
  * @property {(refusal: Refusal) => void} refused for good
@@ -49,14 +51,17 @@ export function connect(transport, want, handlers) {
   return transport === 'eventsource' ? new Native(want, handlers) : viaFetch(want, handlers);
 }
 
-/** Its events go straight to their handler. */
+/** The events of a read go straight to their handler, all at once. */
 class Source extends ResumableEventSource {
   /** @type {Handlers | null} */ handlers = null;
 
-  /** @param {import('./sse.js').StreamEvent} event */
-  deliver(event) {
-    const { data, id, retry } = event;
-    this.handlers?.event({ data, id, bytes: eventSize(event), retry });
+  #told = 0; // bytes
+
+  /** @param {StreamEvent[]} events */
+  deliver(events) {
+    const bytes = this.bytesReceived - this.#told;
+    this.#told += bytes;
+    this.handlers?.events(events, bytes);
   }
 }
 
@@ -152,7 +157,7 @@ class Native {
       this.#attempt = 0;
       this.want.cursor = id;
       const event = { type: 'message', data, id, retry: null };
-      this.handlers.event({ data, id, bytes: eventSize(event), retry: null });
+      this.handlers.events([event], eventSize(event));
     };
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) this.#wait();

@@ -73,8 +73,8 @@ export class AnswerView {
     cancelAnimationFrame(this.#frame);
   }
 
-  /** @param {Message[]} siblings @param {boolean} busy @param {Answer | null} run the run that reads it, if any */
-  refresh(siblings, busy, run) {
+  /** @param {Message[]} siblings @param {Answer | null} run the run that reads it, if any */
+  refresh(siblings, run) {
     const { message } = this;
     this.#running = run !== null && run.phase !== 'over';
     if (this.#running ? this.#ended : message.text.length !== this.#given) {
@@ -88,7 +88,7 @@ export class AnswerView {
     }
     this.element.dataset.state = run && this.#running ? run.phase : message.state;
     this.#showRest();
-    this.#showTools(siblings, busy);
+    this.#showTools(siblings);
     this.tick(run);
   }
 
@@ -116,10 +116,9 @@ export class AnswerView {
     showCalls(this.#calls, this.message.tools);
   }
 
-  /** @param {Message[]} siblings @param {boolean} busy */
-  #showTools(siblings, busy) {
+  /** @param {Message[]} siblings */
+  #showTools(siblings) {
     const { message } = this;
-    this.#another.disabled = busy;
     const shown = `${this.#running} ${message.took} ${siblings.map(({ id }) => id)}`;
     if (shown === this.#shown) return;
     this.#shown = shown;

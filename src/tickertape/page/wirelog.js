@@ -1,18 +1,21 @@
 // @ts-check
 /** What happened on the wire for one answer: the records behind its tape and the panel. Pure; time is an argument. */
 
+/** @import { Chunk } from './chunks.js' */
+/** @import { StreamEvent } from './sse.js' */
 /** @import { Message } from './store.js' */
 /** @import { Transport } from './transport.js' */
 
 /**
  * @typedef {{ what: 'request', transport: Transport, stream: string | null, json: object }
  *   | { what: 'open', stream: string | null }
- *   | { what: 'event', id: string, data: string, bytes: number, retry: number | null, text: string, replayed: boolean, tokens: number }
+ *   | { what: 'events', events: StreamEvent[], chunks: Chunk[], bytes: number, replayed: boolean }
  *   | { what: 'comment', text: string }
  *   | { what: 'cut' }
  *   | { what: 'end', state: Message['state'] }} Happening
  * @typedef {'event' | 'comment' | 'splice' | 'end' | 'torn'} Kind
- * @typedef {{ kind: Kind, at: number, gap: number, number: number, bytes: number, raw: string, text: string }} Record
+ * @typedef {{ kind: Kind, at: number, gap: number, text: string, event: StreamEvent | null, count: number }} Record
+ * `text` is what the event adds to the answer, or what there is to say without one; `count` how many events there were
  */
 
 /** Records that are kept: memory stays flat however long an answer is. */
@@ -46,16 +49,15 @@ export class WireLog {
   add(happening, now) {
     if (happening.what === 'request') return this.#request(happening, now);
     if (happening.what === 'open') return this.#open(happening.stream, now);
-    if (happening.what === 'event') return this.#event(happening, now);
-    if (happening.what === 'comment')
-      return this.#record('comment', now, `:${happening.text}`, '', happening.text.length + 2);
+    if (happening.what === 'events') return this.#read(happening, now);
+    if (happening.what === 'comment') return this.#record('comment', now, `:${happening.text}`);
     if (happening.what === 'cut') {
       this.state = 'cut';
       return;
     }
     this.state = happening.state;
     const whole = happening.state === 'completed' || happening.state === 'cancelled';
-    this.#record(whole ? 'end' : 'torn', now, happening.state, '', 0);
+    this.#record(whole ? 'end' : 'torn', now, happening.state);
   }
 
   /** Tokens a second, if the provider has counted them, else events with text, over the time in which they came; 0 before
@@ -89,31 +91,38 @@ export class WireLog {
   #open(stream, now) {
     if (this.state === 'cut') {
       this.splices++;
-      this.#record('splice', now, 'connected again', '', 0);
+      this.#record('splice', now, 'connected again');
     }
     this.stream = stream;
     this.state = 'running';
   }
 
-  /** @param {Extract<Happening, { what: 'event' }>} event @param {number} now */
-  #event({ id, data, bytes, retry, text, replayed, tokens }, now) {
-    this.events++;
+  /** @param {Extract<Happening, { what: 'events' }>} read @param {number} now */
+  #read({ events, chunks, bytes, replayed }, now) {
+    this.bytes += bytes;
     if (replayed) this.#missed = true;
-    if (tokens && !this.#missed) this.tokens = tokens;
-    if (text && !replayed) {
-      if (!this.#texts++) [this.firstText, this.#firstAt] = [now - this.#began, now];
-      this.#lastAt = now;
+    for (let i = 0; i < events.length; i++) {
+      const { text, reasoning, usage } = chunks[i];
+      this.events++;
+      if (usage && !this.#missed) this.tokens = Number(usage.completion_tokens) || this.tokens;
+      if ((text || reasoning) && !replayed) {
+        if (!this.#texts++) [this.firstText, this.#firstAt] = [now - this.#began, now];
+        this.#lastAt = now;
+      }
+      this.#record('event', now, text || reasoning, events[i]);
     }
-    const raw = `${retry === null ? '' : `retry: ${retry}\n`}id: ${id}\ndata: ${data.includes('\n') ? data.replaceAll('\n', '\ndata: ') : data}`;
-    this.#record('event', now, raw, text, bytes, Number(id.slice(id.lastIndexOf('.') + 1)) || this.events);
   }
 
-  /** @param {Kind} kind @param {number} at @param {string} raw @param {string} text @param {number} bytes @param {number} [number] */
-  #record(kind, at, raw, text, bytes, number = 0) {
-    this.bytes += bytes;
+  /** @param {Kind} kind @param {number} at @param {string} text @param {StreamEvent | null} [event] */
+  #record(kind, at, text, event = null) {
     this.seen++;
-    this.records.push({ kind, at, gap: at - this.#last, number, bytes, raw, text });
+    this.records.push({ kind, at, gap: at - this.#last, text, event, count: this.events });
     this.#last = at;
     if (this.records.length > KEPT) this.records.shift();
   }
+}
+
+/** An event as it was written, but for the spaces and the lines' order that only the sender knows. @param {StreamEvent} event */
+export function rawOf({ data, id, retry }) {
+  return `${retry === null ? '' : `retry: ${retry}\n`}id: ${id}\ndata: ${data.replaceAll('\n', '\ndata: ')}`;
 }
