@@ -31,6 +31,31 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
+class FirstReply:
+    """The server's first reply that tells a conversation: it is made now, and comes later than those after it."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._route: Route | None = None
+        self._response: APIResponse | None = None
+        page.tab.route("**/backend-api/conversation/*", self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if self._route is not None:
+            route.continue_()
+        else:
+            self._route = route
+            self._response = route.fetch()
+
+    def is_there(self) -> None:
+        while self._response is None:
+            self._page.tab.evaluate("0")
+
+    def comes(self) -> None:
+        assert self._route is not None
+        self._route.fulfill(response=self._response)
+
+
 def test_two_tabs_see_the_same_answer(paced_server: Server, new_page: NewPage) -> None:
     one = new_page(paced_server.url)
     one.ask(WORDS)
@@ -78,26 +103,32 @@ def test_what_was_read_before_an_answer_began_does_not_take_the_answer_away(
     page = new_page(echo_server.url)
     page.ask("first")
     page.is_whole("first")
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-            early.append(route.fetch())
-
-    early: list[APIResponse] = []
-    page.tab.route("**/backend-api/conversation/*", hold)
+    first = FirstReply(page)
     request(echo_server.url, "PATCH", f"/backend-api/conversation/{page.tab.url.rpartition('/')[2]}", {"title": "New"})
-    while not early:
-        page.tab.evaluate("0")
+    first.is_there()
     page.ask("second")
     page.is_whole("second")
-    held[0].fulfill(response=early[0])
+    first.comes()
     expect(page.tab).to_have_title("New · tickertape")
     page.is_whole("second")
     expect(page.tab.locator(".question")).to_have_count(2)
+
+
+def test_a_late_reply_does_not_take_back_what_a_newer_one_said(echo_server: Server, new_page: NewPage) -> None:
+    page = new_page(echo_server.url)
+    page.ask("first")
+    page.is_whole("first")
+    chat = page.tab.url.rpartition("/")[2]
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
+    first = FirstReply(page)
+    page.chats.locator(f"a[href='/c/{chat}']").click()
+    first.is_there()
+    request(echo_server.url, "PATCH", f"/backend-api/conversation/{chat}", {"title": "New"})
+    expect(page.tab).to_have_title("New · tickertape")
+    with page.tab.expect_response("**/backend-api/conversation/*"):
+        first.comes()
+    page.tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(page.tab).to_have_title("New · tickertape")
 
 
 def test_two_devices_see_the_same_answer_and_the_same_list(paced_server: Server, new_page: NewPage) -> None:

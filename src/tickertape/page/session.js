@@ -13,8 +13,8 @@ import { announcement } from './words.js';
 /** @import { Message, Store } from './store.js' */
 /** @import { Thread } from './thread.js' */
 
-/** @typedef {Record<'changed' | 'wire' | 'stored', () => void>} Told `stored`: the list of chats is another */
-/** @typedef {Told & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks */
+/** @typedef {Record<'changed' | 'wire' | 'stored', () => void> & { unlock: () => Promise<boolean>, say: (words: string) => void }}
+ * SessionHooks `stored`: the list of chats is another */
 
 const AGAIN = 300; // milliseconds: a stream may be told of a moment before it can be read
 
@@ -23,6 +23,8 @@ export class Session {
   /** @type {Answer | null} the answer that is being read, or was read last */ run = null;
   log = new WireLog();
   own = new Own();
+  #asked = 0; // how often the server was asked for a chat
+  #follow = false; // whether the next answer is to show the newest path
 
   /** @param {Store} store @param {Thread} thread @param {SessionHooks} hooks */
   constructor(store, thread, hooks) {
@@ -31,17 +33,14 @@ export class Session {
     this.hooks = hooks;
   }
 
-  get busy() {
-    return this.run !== null && this.run.phase !== 'over';
-  }
-  get announcement() {
-    return this.run ? announcement(this.run.message, this.run.phase) : '';
-  }
+  get busy() { return this.run !== null && this.run.phase !== 'over'; }
+  get announcement() { return this.run ? announcement(this.run.message, this.run.phase) : ''; }
 
   /** Show a chat: at once as it was last seen here, then as the server has it. Without an id a new one.
    * @param {string} [id] @returns {Promise<boolean>} whether there is such a chat */
   async show(id) {
     const info = id ? this.store.chat(id) : null;
+    this.#follow = false;
     this.#leave();
     this.chat = new Chat(info ?? chatInfo(id ? { id, local: false } : {}), info ? this.store.messages(info.id) : []);
     this.#show();
@@ -51,11 +50,14 @@ export class Session {
   /** Take what the server has. @param {boolean} follow show the path that is newest there @returns {Promise<boolean>} as `show` */
   async refresh(follow) {
     const { chat, store, busy, own: { count } } = this;
+    const asked = ++this.#asked;
+    this.#follow ||= follow;
     try {
       const conversation = await api.read(chat.id);
-      if (chat !== this.chat) return true;
+      if (chat !== this.chat || asked !== this.#asked) return true; // what was asked for later is newer, whichever comes first
       if (count !== this.own.count || (busy && !this.busy)) return this.refresh(follow); // it may be older than an answer here
-      chat.take(conversation, (this.busy && this.run?.message) || null, follow && !this.busy);
+      chat.take(conversation, (this.busy && this.run?.message) || null, this.#follow && !this.busy);
+      this.#follow = false;
       store.saveChat(chat.info);
       store.saveAll(chat.id, chat.messages);
     } catch (error) {
@@ -103,8 +105,8 @@ export class Session {
   /** Go on where an answer was cut off: a stream of its own, appended to the same message. @param {Message} message */
   goOn(message) {
     if (this.busy) return;
-    const anew = { stream: null, cursor: '', count: 0, base: message.text.length, finish: null, key: newId() };
-    Object.assign(message, { ...anew, action: 'continue' });
+    const { length: base } = message.text;
+    Object.assign(message, { stream: null, cursor: '', count: 0, base, finish: null, key: newId(), action: 'continue' });
     this.resend(message);
   }
 
@@ -180,10 +182,7 @@ export class Session {
         if (words) this.hooks.say(words);
         setTimeout(() => chat === this.chat && this.refresh(false), AGAIN);
       },
-      wire: (happening) => {
-        log.add(happening, performance.now());
-        this.hooks.wire();
-      },
+      wire: (happening) => (log.add(happening, performance.now()), this.hooks.wire()),
       unlock: this.hooks.unlock,
     });
   }
