@@ -24,6 +24,8 @@ pytestmark = pytest.mark.browser
 
 LOST = "The server restarted; this is what was written."
 
+OFFLINE = 10_000  # milliseconds, for which it is so: that is tried here, and no way to wait for something
+
 
 def test_a_killed_server_leaves_its_partial_text_and_says_so(serve: Serve, new_page: NewPage) -> None:
     server = serve(echo_rate=PACE)
@@ -60,13 +62,15 @@ def test_a_line_that_is_cut_again_and_again(serve: Serve, new_page: NewPage, tra
         assert len(page.posts) == 1
 
 
-def test_offline_in_the_middle_and_back(paced_server: Server, new_page: NewPage) -> None:
+def test_offline_for_ten_seconds_and_back(paced_server: Server, new_page: NewPage) -> None:
     with Line(paced_server.port) as line:
         page = new_page(line.url)
         page.ask(WORDS)
         page.has_written("word20")
         page.context.set_offline(True)
         line.cut()  # Chromium's own switch leaves open connections open
+        expect(page.state).to_contain_text("You are offline. The answer goes on without you")
+        page.tab.wait_for_timeout(OFFLINE)
         expect(page.state).to_contain_text("You are offline. The answer goes on without you")
         line.mend()
         page.context.set_offline(False)
