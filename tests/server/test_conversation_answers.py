@@ -55,6 +55,12 @@ async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[Con
     await made.close()
 
 
+async def beyond_undo(conversations: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let so much time pass that no deletion can be taken back any more."""
+    store = await conversations.chats.read(lambda store: store)
+    monkeypatch.setattr(store, "_clock", lambda: now() + 2 * conversations.chats.limits.undo)
+
+
 async def kept(conversations: Conversations, turn: Turn) -> Message:
     found = await conversations.chats.read(lambda store: store.conversation(OWNER, turn.chat))
     return next(message for message in found.messages if message.id == turn.message)
@@ -152,16 +158,44 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
     provider.finish()
     await whole(tape)
     await conversations.delete(OWNER, turn.chat)
-    store = await conversations.chats.read(lambda store: store)
-    monkeypatch.setattr(store, "_clock", lambda: now() + 2 * conversations.chats.limits.undo)
+    await beyond_undo(conversations, monkeypatch)
+    await conversations.refresh()
     with monkeypatch.context() as patched:
 
-        async def busy(_streams: list[str]) -> None:
+        async def busy(_streams: list[str]) -> list[str]:
             raise LogUnavailable("The stream log is busy.")
 
         patched.setattr(conversations._log, "forget", busy)
         with pytest.raises(LogUnavailable):
             await conversations.tidy()
+
+        async def unfolded(streams: list[str]) -> list[str]:
+            return streams  # committed as ended, and not as deletable yet
+
+        patched.setattr(conversations._log, "forget", unfolded)
+        await conversations.tidy()
+    await conversations.tidy()
+    with pytest.raises(UnknownStream):
+        await conversations._log.get(turn.stream, OWNER)
+    assert await conversations.chats.read(lambda store: store.doomed()) == []
+
+
+async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten_once_it_has_ended(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+
+    async def unheard(_tape: Any) -> None:
+        """Do nothing, as when the process that produces it stands still."""
+
+    monkeypatch.setattr(conversations._log, "cancel", unheard)
+    await conversations.delete(OWNER, turn.chat)
+    await beyond_undo(conversations, monkeypatch)
+    await conversations.refresh()
+    await conversations.tidy()
+    provider.finish()
+    await whole(tape)
+    await conversations.refresh()
     await conversations.tidy()
     with pytest.raises(UnknownStream):
         await conversations._log.get(turn.stream, OWNER)

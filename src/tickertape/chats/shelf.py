@@ -14,7 +14,7 @@ from tickertape.chats.words import fold, snippet
 from tickertape.errors import UnknownChat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -155,20 +155,32 @@ def restore(connection: Connection, owner: str, chat_id: str, after: float) -> N
         mark(connection, owner, chat_id, "created")
 
 
-def _gone(connection: Connection, before: float) -> tuple[list[int], list[str]]:
-    """Return some conversations that were deleted before this time, and their streams."""
-    old = list(connection.execute(select(chat.c.no).where(chat.c.deleted <= before).limit(100)).scalars())
-    return old, list(connection.execute(select(segment.c.stream).where(segment.c.chat.in_(old))).scalars())
+def _gone(connection: Connection, before: float) -> dict[int, list[str]]:
+    """Return some conversations that were deleted before this time, with their streams.
+
+    Not those with an answer that runs, or is about to: its stream could be forgotten by nobody once they are gone.
+    """
+    answering = select(segment.c.chat).where(segment.c.link == int(Link.OPEN))
+    old = select(chat.c.no).where(chat.c.deleted <= before, chat.c.no.not_in(answering)).order_by(chat.c.no).limit(100)
+    gone: dict[int, list[str]] = {no: [] for no in connection.execute(old).scalars()}
+    made = select(segment.c.chat, segment.c.stream).where(segment.c.chat.in_(gone))
+    for no, stream in connection.execute(made):
+        gone[no].append(stream)
+    return gone
 
 
 def doomed(connection: Connection, before: float) -> list[str]:
-    """Return the streams of those that `purge` would take."""
-    return _gone(connection, before)[1]
+    """Return the streams that must be forgotten before `purge` takes the conversations that they belong to."""
+    return [stream for streams in _gone(connection, before).values() for stream in streams]
 
 
-def purge(connection: Connection, before: float) -> list[str]:
-    """Let nothing be left of the conversations that were deleted before this time; return their streams."""
-    old, streams = _gone(connection, before)
+def purge(connection: Connection, before: float, forgotten: Iterable[str]) -> int:
+    """Let nothing be left of what was deleted before this time and has only streams that are forgotten.
+
+    Returns how many conversations that were.
+    """
+    known = set(forgotten)
+    old = [no for no, streams in _gone(connection, before).items() if known.issuperset(streams)]
     for table, column in ((segment, segment.c.chat), (message, message.c.chat), (chat, chat.c.no)):
         connection.execute(delete(table).where(column.in_(old)))
-    return streams
+    return len(old)

@@ -302,8 +302,10 @@ class SqliteLog(Log):
             if count < Expire.BATCH:
                 return total
 
-    async def forget(self, streams: Sequence[str]) -> None:
-        await self._gone(Forget(streams, self._loop.create_future()))
+    async def forget(self, streams: Sequence[str]) -> list[str]:
+        task = Forget(streams, self._loop.create_future())
+        await self._gone(task)
+        return task.left
 
     async def _gone(self, task: Forget) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
