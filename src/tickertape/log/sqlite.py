@@ -54,19 +54,17 @@ LEASE = 8.0
 
 
 class SqliteTape(Tape):
-    """A tape with what its producer, if that is this process, must know.
+    """A tape with what its producer must know: ``line``, if that is this process, else None.
 
     ``told`` is the place in the line that other processes were told last.
     """
 
     __slots__ = ("appended", "line", "no", "told")
 
-    def __init__(
-        self, header: Header, entries: list[bytes], no: int, line: Line | None = None, *, ended: bool = False
-    ) -> None:
+    def __init__(self, header: Header, entries: list[bytes], no: int, *, ended: bool = False) -> None:
         super().__init__(header, entries, ended=ended)
         self.no = no
-        self.line = line
+        self.line: Line | None = None
         self.appended = len(entries)
         self.told = 0
 
@@ -162,8 +160,9 @@ class SqliteLog(Log):
         existing = await done
         if existing is not None:
             return await self.get(existing, header.owner), False
-        tape = SqliteTape(header, task.entries, task.line.no, task.line)
-        self._tapes[header.id] = tape
+        tape = self._tapes.setdefault(header.id, SqliteTape(header, task.entries, task.line.no))
+        tape.line = task.line  # somebody may have read it from the file already: from now on it is produced here
+        self._foreign.discard(tape)
         self._running.add(tape)
         return tape, True
 
@@ -365,8 +364,10 @@ class SqliteLog(Log):
         return version
 
     def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool, place: int) -> None:
+        if tape.line is not None:
+            return  # it is produced here: the writer tells of what it has committed
         more = entries[len(tape.entries) :]
-        moved = tape.line is None and tape.queued != place
+        moved = tape.queued != place
         if moved:
             tape.queued = place
         if more:
