@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from tickertape.foreign_json import UNREADABLE
 from tickertape.sse.reconnect import resolve
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def with_content_type(headers: dict[str, str], body: bytes | None) -> dict[str, 
         return headers
     try:
         msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return headers | {"Content-Type": "text/plain; charset=utf-8"}
     return headers | {"Content-Type": "application/json"}
 

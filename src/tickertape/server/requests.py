@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.errors import BadRequest
+from tickertape.foreign_json import UNREADABLE
 from tickertape.log.base import Key
 from tickertape.providers.base import Request
 
@@ -116,7 +117,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that a body holds. Raises BadRequest for anything else."""
     try:
         fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(fields, dict):
         raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
