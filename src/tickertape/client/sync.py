@@ -137,7 +137,10 @@ class EventSource:
         self.close()
 
     def close(self) -> None:
-        """Close the connection at once. A thread that waits for the next event sees the iteration end."""
+        """Close the connection at once. A thread that waits for the next event sees the iteration end.
+
+        One that waits for the head of an answer, which urllib3 cannot be woken from, sees it once that has come.
+        """
         self._closed.set()
         self._machine.close()
         response = self._response
