@@ -231,9 +231,15 @@ class Remote(Provider):
         return response
 
     async def _refusal(self, response: aiohttp.ClientResponse, model: str) -> ProviderError:
-        body = await self._link.body(response, _ERROR_SIZE, self._connect)
-        self._link.release(response, ended=False)
+        body = await self._rest(response, _ERROR_SIZE, self._connect)
         return self._upstream.refused(response.status, body, response.headers, model)
+
+    async def _rest(self, response: aiohttp.ClientResponse, size: int, limit: float) -> bytes:
+        """Return the body of what is no answer; its connection is closed also if the one who asked has given up."""
+        try:
+            return await self._link.body(response, size, limit)
+        finally:
+            self._link.release(response, ended=False)
 
     async def _refresh(self) -> None:
         begun, self._failure = monotonic(), None
@@ -253,6 +259,4 @@ class Remote(Provider):
             return []
         if response.status != 200:
             raise await self._refusal(response, "")
-        body = await self._link.body(response, self._max_event_size, _LIST_LIMIT)
-        self._link.release(response, ended=False)
-        return self.listed(body)
+        return self.listed(await self._rest(response, self._max_event_size, _LIST_LIMIT))
