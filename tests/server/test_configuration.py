@@ -167,6 +167,9 @@ def test_a_key_comes_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, t
         read_key(UpstreamSettings(name="a", key_env="OTHER_KEY"))
     with pytest.raises(SettingsError, match="cannot be read"):
         read_key(UpstreamSettings(name="a", key_file=tmp_path / "none"))
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(SettingsError, match="which is empty"):
+        read_key(UpstreamSettings(name="a", key_file=tmp_path / "empty"))
 
 
 def test_the_usual_key_goes_to_the_dialects_own_service_and_to_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
