@@ -180,6 +180,24 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
     assert await conversations.chats.read(lambda store: store.doomed()) == []
 
 
+async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_repeated(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+
+    async def busy(_stream: str, _owner: str) -> Any:
+        raise LogUnavailable("The stream log is busy.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversations._log, "get", busy)
+        with pytest.raises(LogUnavailable):
+            await conversations.delete(OWNER, turn.chat)
+    await conversations.delete(OWNER, turn.chat)
+    end = decode_delta((await whole(tape))[-1])
+    assert isinstance(end, End)
+    assert end.state is State.CANCELLED
+
+
 async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten_once_it_has_ended(
     conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

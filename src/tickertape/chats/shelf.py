@@ -133,16 +133,18 @@ def change(connection: Connection, owner: str, chat_id: str, values: dict[str, A
 
 
 def hide(connection: Connection, owner: str, chat_id: str, now: float) -> tuple[float, list[str]]:
-    """Delete a conversation so that it can be taken back; return when that was, and the streams that run for it."""
+    """Delete a conversation so that it can be taken back; return when that was, and the streams that run for it.
+
+    Again, it returns the same: the streams may not have been stopped the first time.
+    """
     row = connection.execute(select(chat).where(chat.c.owner == owner, chat.c.id == chat_id)).one_or_none()
     if row is None:
         raise UnknownChat("conversation", chat_id)
-    if row.deleted is not None:
-        return row.deleted, []
-    connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=now))
-    mark(connection, owner, chat_id, "deleted")
+    if row.deleted is None:
+        connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=now))
+        mark(connection, owner, chat_id, "deleted")
     streams = select(segment.c.stream).where(segment.c.chat == row.no, segment.c.link == int(Link.OPEN))
-    return now, list(connection.execute(streams).scalars())
+    return now if row.deleted is None else row.deleted, list(connection.execute(streams).scalars())
 
 
 def restore(connection: Connection, owner: str, chat_id: str, after: float) -> None:
