@@ -66,7 +66,11 @@ def known(connection: Connection, owner: str, chat_id: str) -> bool:
 
 def item(connection: Connection, owner: str, chat_id: str) -> Chat:
     """Return one conversation without its messages. Raises UnknownChat."""
-    return _listed(connection.execute(_chat.where(chat.c.no == live(connection, owner, chat_id).no)).one())
+    return _item(connection, live(connection, owner, chat_id).no)
+
+
+def _item(connection: Connection, no: int) -> Chat:
+    return _listed(connection.execute(_chat.where(chat.c.no == no)).one())
 
 
 def _listed(row: Row[Any], place: str | None = None) -> Chat:
@@ -85,7 +89,6 @@ def _listed(row: Row[Any], place: str | None = None) -> Chat:
 
 def conversation(connection: Connection, owner: str, chat_id: str) -> Conversation:
     """Return a conversation with all its messages. Raises UnknownChat."""
-    found = item(connection, owner, chat_id)
     no = live(connection, owner, chat_id).no
     streams: dict[int, list[str]] = {}
     for row in connection.execute(
@@ -95,7 +98,7 @@ def conversation(connection: Connection, owner: str, chat_id: str) -> Conversati
     ):
         streams.setdefault(row.message, []).append(row.stream)
     rows = connection.execute(select(message).where(message.c.chat == no).order_by(message.c.no))
-    return Conversation(found, [_message(row, streams.get(row.no, [])) for row in rows])
+    return Conversation(_item(connection, no), [_message(row, streams.get(row.no, [])) for row in rows])
 
 
 def _message(row: Row[Any], streams: list[str]) -> Message:
@@ -129,7 +132,7 @@ def change(connection: Connection, owner: str, chat_id: str, values: dict[str, A
     if values:
         connection.execute(update(chat).where(chat.c.no == no).values(values))
         mark(connection, owner, chat_id, "updated")
-    return item(connection, owner, chat_id)
+    return _item(connection, no)
 
 
 def hide(connection: Connection, owner: str, chat_id: str, now: float) -> tuple[float, list[str]]:

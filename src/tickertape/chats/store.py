@@ -94,7 +94,7 @@ class Store:
     # --- the shelf
 
     def create(self, owner: str, chat_id: str, *, title: str | None, model: str | None, system: str | None) -> Chat:
-        """Make an empty conversation, or return the one of this id. Raises ChatLimit."""
+        """Make an empty conversation, or return the one of this id. Raises ChatLimit; UnknownChat for a deleted one."""
         with self._writing() as connection:
             now = self._clock()
             if not shelf.known(connection, owner, chat_id):
