@@ -30,7 +30,7 @@ from tickertape.errors import LogError, StreamEnded, UnknownStream
 from tickertape.log import journal, schema
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
-from tickertape.log.neighbours import attempt, lock_path, reap_dead
+from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
 from tickertape.log.readings import Readings
 from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Tell
 from tickertape.log.transaction import Fenced, Line
@@ -124,7 +124,7 @@ class SqliteLog(Log):
     def _open(self) -> None:
         journal.check(self._path)
         with contextlib.ExitStack() as undo:
-            self._alive.acquire(timeout=0)
+            take(self._alive)
             undo.callback(self._release)
             self._connection = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._connection.close)
