@@ -498,8 +498,10 @@ def test_an_unusable_key_or_time_is_refused() -> None:
     with pytest.raises(SettingsError, match="characters") as caught:
         OpenAI("http://h/v1", "sk-\nnext")
     assert "sk-" not in str(caught.value)
-    with pytest.raises(SettingsError, match="seconds above 0"):
-        OpenAI("http://h/v1", idle_timeout=0)
+    for time in (0, -1, float("nan")):
+        for name in ("connect_timeout", "first_token_timeout", "idle_timeout"):
+            with pytest.raises(SettingsError, match="seconds above 0"):
+                OpenAI("http://h/v1", **{name: time})
 
 
 async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, upstream: Upstream) -> None:

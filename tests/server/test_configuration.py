@@ -163,8 +163,10 @@ def test_a_key_comes_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "key").write_text(f" {KEY}\n")
     read = read_key(UpstreamSettings(name="a", key_file=tmp_path / "key"))
     assert read == (KEY, "key_file of the upstream 'a'")
-    with pytest.raises(SettingsError, match="in OTHER_KEY, which is not set"):
-        read_key(UpstreamSettings(name="a", key_env="OTHER_KEY"))
+    monkeypatch.setenv("EMPTY_KEY", " ")
+    for unset in ("OTHER_KEY", "EMPTY_KEY"):
+        with pytest.raises(SettingsError, match=f"in {unset}, which is not set"):
+            read_key(UpstreamSettings(name="a", key_env=unset))
     with pytest.raises(SettingsError, match="cannot be read"):
         read_key(UpstreamSettings(name="a", key_file=tmp_path / "none"))
     (tmp_path / "empty").write_text("\n")

@@ -104,7 +104,7 @@ class Remote(Provider):
         key = (api_key or "").strip() or None
         if key and not (key.isascii() and key.isprintable()):
             raise SettingsError("The API key holds characters that no HTTP header can carry; copy it again.")
-        if not min(connect_timeout, first_token_timeout, idle_timeout) > 0:
+        if not all(seconds > 0 for seconds in (connect_timeout, first_token_timeout, idle_timeout)):
             raise SettingsError("connect_timeout, first_token_timeout and idle_timeout are seconds above 0.")
         self.name = name or type(self).name
         address = read_address(base_url or self.url, self.root)

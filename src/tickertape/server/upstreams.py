@@ -100,7 +100,7 @@ def read_key(upstream: UpstreamSettings) -> tuple[str | None, str]:
             raise SettingsError(f"The upstream {upstream.name!r} has its key in {upstream.key_file}, which is empty.")
         return key, f"key_file of the upstream {upstream.name!r}"  # callers need not know where files are
     if upstream.key_env:
-        key = os.environ.get(upstream.key_env)
+        key = os.environ.get(upstream.key_env, "").strip()
         if not key:
             raise SettingsError(
                 f"The upstream {upstream.name!r} has its key in {upstream.key_env}, which is not set. "
