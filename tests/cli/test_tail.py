@@ -94,6 +94,12 @@ def test_a_body_can_come_from_a_file_or_from_standard_input(run, faulty, tmp_pat
     assert script.requests[0].headers["content-type"] == b"text/plain; charset=utf-8"
 
 
+def test_bytes_on_the_command_line_that_are_no_text_are_sent_as_they_are(run, faulty) -> None:
+    script = faulty.serve(faults.events(LOG[0]))
+    assert run(tail, script.url, "-d", "a\udcff", "-n", "1").exit_code == 0
+    assert script.requests[0].body == b"a\xff"
+
+
 @pytest.mark.parametrize("body", [b"\xff\xfe", b'{"a": "\xff"}', b"[" * 100_000])
 def test_a_body_of_any_bytes_is_sent_as_it_is(run, faulty, tmp_path, body: bytes) -> None:
     (tmp_path / "body").write_bytes(body)

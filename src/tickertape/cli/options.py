@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def _headers(_context: click.Context, _parameter: click.Parameter, values: tuple
 
 def _body(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:
     if value is None or not value.startswith("@"):
-        return None if value is None else value.encode()
+        return None if value is None else os.fsencode(value)  # the very bytes of the command line
     if value == "@-":
         return sys.stdin.buffer.read()
     try:
