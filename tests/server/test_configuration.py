@@ -34,6 +34,14 @@ def _nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tickertape.server.configuration.user_config_path", lambda *_a, **_k: tmp_path / "mine")
 
 
+def test_a_current_folder_that_is_gone_holds_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find_file() is None
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
     def write(text: str, name: str = "tickertape.toml") -> Path:
@@ -169,6 +177,10 @@ def test_a_key_comes_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, t
             read_key(UpstreamSettings(name="a", key_env=unset))
     with pytest.raises(SettingsError, match="cannot be read"):
         read_key(UpstreamSettings(name="a", key_file=tmp_path / "none"))
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for unusable in (tmp_path / "binary", Path("a\0b"), Path("~nosuchuser/key")):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            read_key(UpstreamSettings(name="a", key_file=unusable))
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(SettingsError, match="which is empty"):
         read_key(UpstreamSettings(name="a", key_file=tmp_path / "empty"))

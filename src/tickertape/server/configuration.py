@@ -64,7 +64,7 @@ def with_upstreams(settings: Settings, file: Path | None = None) -> Settings:
 
 def find_file() -> Path | None:
     """Return the file in the current folder, else in the user's configuration folder, if there is one."""
-    places = (Path.cwd() / FILE, user_config_path("tickertape", appauthor=False) / FILE)
+    places = (Path(FILE), user_config_path("tickertape", appauthor=False) / FILE)
     return next((place for place in places if place.is_file()), None)
 
 
