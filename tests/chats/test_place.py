@@ -34,6 +34,17 @@ def test_what_was_kept_is_there_when_the_file_is_opened_again(make_store: Callab
     assert make_store().conversation(OWNER, turn.chat).messages[1].content == "World"
 
 
+@pytest.mark.parametrize("name", ["what?", "50%25", "a#b", "a&b=c"])
+def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    store = Store(folder / "chats.db", ChatLimits())
+    answer(store, ask("Hello"))
+    store.close()
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert (folder / "chats.db").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

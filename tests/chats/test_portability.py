@@ -37,7 +37,7 @@ def test_every_statement_can_be_said_in_postgresqls_dialect(store: Store, clock:
     store.change(OWNER, turn.chat, {}, restore=True)
     store.delete(OWNER, turn.chat)
     clock.now += 4000
-    store.purge()
+    store.purge(store.doomed())
     store.newest()
     store.changes(0, OWNER)
     assert len(asked) > 50

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chats.conftest import OWNER, Clock, answer, ask, new_id
-from tickertape.errors import UnknownChat
+from tickertape.chats.values import Outcome
+from tickertape.errors import ChatsUnavailable, UnknownChat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tickertape.chats.store import Store
@@ -64,7 +66,7 @@ def test_a_deleted_conversation_can_be_taken_back_within_its_time_only(store: St
     assert titles(store) == []
     clock.now += 3599
     assert store.delete(OWNER, turn.chat)[0] == until, "deleting again gives it no more time"
-    assert store.purge() == []
+    assert (store.doomed(), store.purge()) == ([], 0)
     assert store.change(OWNER, turn.chat, {}, restore=True).title == "Old"
     assert store.change(OWNER, turn.chat, {}, restore=True).title == "Old", (
         "taking back what is not deleted is no error"
@@ -85,14 +87,50 @@ def test_nothing_is_left_of_what_was_deleted_for_good(store: Store, clock: Clock
     kept = answer(store, ask("Keep me"))
     store.delete(OWNER, turn.chat)
     clock.now += 3601
-    assert store.purge() == [turn.stream]
-    assert store.purge() == []
+    assert store.purge() == 0, "its stream is not forgotten yet"
+    assert store.doomed() == [turn.stream]
+    assert store.purge([turn.stream]) == 1
+    assert (store.doomed(), store.purge()) == ([], 0)
     assert titles(store) == ["Keep me"]
     with pytest.raises(UnknownChat):
         store.conversation(OWNER, turn.chat)
     assert store.conversation(OWNER, kept.chat).messages[0].content == "Keep me"
     store.close()
     assert b"XYZZY" not in (tmp_path / "chats.db").read_bytes()
+
+
+def test_what_is_deleted_for_good_stays_until_no_answer_of_it_runs(store: Store, clock: Clock) -> None:
+    turn = store.turn(OWNER, ask("Stop me"))
+    empty = store.create(OWNER, new_id(), title=None, model=None, system=None)
+    for chat in (turn.chat, empty.id):
+        store.delete(OWNER, chat)
+    clock.now += 3601
+    assert store.doomed() == []
+    assert store.purge([turn.stream]) == 1, "the empty one"
+    store.settle(turn.stream, Outcome(state="cancelled"))
+    assert store.doomed() == [turn.stream]
+    assert store.purge([turn.stream]) == 1
+
+
+def test_what_is_being_taken_back_is_not_doomed(
+    make_store: Callable[..., Store], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickertape.chats.place.TIMEOUT", 0.01)
+    one, other = make_store(), make_store()
+    turn = answer(one, ask("Old"))
+    one.delete(OWNER, turn.chat)
+
+    def late() -> float:
+        """The time in one process; in the other it goes on before this one has committed."""
+        begun = clock.now + 3599
+        clock.now += 3600
+        with pytest.raises(ChatsUnavailable, match="locked"):
+            other.doomed()
+        return begun
+
+    monkeypatch.setattr(one, "_clock", late)
+    assert one.change(OWNER, turn.chat, {}, restore=True).title == "Old"
+    assert other.doomed() == []
 
 
 def test_another_owner_can_do_nothing_with_a_conversation(store: Store) -> None:

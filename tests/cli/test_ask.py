@@ -63,6 +63,12 @@ def test_a_question_can_be_piped_in() -> None:
     assert run(ECHO, "--echo-rate=0", stdin="Hello\nthere\n") == (0, "Hello\nthere\n", "")
 
 
+def test_what_is_piped_in_and_no_text_is_one_sentence() -> None:
+    ended = CliRunner().invoke(import_module("tickertape.cli.ask").ask, [ECHO], input=b"\x89PNG\xff")
+    assert isinstance(ended.exception, SettingsError)
+    assert str(ended.exception) == "What was piped in is no utf-8 text; a question is one."
+
+
 def test_a_server_is_asked_when_one_is_named(echo_server: Server) -> None:
     assert run("--url", echo_server.url, "Hello there") == (0, "Hello there\n", "")
 

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from faults import server as faults
-from tickertape.cli import diagnosis
+from tickertape.cli import diagnosis, observation
 from tickertape.cli.doctor import doctor
 from tickertape.cli.observation import Arrival, Seen
 from tickertape.errors import ConnectionFailed
@@ -99,6 +99,7 @@ def test_the_findings_are_shown_with_what_to_do_and_where_it_is_written(run, fau
         (healthy([b"id: 1\ndata: x\n\n: ping\n\n"]), "comment blocks", "problem", "1 comments"),
         (healthy([b"data: x\n\n: ping\n\n"]), "comment blocks", "warning", "1 comments"),
         (healthy([b"retry: 100\n\n", *LOG]), "empty blocks", "warning", "'retry: 100'"),
+        (healthy([b"id: \xff\n\n", *LOG]), "empty blocks", "warning", "id: \ufffd"),
         (healthy([b"data:\n\n", *LOG]), "empty blocks", "warning", "empty data"),
         (healthy([b"event: error\ndata: x\n\n"]), "event names", "warning", "'error'"),
         (healthy([b"event: ping\ndata: {}\n\n", *LOG]), "event names", "warning", "['message', 'ping']"),
@@ -107,6 +108,7 @@ def test_the_findings_are_shown_with_what_to_do_and_where_it_is_written(run, fau
         (healthy([b'error: {"message":"x"}\n\n', *LOG]), "lines", "problem", "no field"),
         (healthy([b'{"response":"x"}\n{"response":"y"}\n']), "events", "problem", "no event"),
         (healthy([b"data: x\n\n"]), "ids", "warning", "none"),
+        (healthy([b"idle: 1\ndata: x\n\n"]), "ids", "warning", "none"),
         (healthy([b"id: \xc3\xbc\ndata: x\n\n"]), "ids", "warning", "\u00fc"),
         (healthy([b"id: a\x00\ndata: x\n\n"]), "ids", "problem", "NUL"),
         (faults.events(b"id: 1\ndata: x\n\n" * 2), "ids", "warning", "repeated"),
@@ -265,6 +267,13 @@ def test_a_flood_is_looked_at_only_so_far(run, faulty) -> None:
     result = run(doctor, faulty.serve(faults.endless(b"id: 1\ndata: " + b"x" * 60_000 + b"\n\n")).url, "--seconds", "3")
     assert result.exit_code in (0, 1)
     assert "delivery" in result.stdout
+
+
+def test_an_event_that_never_ends_is_looked_at_only_so_far(run, faulty, monkeypatch) -> None:
+    monkeypatch.setattr(observation, "LIMIT", 100_000)
+    result = run(doctor, faulty.serve(faults.endless(b"data: x\n\ndata: " + b"x" * 200_000)).url, "--seconds", "3")
+    assert "delivery" in result.stdout, result.exception
+    assert "1 events in" in result.stdout
 
 
 def test_a_body_that_is_not_what_its_encoding_says_is_a_broken_one(examine) -> None:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.scripted import Scripted
 from support.server import clean_environment
+from tickertape.cli.trial import attempt
+from tickertape.deltas import Usage
 from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -73,6 +76,14 @@ def test_a_cut_answer_and_a_refusal_are_told_and_are_failures(config: Path) -> N
     assert "refused the API key (HTTP 401)" in lines[2]
     assert lines[-1].startswith("home/unlisted")
     assert "whole (stop)" in lines[-1]
+
+
+async def test_counts_that_are_no_numbers_are_no_rate() -> None:
+    provider = Scripted()
+    provider.say("One", Usage({"completion_tokens": None}))
+    provider.finish()
+    trial = await attempt(provider, "scripted")
+    assert (trial.whole, trial.rate) == (True, None)
 
 
 def test_a_list_asks_nobody(config: Path, upstream: Upstream) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.http import request
 from support.server import ServerEnded, clean_environment
+from tickertape.server.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,3 +84,8 @@ def test_an_upstream_that_is_down_does_not_keep_the_server_from_starting(serve: 
     reply = request(server.url, "POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]})
     assert reply.status in (502, 503)
     assert "127.0.0.1:9" in reply.error["message"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.2", "::1"])
+def test_on_this_machine_alone_no_key_is_wanted(host: str) -> None:
+    import_module("tickertape.cli.serve")._check_reach(Settings(host=host), insecure=False)

@@ -94,6 +94,28 @@ def test_a_body_can_come_from_a_file_or_from_standard_input(run, faulty, tmp_pat
     assert script.requests[0].headers["content-type"] == b"text/plain; charset=utf-8"
 
 
+def test_bytes_on_the_command_line_that_are_no_text_are_sent_as_they_are(run, faulty) -> None:
+    script = faulty.serve(faults.events(LOG[0]))
+    assert run(tail, script.url, "-d", "a\udcff", "-n", "1").exit_code == 0
+    assert script.requests[0].body == b"a\xff"
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"a": "\xff"}', b"[" * 100_000])
+def test_a_body_of_any_bytes_is_sent_as_it_is(run, faulty, tmp_path, body: bytes) -> None:
+    (tmp_path / "body").write_bytes(body)
+    script = faulty.serve(faults.events(LOG[0]))
+    assert run(tail, script.url, "-d", f"@{tmp_path / 'body'}", "-n", "1").exit_code == 0
+    assert script.requests[0].body == body
+    assert script.requests[0].headers["content-type"] == b"text/plain; charset=utf-8"
+
+
+def test_data_that_is_nested_beyond_measure_is_shown_as_it_is(run, faulty) -> None:
+    deep = b"[" * 5_000
+    script = faulty.serve(faults.events(b"data: " + deep + b"\n\n"))
+    result = run(tail, script.url, "--json", "-n", "1")
+    assert (result.exit_code, deep.decode() in result.stdout) == (0, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

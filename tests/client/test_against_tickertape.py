@@ -85,6 +85,14 @@ def test_cancel_stops_a_real_answer(serve) -> None:
     assert 3 <= len(pieces) < 60
 
 
+def test_an_answer_that_is_stopped_after_it_was_closed_keeps_no_connection(serve) -> None:
+    answer = ask(serve(echo_rate=50).url, "word " * 500)
+    next(iter(answer))
+    answer.close()
+    answer.cancel()
+    assert len(answer._pool.pools) == 0
+
+
 async def test_aask_cancel_stops_a_real_answer_before_its_first_token(serve) -> None:
     slow = serve(echo_rate=0.2)
     async with aask(slow.url, "hello there") as answer:

@@ -60,6 +60,24 @@ def test_another_thread_can_close_a_source_that_waits_for_an_event(server, play)
     assert source.state is State.CLOSED
 
 
+def test_another_thread_can_close_a_source_whose_head_is_awaited(server) -> None:
+    asked = threading.Event()
+
+    def silent(connection: faults.Connection) -> None:
+        asked.set()
+        faults.never_answering(connection)
+
+    script = server.serve(silent)
+    source = EventSource(script.url)
+    reader = threading.Thread(target=lambda: list(source))
+    reader.start()
+    assert asked.wait(5)
+    source.close()
+    assert script.closed_by_client.wait(5)
+    reader.join(5)
+    assert not reader.is_alive()
+
+
 def test_another_thread_can_close_a_source_that_waits_to_connect_again(server) -> None:
     script = server.serve(faults.events(BODY))
     waiting = threading.Event()
@@ -115,6 +133,44 @@ async def test_another_task_can_close_a_source_that_waits_to_connect_again(serve
     await waiting.wait()
     await source.close()
     assert await reader is None
+
+
+@pytest.mark.parametrize("yours", [False, True])
+async def test_another_task_can_close_a_source_whose_head_is_awaited(server, yours: bool) -> None:
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def silent(connection: faults.Connection) -> None:
+        loop.call_soon_threadsafe(asked.set)
+        faults.never_answering(connection)
+
+    script = server.serve(silent)
+    async with aiohttp.ClientSession() as session:
+        source = AsyncEventSource(script.url, session=session if yours else None)
+        reader = asyncio.create_task(anext(source, None))
+        await asked.wait()
+        await source.close()
+        assert await reader is None
+        assert await asyncio.to_thread(script.closed_by_client.wait, 5)
+
+
+async def test_another_task_can_close_a_source_that_asks_for_its_credentials(server) -> None:
+    script = server.serve(faults.events(BODY), faults.events(BODY))
+    asked, give = asyncio.Event(), asyncio.Event()
+
+    async def token() -> str:
+        if script.requests:
+            asked.set()
+            await give.wait()
+        return "Bearer fresh"
+
+    source = AsyncEventSource(script.url, auth=token, reconnection_time=0.001)
+    await anext(source)
+    reader = asyncio.create_task(anext(source, None))
+    await asked.wait()
+    await source.close()
+    give.set()
+    assert await reader is None
+    assert len(script.requests) == 1
 
 
 async def test_a_session_of_yours_is_used_and_stays_open(server) -> None:

@@ -184,6 +184,7 @@ def test_on_open_gets_the_head_of_every_connection(client, server) -> None:
         (b"no such\n model", ": no such model"),
         (b"<html><body>no such model</body></html>", "."),
         (b'{"detail":[1]}', "."),
+        (b'{"error":"\xff"}', ': {"error":"\ufffd"}'),
         (b"", "."),
     ],
 )

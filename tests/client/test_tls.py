@@ -67,6 +67,26 @@ def test_a_blocking_source_reads_over_tls_and_can_be_closed_from_another_thread(
     assert script.closed_by_client.wait(5)
 
 
+def test_a_blocking_source_is_closed_while_the_head_of_its_answer_is_awaited(
+    secure, certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    asked = threading.Event()
+
+    def silent(connection: faults.Connection) -> None:
+        asked.set()
+        faults.never_answering(connection)
+
+    script = secure.serve(silent)
+    source = EventSource(script.url)
+    reader = threading.Thread(target=lambda: list(source))
+    reader.start()
+    assert asked.wait(5)
+    source.close()
+    reader.join(5)
+    assert not reader.is_alive()
+
+
 async def test_closing_an_asyncio_source_waits_for_no_goodbye_of_the_server(secure, certificate) -> None:
     """Guards hang_up: aiohttp alone leaves the socket open until the server answers the end of TLS, 30 s at most."""
     left = threading.Event()

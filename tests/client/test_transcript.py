@@ -248,6 +248,11 @@ def test_an_event_that_is_no_json_object_is_an_error(data: str) -> None:
         reads(*WHOLE, data)
 
 
+def test_an_event_that_is_nested_beyond_measure_is_an_error() -> None:
+    with pytest.raises(StreamError, match="not a JSON object"):
+        reads("[" * 100_000)
+
+
 def test_the_events_are_kept_as_they_came() -> None:
     assert [event.data for event in reads(*WHOLE, "[DONE]").events] == [*WHOLE, "[DONE]"]
 

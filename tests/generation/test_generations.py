@@ -200,11 +200,10 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
     provider.capacity = 1
     path = tmp_path / "tape.db"
     async with SqliteLog(path, lost=b"", reap=0.05) as here, SqliteLog(path, lost=b"", reap=0.05) as there:
-        asked, ask_log = 0, here.attended
+        asked, ask_log = asyncio.Event(), here.attended
 
         async def attended(tape: Tape, within: float) -> bool:
-            nonlocal asked
-            asked += 1
+            asked.set()
             return await ask_log(tape, within)
 
         monkeypatch.setattr(here, "attended", attended)
@@ -222,8 +221,7 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
                 tape.leave()
                 while copy.queued != 1:
                     await copy.wait(1)
-                while not asked:
-                    await asyncio.sleep(0.01)
+                await asked.wait()
                 assert (tape.queued, last.queued) == (1, 2)
                 for _ in range(3):
                     provider.finish()

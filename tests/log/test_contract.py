@@ -444,7 +444,7 @@ async def test_streams_that_are_named_are_forgotten_with_their_keys_once_they_ha
     await log.finish(kept, [DONE])
     await log.finish(ended, [DONE])
     await begin(log)  # commits after all that was asked for before
-    await log.forget([running.header.id, ended.header.id, "unknown"])
+    assert await log.forget([running.header.id, ended.header.id, "unknown"]) == [running.header.id]
     with pytest.raises(UnknownStream):
         await log.get(ended.header.id, "ann")
     assert ended.read(0) == [text(1), DONE]  # who reads it goes on, nobody else finds it

@@ -14,6 +14,7 @@ from tickertape.log import journal, schema
 from tickertape.log.journal import connect, entries_of, gather, group, mark, reap
 
 from .engines import DONE, LOST, text
+from .faults import limit_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,18 @@ def test_a_reaping_that_fails_changes_nothing(connection: sqlite3.Connection) ->
     assert not connection.in_transaction
     assert body_of(connection, no) is None
     assert entries_of(connection, no) == ([text(1)], False)
+
+
+def test_a_reaping_on_a_full_disk_says_that_it_is_full(connection: sqlite3.Connection) -> None:
+    """SQLite ends the transaction by itself then; rolling it back is another error, which says nothing."""
+    no = add_stream(connection)
+    add_tick(connection, group(no, 1, [b"x" * 50_000], ended=False))
+    limit_pages(connection, 0)
+    with pytest.raises(sqlite3.OperationalError) as full:
+        reap(connection, 1, LOST)
+    assert full.value.sqlite_errorcode == sqlite3.SQLITE_FULL
+    limit_pages(connection, None)
+    assert reap(connection, 1, LOST) == 1
 
 
 # --- the door

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +14,10 @@ from tickertape.log.base import Tape
 from tickertape.log.readings import Readings
 from tickertape.log.sqlite import SqliteLog
 
-from .engines import DONE, LOST, begin, new_header, text
+from .engines import DONE, LOST, begin, caught_up, new_header, text, whole
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -104,3 +107,54 @@ async def test_a_thousand_readers_of_a_stored_stream_have_one_tape(tmp_path: Pat
         tapes = await asyncio.gather(*(log.get(stream_id, "ann") for _ in range(1000)))
         assert {id(tape) for tape in tapes} == {id(tapes[0])}
         assert tapes[0].entries == [text(1), DONE]
+
+
+@asynccontextmanager
+async def untold(log: SqliteLog) -> AsyncIterator[asyncio.Event]:
+    """Keep from the loop what is committed; yield what is set when something is."""
+    loop, committed, deliver = asyncio.get_running_loop(), asyncio.Event(), log._writer._deliver
+    held = []
+
+    def hold(*results: object) -> None:
+        held.append(results)
+        loop.call_soon_threadsafe(committed.set)
+
+    log._writer._deliver = hold
+    yield committed
+    log._writer._deliver = deliver
+    for results in held:
+        deliver(*results)  # type: ignore[arg-type]
+
+
+async def test_who_asks_for_a_stream_before_it_begins_reads_every_entry_once(tmp_path: Path) -> None:
+    """The file is read late: by then it holds what its producer, this very process, is yet to be told of."""
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        read_on = threading.Event()
+        log._reader.submit(read_on.wait)
+        header = new_header()
+        asking = asyncio.create_task(log.get(header.id, header.owner))
+        await turn()
+        tape, _fresh = await log.create(header, [text(1)])
+        async with untold(log) as committed:
+            await log.append(tape, [text(2)])
+            await committed.wait()
+            read_on.set()
+            assert await asking is tape
+        await caught_up(tape, 2)
+        await log.finish(tape, [DONE])
+        assert await whole(tape) == [text(1), text(2), DONE]
+
+
+async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_shares_its_tape(tmp_path: Path) -> None:
+    """Else this process would not know of its own readers."""
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        header = new_header()
+        async with untold(log) as committed:
+            creating = asyncio.create_task(log.create(header, [text(1)]))
+            await committed.wait()
+            found = await log.get(header.id, header.owner)
+        tape, fresh = await creating
+        assert (tape is found, fresh) == (True, True)
+        await log.append(tape, [text(2)])
+        await log.finish(tape, [DONE])
+        assert await whole(found) == [text(1), text(2), DONE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import sqlite3
 import stat
@@ -11,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +45,24 @@ def open_log(path: Path, **options: float) -> SqliteLog:
 async def settled(log: SqliteLog) -> None:
     """Wait until everything that was asked of the writer before is committed."""
     await log.expire(0)
+
+
+# --- opening
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("FileSystem does not support flock")]
+)
+async def test_a_folder_that_takes_no_locks_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.raises(LogUnavailable, match=r"takes no locks: .* Choose another --data folder, on a local disk\.$"):
+        async with open_log(tmp_path / "tape.db"):
+            pass
 
 
 # --- restart

@@ -148,9 +148,12 @@ def test_what_it_cannot_honour_is_refused_by_name(name: str, value: object) -> N
         ({"role": "assistant", "content": "", "function_call": {"name": "f"}}, "messages[0]"),
         ({"role": "assistant", "content": "", "tool_calls": 7}, "messages[0].tool_calls"),
         ({"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}, "messages[0].tool_calls[0]"),
-        (
-            {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
-            "messages[0].tool_calls[0]",
+        *(
+            (
+                {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": given}}]},
+                "messages[0].tool_calls[0]",
+            )
+            for given in ("{", "[" * 100_000)
         ),
     ],
 )

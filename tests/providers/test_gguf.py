@@ -1,5 +1,6 @@
 """Model files: what their header says, and a sentence for whatever is none."""
 
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +32,20 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         read_gguf(tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"", b"GG", b"<html>", b"GGUF", gguf(version=1), b"PK" + gguf()[2:]])
+NESTED = struct.pack("<4sIQQQ1sI", b"GGUF", 3, 0, 1, 1, b"k", 9) + struct.pack("<IQ", 9, 1) * 5000
+"""An array of an array of an array and so on."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"GG", b"<html>", b"GGUF", gguf(version=1), b"PK" + gguf()[2:], NESTED),
+        gguf(VALUES | {"tokenizer.ggml.tokens": 7}),
+        gguf(VALUES | {"tokenizer.ggml.tokens": [7] * 7}),
+        gguf(VALUES | {"tokenizer.ggml.eos_token_id": [1]}),
+        gguf(VALUES | {"tiny.context_length": [1]}),
+    ],
+)
 def test_what_is_no_model_is_one_sentence(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(SettingsError, match="is no GGUF file, or only a part of one"):
         read_gguf(write(tmp_path, data=data))

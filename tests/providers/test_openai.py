@@ -498,8 +498,10 @@ def test_an_unusable_key_or_time_is_refused() -> None:
     with pytest.raises(SettingsError, match="characters") as caught:
         OpenAI("http://h/v1", "sk-\nnext")
     assert "sk-" not in str(caught.value)
-    with pytest.raises(SettingsError, match="seconds above 0"):
-        OpenAI("http://h/v1", idle_timeout=0)
+    for time in (0, -1, float("nan")):
+        for name in ("connect_timeout", "first_token_timeout", "idle_timeout"):
+            with pytest.raises(SettingsError, match="seconds above 0"):
+                OpenAI("http://h/v1", **{name: time})
 
 
 async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, upstream: Upstream) -> None:
@@ -522,3 +524,23 @@ async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, up
     assert session.connector is not None
     assert not session.connector._acquired
     assert len(asyncio.all_tasks()) - before <= 100  # the upstream's own, one a connection
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"headers": {"X Title": "t"}},
+        {"headers": {"": "t"}},
+        {"headers": {"X-Title": "a\nb"}},
+        {"headers": {"X-Title": "\ud800"}},
+        {"key_header": "api key", "api_key": KEY},
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_told_before_it_is(given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="that no HTTP header can") as caught:
+        OpenAI("http://a.example", **given)
+    assert KEY not in str(caught.value)
+
+
+def test_a_header_may_hold_what_utf8_can_say() -> None:
+    OpenAI("http://a.example", headers={"X-Title": "Grüße\tan alle"})

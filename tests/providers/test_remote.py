@@ -6,6 +6,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientResponse
 
 from tickertape.deltas import Delta, Finish, Text
 from tickertape.errors import ProviderError
@@ -113,6 +114,28 @@ async def test_an_upstream_that_lingers_after_its_last_word_does_not_spoil_the_a
         upstream.script = lambda _asked: [Head(200, shape.content_type), *whole, Act.HANG]
         provider = dialect("gemini")(upstream.url("gemini"), KEY)
         assert (await answer(provider, "m"))[:2] == [Text("a"), Finish("stop")]
+        await upstream.until(lambda here: here.open == 0)
+        await provider.close()
+
+
+@pytest.mark.parametrize("asking", ["an answer", "the models"])
+async def test_who_gives_up_while_a_refusal_is_read_leaves_no_connection(asking: str) -> None:
+    async with Upstream() as upstream:
+        read = asyncio.Event()
+        upstream.script = lambda _asked: [Head(500, "text/plain"), Body(b"Oo"), Act.HANG]
+        provider = dialect("openai")(upstream.url("openai"), KEY)
+        real = provider._link.read
+
+        async def reading(response: ClientResponse) -> bytes:
+            read.set()
+            return await real(response)
+
+        provider._link.read = reading  # type: ignore[method-assign]
+        waiting = asyncio.ensure_future(answer(provider, "m") if asking == "an answer" else provider.models())
+        await read.wait()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
         await upstream.until(lambda here: here.open == 0)
         await provider.close()
 

@@ -5,6 +5,8 @@ from email.utils import format_datetime
 
 import pytest
 
+from tickertape.errors import ProviderError
+from tickertape.providers.model_list import entries_of, read_models
 from tickertape.providers.upstream import Complaint, Upstream, one_line, read_complaint, read_retry_after, shown_status
 
 
@@ -76,3 +78,11 @@ def test_the_key_is_never_shown_wherever_it_comes_up() -> None:
     for error in errors:
         shown = (error.message, error.type, error.code, error.param)
         assert not any("sk-1" in part for part in shown if part), shown
+
+
+def test_a_body_that_is_nested_beyond_measure_is_no_more_than_a_useless_one() -> None:
+    upstream, deep = Upstream("up.example"), b"[" * 50_000
+    assert "up.example failed (HTTP 500)" in upstream.refused(500, deep, {}, "m").message
+    for listing in (lambda: read_models(deep, upstream), lambda: entries_of(deep, "data", "id", upstream)):
+        with pytest.raises(ProviderError, match="no list of models"):
+            listing()

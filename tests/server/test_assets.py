@@ -50,6 +50,7 @@ def test_an_unchanged_page_is_not_sent_again(echo_server: Server) -> None:
     etag = request(echo_server.url, "GET", "/").headers["etag"]
     again = request(echo_server.url, "GET", "/", headers={"If-None-Match": etag})
     assert (again.status, again.body) == (304, b"")
+    assert "content-length" not in again.headers, "it would be that of the page"
 
 
 def test_head_says_what_get_would(echo_server: Server) -> None:

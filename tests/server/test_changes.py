@@ -13,6 +13,7 @@ from tickertape import Decoder
 from tickertape.chats import Chats
 from tickertape.chats.store import Store
 from tickertape.chats.values import ChatLimits
+from tickertape.errors import LogUnavailable
 from tickertape.server import changes as module
 from tickertape.server.changes import Changes
 from tickertape.server.fanout import Fanout
@@ -157,6 +158,28 @@ async def test_while_somebody_watches_the_dead_are_looked_for(
     watcher = Watcher(changes)
     await refreshed.wait()
     await watcher.leave()
+
+
+async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
+    chats: Chats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = asyncio.Event()
+
+    async def refresh() -> None:
+        refused.set()
+        raise LogUnavailable("The stream log is busy.")
+
+    monkeypatch.setattr(module, "SWEEP", 0.0)
+    fanout = Fanout()
+    changes = Changes(chats, fanout, refresh)
+    watcher = Watcher(changes)
+    await watcher.until(1)
+    await refused.wait()
+    await tell(chats)
+    assert await watcher.until(3) == ["reset", "created", "message"]
+    await watcher.leave()
+    changes.close()
+    fanout.close()
 
 
 async def test_nobody_looks_when_nobody_watches(chats: Chats, changes: Changes) -> None:

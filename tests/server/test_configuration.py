@@ -34,6 +34,14 @@ def _nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tickertape.server.configuration.user_config_path", lambda *_a, **_k: tmp_path / "mine")
 
 
+def test_a_current_folder_that_is_gone_holds_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find_file() is None
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
     def write(text: str, name: str = "tickertape.toml") -> Path:
@@ -163,10 +171,19 @@ def test_a_key_comes_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "key").write_text(f" {KEY}\n")
     read = read_key(UpstreamSettings(name="a", key_file=tmp_path / "key"))
     assert read == (KEY, "key_file of the upstream 'a'")
-    with pytest.raises(SettingsError, match="in OTHER_KEY, which is not set"):
-        read_key(UpstreamSettings(name="a", key_env="OTHER_KEY"))
+    monkeypatch.setenv("EMPTY_KEY", " ")
+    for unset in ("OTHER_KEY", "EMPTY_KEY"):
+        with pytest.raises(SettingsError, match=f"in {unset}, which is not set"):
+            read_key(UpstreamSettings(name="a", key_env=unset))
     with pytest.raises(SettingsError, match="cannot be read"):
         read_key(UpstreamSettings(name="a", key_file=tmp_path / "none"))
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for unusable in (tmp_path / "binary", Path("a\0b"), Path("~nosuchuser/key")):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            read_key(UpstreamSettings(name="a", key_file=unusable))
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(SettingsError, match="which is empty"):
+        read_key(UpstreamSettings(name="a", key_file=tmp_path / "empty"))
 
 
 def test_the_usual_key_goes_to_the_dialects_own_service_and_to_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

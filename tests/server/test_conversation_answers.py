@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tickertape.chats import Message, Turn
+    from tickertape.providers.base import Model
 
 NONE = Wishes({}, show_usage=False, abandon_after=None)
 FULL = ChatsUnavailable("The conversations chats.db cannot be used: the disk is full.")
@@ -45,6 +46,26 @@ def provider() -> Scripted:
     return Scripted()
 
 
+class HeldUp(NamedTuple):
+    """What is set when a question is about to be answered, and what lets that go on."""
+
+    there: asyncio.Event
+    go_on: asyncio.Event
+
+
+@pytest.fixture
+def held_up(provider: Scripted, monkeypatch: pytest.MonkeyPatch) -> HeldUp:
+    held, models = HeldUp(asyncio.Event(), asyncio.Event()), provider.models
+
+    async def slow() -> list[Model]:
+        held.there.set()
+        await held.go_on.wait()
+        return await models()
+
+    monkeypatch.setattr(provider, "models", slow)
+    return held
+
+
 @pytest.fixture
 async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[Conversations]:
     log = MemoryLog()
@@ -53,6 +74,12 @@ async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[Con
     yield made
     await generations.close()
     await made.close()
+
+
+async def beyond_undo(conversations: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let so much time pass that no deletion can be taken back any more."""
+    store = await conversations.chats.read(lambda store: store)
+    monkeypatch.setattr(store, "_clock", lambda: now() + 2 * conversations.chats.limits.undo)
 
 
 async def kept(conversations: Conversations, turn: Turn) -> Message:
@@ -152,16 +179,62 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
     provider.finish()
     await whole(tape)
     await conversations.delete(OWNER, turn.chat)
-    store = await conversations.chats.read(lambda store: store)
-    monkeypatch.setattr(store, "_clock", lambda: now() + 2 * conversations.chats.limits.undo)
+    await beyond_undo(conversations, monkeypatch)
+    await conversations.refresh()
     with monkeypatch.context() as patched:
 
-        async def busy(_streams: list[str]) -> None:
+        async def busy(_streams: list[str]) -> list[str]:
             raise LogUnavailable("The stream log is busy.")
 
         patched.setattr(conversations._log, "forget", busy)
         with pytest.raises(LogUnavailable):
             await conversations.tidy()
+
+        async def unfolded(streams: list[str]) -> list[str]:
+            return streams  # committed as ended, and not as deletable yet
+
+        patched.setattr(conversations._log, "forget", unfolded)
+        await conversations.tidy()
+    await conversations.tidy()
+    with pytest.raises(UnknownStream):
+        await conversations._log.get(turn.stream, OWNER)
+    assert await conversations.chats.read(lambda store: store.doomed()) == []
+
+
+async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_repeated(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+
+    async def busy(_stream: str, _owner: str) -> Any:
+        raise LogUnavailable("The stream log is busy.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversations._log, "get", busy)
+        with pytest.raises(LogUnavailable):
+            await conversations.delete(OWNER, turn.chat)
+    await conversations.delete(OWNER, turn.chat)
+    end = decode_delta((await whole(tape))[-1])
+    assert isinstance(end, End)
+    assert end.state is State.CANCELLED
+
+
+async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten_once_it_has_ended(
+    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
+
+    async def unheard(_tape: Any) -> None:
+        """Do nothing, as when the process that produces it stands still."""
+
+    monkeypatch.setattr(conversations._log, "cancel", unheard)
+    await conversations.delete(OWNER, turn.chat)
+    await beyond_undo(conversations, monkeypatch)
+    await conversations.refresh()
+    await conversations.tidy()
+    provider.finish()
+    await whole(tape)
+    await conversations.refresh()
     await conversations.tidy()
     with pytest.raises(UnknownStream):
         await conversations._log.get(turn.stream, OWNER)
@@ -290,27 +363,18 @@ async def test_a_model_that_cannot_go_on_is_not_asked_to(conversations: Conversa
 
 
 async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_lost(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: Conversations, provider: Scripted, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its stream is not in the log yet, and however long it takes this process knows of it."""
-    listed, go = asyncio.Event(), asyncio.Event()
-    models = provider.models
-
-    async def slow() -> Any:
-        listed.set()
-        await go.wait()
-        return await models()
-
-    monkeypatch.setattr(provider, "models", slow)
     monkeypatch.setattr("tickertape.server.conversations.BEGINNING", 0.0)
     asking = asyncio.create_task(conversations.ask(OWNER, ask("Hello"), NONE))
-    await listed.wait()
+    await held_up.there.wait()
     await conversations.refresh()
     (segment,) = await conversations.chats.read(lambda store: store.unsettled())
     reader = asyncio.create_task(conversations.begun(segment.stream))
     await asyncio.sleep(0)
     assert not reader.done()
-    go.set()
+    held_up.go_on.set()
     turn, tape = await asking
     await reader
     assert (await kept(conversations, turn)).state == "running"
@@ -320,22 +384,13 @@ async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_los
 
 
 async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_deleted_is_stopped(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: Conversations, held_up: HeldUp
 ) -> None:
-    listed, go = asyncio.Event(), asyncio.Event()
-    models = provider.models
-
-    async def slow() -> Any:
-        listed.set()
-        await go.wait()
-        return await models()
-
-    monkeypatch.setattr(provider, "models", slow)
     question = ask("Hello")
     asking = asyncio.create_task(conversations.ask(OWNER, question, NONE))
-    await listed.wait()
+    await held_up.there.wait()
     await conversations.delete(OWNER, question.chat or "")
-    go.set()
+    held_up.go_on.set()
     _turn, tape = await asking
     end = decode_delta((await whole(tape))[-1])
     assert isinstance(end, End)

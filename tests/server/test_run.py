@@ -16,7 +16,9 @@ import pytest
 
 from support.http import ask, open_stream, request, texts
 from support.server import ServerEnded, clean_environment
+from tickertape.errors import SettingsError
 from tickertape.log.journal import connect
+from tickertape.server.run import bind
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -125,6 +127,12 @@ def test_a_busy_port_is_one_sentence(serve: Serve) -> None:
     assert f"tickertape: Cannot listen on 127.0.0.1:{port}: Address already in use." in str(ended.value)
     assert "--port" in str(ended.value)
     assert "Traceback" not in str(ended.value)
+
+
+@pytest.mark.parametrize("host", ["a" * 300, "\udcff", "256.1.1.1"])
+def test_a_name_that_no_host_has_is_one_sentence(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"^Cannot listen on "):
+        bind(host, 0)
 
 
 def test_a_folder_that_cannot_be_used_is_one_sentence(serve: Serve) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 import tickertape
 from support.http import request
 from support.server import clean_environment
+from tickertape.server.takeover import SOCKET, Handover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +76,15 @@ def test_a_folder_with_a_path_too_long_for_a_unix_socket_is_served_all_the_same(
     assert "No process can take over from this one" in server.stderr
     server.terminate()
     assert "Traceback" not in server.stderr
+
+
+def test_a_folder_in_which_something_else_has_the_name_of_the_socket_is_served_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / SOCKET).mkdir()
+    with socket.socket() as listener:
+        Handover(tmp_path, listener).run()
+    assert "No process can take over from this one" in caplog.text
 
 
 def test_taking_over_from_nobody_is_one_sentence(tmp_path: Path) -> None:

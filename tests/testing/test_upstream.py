@@ -34,6 +34,17 @@ def test_from_code_that_is_not_async_it_runs_in_a_thread() -> None:
         assert (asked.method, asked.path, asked.body) == ("POST", "/v1/chat/completions", ASK)
 
 
+def test_a_port_that_is_taken_is_told_and_nobody_waits() -> None:
+    with Upstream() as running:
+        with pytest.raises(OSError, match="address already in use"), Upstream(port=running.port):
+            pass
+        command = [sys.executable, "-m", "tickertape.testing.upstream", "--port", str(running.port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"Error: Cannot listen on port {running.port}: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_the_name_of_the_model_is_the_fault_and_else_the_one_that_was_set() -> None:
     with Upstream(fault="clean-eof") as upstream:
         url = upstream.url("openai") + "/chat/completions"

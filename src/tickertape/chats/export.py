@@ -22,14 +22,16 @@ _REASONS = {"length": "Cut off at the length limit.", "content_filter": "Cut off
 
 def item(chat: Chat) -> dict[str, Any]:
     """Return a conversation as the list shows it."""
+    return _head(chat) | {"running": chat.running, "snippet": chat.snippet}
+
+
+def _head(chat: Chat) -> dict[str, Any]:
     return {
         "id": chat.id,
         "title": chat.title,
         "create_time": chat.created,
         "update_time": chat.updated,
         "model": chat.model,
-        "running": chat.running,
-        "snippet": chat.snippet,
     }
 
 
@@ -43,16 +45,7 @@ def whole(conversation: Conversation) -> dict[str, Any]:
     for message in conversation.messages:
         if message.parent is not None:
             nodes[message.parent]["children"].append(message.id)
-    return {
-        "id": chat.id,
-        "title": chat.title,
-        "create_time": chat.created,
-        "update_time": chat.updated,
-        "model": chat.model,
-        "system": chat.system,
-        "current_node": chat.current,
-        "mapping": nodes,
-    }
+    return _head(chat) | {"system": chat.system, "current_node": chat.current, "mapping": nodes}
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def check(path: Path) -> None:
 
 def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
     """Open the file, made if need be, its tables too. Raises ChatsUnavailable with the reason."""
-    from sqlalchemy import create_engine, event
+    from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import DBAPIError
 
     from tickertape.chats.tables import metadata
@@ -52,7 +52,8 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
             f"The conversations {path} cannot be kept: {error.strerror or error}. Choose another --data folder.",
             shown=f"The server cannot keep conversations: {error.strerror or error}.",
         ) from error
-    made = create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT, "check_same_thread": False})
+    place = URL.create("sqlite", database=str(path))  # as text, a question mark in it would be the end of the path
+    made = create_engine(place, connect_args={"timeout": TIMEOUT, "check_same_thread": False})
     event.listen(made, "connect", partial(_connected, synchronous))
     event.listen(made, "begin", _begin)
     try:

@@ -14,7 +14,7 @@ from tickertape.chats.words import fold, snippet
 from tickertape.errors import UnknownChat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -66,7 +66,11 @@ def known(connection: Connection, owner: str, chat_id: str) -> bool:
 
 def item(connection: Connection, owner: str, chat_id: str) -> Chat:
     """Return one conversation without its messages. Raises UnknownChat."""
-    return _listed(connection.execute(_chat.where(chat.c.no == live(connection, owner, chat_id).no)).one())
+    return _item(connection, live(connection, owner, chat_id).no)
+
+
+def _item(connection: Connection, no: int) -> Chat:
+    return _listed(connection.execute(_chat.where(chat.c.no == no)).one())
 
 
 def _listed(row: Row[Any], place: str | None = None) -> Chat:
@@ -85,7 +89,6 @@ def _listed(row: Row[Any], place: str | None = None) -> Chat:
 
 def conversation(connection: Connection, owner: str, chat_id: str) -> Conversation:
     """Return a conversation with all its messages. Raises UnknownChat."""
-    found = item(connection, owner, chat_id)
     no = live(connection, owner, chat_id).no
     streams: dict[int, list[str]] = {}
     for row in connection.execute(
@@ -95,7 +98,7 @@ def conversation(connection: Connection, owner: str, chat_id: str) -> Conversati
     ):
         streams.setdefault(row.message, []).append(row.stream)
     rows = connection.execute(select(message).where(message.c.chat == no).order_by(message.c.no))
-    return Conversation(found, [_message(row, streams.get(row.no, [])) for row in rows])
+    return Conversation(_item(connection, no), [_message(row, streams.get(row.no, [])) for row in rows])
 
 
 def _message(row: Row[Any], streams: list[str]) -> Message:
@@ -129,20 +132,22 @@ def change(connection: Connection, owner: str, chat_id: str, values: dict[str, A
     if values:
         connection.execute(update(chat).where(chat.c.no == no).values(values))
         mark(connection, owner, chat_id, "updated")
-    return item(connection, owner, chat_id)
+    return _item(connection, no)
 
 
 def hide(connection: Connection, owner: str, chat_id: str, now: float) -> tuple[float, list[str]]:
-    """Delete a conversation so that it can be taken back; return when that was, and the streams that run for it."""
+    """Delete a conversation so that it can be taken back; return when that was, and the streams that run for it.
+
+    Again, it returns the same: the streams may not have been stopped the first time.
+    """
     row = connection.execute(select(chat).where(chat.c.owner == owner, chat.c.id == chat_id)).one_or_none()
     if row is None:
         raise UnknownChat("conversation", chat_id)
-    if row.deleted is not None:
-        return row.deleted, []
-    connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=now))
-    mark(connection, owner, chat_id, "deleted")
+    if row.deleted is None:
+        connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=now))
+        mark(connection, owner, chat_id, "deleted")
     streams = select(segment.c.stream).where(segment.c.chat == row.no, segment.c.link == int(Link.OPEN))
-    return now, list(connection.execute(streams).scalars())
+    return now if row.deleted is None else row.deleted, list(connection.execute(streams).scalars())
 
 
 def restore(connection: Connection, owner: str, chat_id: str, after: float) -> None:
@@ -155,20 +160,32 @@ def restore(connection: Connection, owner: str, chat_id: str, after: float) -> N
         mark(connection, owner, chat_id, "created")
 
 
-def _gone(connection: Connection, before: float) -> tuple[list[int], list[str]]:
-    """Return some conversations that were deleted before this time, and their streams."""
-    old = list(connection.execute(select(chat.c.no).where(chat.c.deleted <= before).limit(100)).scalars())
-    return old, list(connection.execute(select(segment.c.stream).where(segment.c.chat.in_(old))).scalars())
+def _gone(connection: Connection, before: float) -> dict[int, list[str]]:
+    """Return some conversations that were deleted before this time, with their streams.
+
+    Not those with an answer that runs, or is about to: its stream could be forgotten by nobody once they are gone.
+    """
+    answering = select(segment.c.chat).where(segment.c.link == int(Link.OPEN))
+    old = select(chat.c.no).where(chat.c.deleted <= before, chat.c.no.not_in(answering)).order_by(chat.c.no).limit(100)
+    gone: dict[int, list[str]] = {no: [] for no in connection.execute(old).scalars()}
+    made = select(segment.c.chat, segment.c.stream).where(segment.c.chat.in_(gone))
+    for no, stream in connection.execute(made):
+        gone[no].append(stream)
+    return gone
 
 
 def doomed(connection: Connection, before: float) -> list[str]:
-    """Return the streams of those that `purge` would take."""
-    return _gone(connection, before)[1]
+    """Return the streams that must be forgotten before `purge` takes the conversations that they belong to."""
+    return [stream for streams in _gone(connection, before).values() for stream in streams]
 
 
-def purge(connection: Connection, before: float) -> list[str]:
-    """Let nothing be left of the conversations that were deleted before this time; return their streams."""
-    old, streams = _gone(connection, before)
+def purge(connection: Connection, before: float, forgotten: Iterable[str]) -> int:
+    """Let nothing be left of what was deleted before this time and has only streams that are forgotten.
+
+    Returns how many conversations that were.
+    """
+    known = set(forgotten)
+    old = [no for no, streams in _gone(connection, before).items() if known.issuperset(streams)]
     for table, column in ((segment, segment.c.chat), (message, message.c.chat), (chat, chat.c.no)):
         connection.execute(delete(table).where(column.in_(old)))
-    return streams
+    return len(old)

@@ -12,7 +12,7 @@ from tickertape.chats import marks, rows, settling, shelf, turns
 from tickertape.chats.place import engine, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -94,7 +94,7 @@ class Store:
     # --- the shelf
 
     def create(self, owner: str, chat_id: str, *, title: str | None, model: str | None, system: str | None) -> Chat:
-        """Make an empty conversation, or return the one of this id. Raises ChatLimit."""
+        """Make an empty conversation, or return the one of this id. Raises ChatLimit; UnknownChat for a deleted one."""
         with self._writing() as connection:
             now = self._clock()
             if not shelf.known(connection, owner, chat_id):
@@ -125,15 +125,21 @@ class Store:
             return deleted + self._limits.undo, streams
 
     def doomed(self) -> list[str]:
-        """Return the streams of what `purge` would take."""
-        with self._reading() as connection:
+        """Return the streams that must be forgotten before `purge` takes what was deleted for good.
+
+        It takes its turn with those who write: a deletion that is being taken back is one, or none.
+        """
+        with self._writing() as connection:
             return shelf.doomed(connection, self._clock() - self._limits.undo)
 
-    def purge(self) -> list[str]:
-        """Let nothing be left of what was deleted for good, a few at a time; return the streams of those."""
+    def purge(self, forgotten: Iterable[str] = ()) -> int:
+        """Let nothing be left of what was deleted for good, a few at a time; return how many conversations that were.
+
+        Those with a stream that is not among the ``forgotten`` stay, to name it the next time.
+        """
         with self._writing() as connection:
             marks.forget(connection)
-            return shelf.purge(connection, self._clock() - self._limits.undo)
+            return shelf.purge(connection, self._clock() - self._limits.undo, forgotten)
 
     # --- changes
 

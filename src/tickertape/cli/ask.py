@@ -79,7 +79,7 @@ def ask(
     if attach and not url:
         url = HERE
     if not question and not attach:
-        question = sys.stdin.read().strip()
+        question = _piped()
     if not question and not attach:
         raise SettingsError('There is no question: say tickertape ask "…" or pipe one in.')
     messages = ([{"role": "system", "content": system}] if system else []) + [
@@ -94,6 +94,13 @@ def ask(
         )
         answer = AnswerHere(settings, messages)
     sys.exit(asyncio.run(_type(answer, str if raw else escape)))
+
+
+def _piped() -> str:
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"What was piped in is no {error.encoding} text; a question is one.") from error
 
 
 def _remote(url: str, messages: list[dict[str, str]] | None, **options: Any) -> _Answering:

@@ -120,7 +120,7 @@ def _heartbeat(seen: Seen) -> Finding:
 
 def identity(seen: Seen) -> Iterator[Finding]:
     """Check the event IDs: without them a cut loses events."""
-    ids = re.findall(rb"(?m)^id:? ?(.*)$", seen.body.replace(b"\r", b"\n"))
+    ids = re.findall(rb"(?m)^id(?:: ?(.*))?$", seen.body.replace(b"\r", b"\n"))
     events = len(seen.events())
     if not ids:
         mend = "Give every event an `id:` and read Last-Event-ID: else a cut loses events, or repeats them."

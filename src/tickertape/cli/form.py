@@ -66,7 +66,7 @@ def _bare_blocks(body: bytes, events: list[Event]) -> Finding | None:
     found = (
         "an event with empty data"
         if empty
-        else f"a block without data: {bare[0].strip()[:60].decode()!r}"
+        else f"a block without data: {bare[0].strip()[:60].decode('utf-8', 'replace')!r}"
         if bare
         else ""
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ import urllib3
 
 from tickertape.client.pool import strict_pool, what_was_lost
 from tickertape.client.request import EXCERPT, Request, excerpt, failed
+from tickertape.errors import EventTooLarge
 from tickertape.sse.actions import Connect, Read, Stop
 from tickertape.sse.decoder import Decoder
 from tickertape.sse.reconnect import REDIRECTS, Reconnector
@@ -60,9 +62,12 @@ class Seen(msgspec.Struct, kw_only=True):
         return b"".join(arrival.data for arrival in self.arrivals)
 
     def events(self) -> list[Event]:
-        """Return the events of the body."""
-        decoder = Decoder(LIMIT)
-        return [event for arrival in self.arrivals for event in decoder.feed(arrival.data)]
+        """Return the events of the body, up to one that is larger than all that is looked at."""
+        decoder, events = Decoder(LIMIT), []
+        with suppress(EventTooLarge):
+            for arrival in self.arrivals:
+                events += decoder.feed(arrival.data)
+        return events
 
 
 class Observer:
@@ -132,8 +137,9 @@ class Observer:
         decoder, events, size = Decoder(LIMIT), 0, 0
         for arrival in self._arrivals(response, seen, began):
             seen.arrivals.append(arrival)
-            events += len(decoder.feed(arrival.data))
             size += len(arrival.data)
+            with suppress(EventTooLarge):  # then the size is beyond the limit too
+                events += len(decoder.feed(arrival.data))
             if size > LIMIT or (stop_after is not None and events >= stop_after):
                 return
 

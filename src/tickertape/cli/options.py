@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from tickertape.foreign_json import UNREADABLE
 from tickertape.sse.reconnect import resolve
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def with_content_type(headers: dict[str, str], body: bytes | None) -> dict[str, 
         return headers
     try:
         msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return headers | {"Content-Type": "text/plain; charset=utf-8"}
     return headers | {"Content-Type": "application/json"}
 
@@ -64,7 +66,7 @@ def _headers(_context: click.Context, _parameter: click.Parameter, values: tuple
 
 def _body(_context: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:
     if value is None or not value.startswith("@"):
-        return None if value is None else value.encode()
+        return None if value is None else os.fsencode(value)  # the very bytes of the command line
     if value == "@-":
         return sys.stdin.buffer.read()
     try:

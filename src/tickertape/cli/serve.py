@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import sys
 from contextlib import suppress
@@ -13,6 +12,7 @@ import click
 
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import with_upstreams
+from tickertape.server.guard import is_loopback
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, default_data, tuned
@@ -132,13 +132,9 @@ def serve(
 
 def _check_reach(settings: Settings, *, insecure: bool) -> None:
     """Refuse to be open to the network by accident."""
-    try:
-        loopback = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        loopback = settings.host == "localhost"
     if not all(key.strip() for key in settings.api_keys):
         raise SettingsError("An --api-key is empty; anybody could use this server.")
-    if not (loopback or settings.api_keys or insecure):
+    if not (is_loopback(settings.host) or settings.api_keys or insecure):
         raise SettingsError(
             f"Others can reach {settings.host}, and anybody could use this server. "
             "Give it a key with --api-key, or say --insecure if that is meant."

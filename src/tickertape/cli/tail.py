@@ -11,6 +11,7 @@ import click
 
 from tickertape.cli.options import request_options, with_content_type
 from tickertape.cli.terminal import escape
+from tickertape.foreign_json import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,7 +153,7 @@ class Shown:
         if self._pretty:
             import msgspec
 
-            with suppress(msgspec.DecodeError):  # [DONE], or not JSON at all
+            with suppress(*UNREADABLE):  # [DONE], or not JSON at all
                 data = msgspec.json.format(data, indent=2)
         # What goes into a pipe stays as it is: jq, not a terminal, will read it.
         return data if self._data_only and not self._out.is_terminal else escape(data)

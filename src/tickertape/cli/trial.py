@@ -43,7 +43,8 @@ async def attempt(provider: Provider, model: str) -> Trial:
                 elif isinstance(delta, Finish):
                     trial.finish = delta.reason
                 elif isinstance(delta, Usage):
-                    tokens = delta.usage.get("completion_tokens", 0)
+                    count = delta.usage.get("completion_tokens")
+                    tokens = count if isinstance(count, int) else 0  # it is the upstream's, and may be anything
                     trial.estimated = bool(delta.usage.get("estimated"))
     except ProviderError as error:
         trial.error = error.message

@@ -84,6 +84,7 @@ class AsyncEventSource:
         self._action: Connect | Read | Wait | Stop = self._machine.connect()
         self._events: deque[Event] = deque()
         self._response: aiohttp.ClientResponse | None = None
+        self._opening: asyncio.Task[aiohttp.ClientResponse] | None = None
         self._closed = asyncio.Event()
 
     @property
@@ -122,6 +123,8 @@ class AsyncEventSource:
         """Close the connection at once. A task that waits for the next event sees the iteration end."""
         self._closed.set()
         self._machine.close()
+        if self._opening is not None:
+            self._opening.cancel()
         self._drop()
         if self._own_session and self._session is not None:
             await self._session.close()
@@ -153,25 +156,40 @@ class AsyncEventSource:
         headers = self._request.headers_for(connect, await self._authorization(connect))
         if connect.last_event_id:
             headers["last-event-id"] = connect.last_event_id.decode()  # aiohttp writes headers in UTF-8
+        if self._closed.is_set():
+            return Stop()
+        self._opening = asyncio.ensure_future(self._send(self._session, connect, headers))
         try:
-            self._response = await self._session.request(
-                connect.method,
-                connect.url,
-                data=self._request.body_for(connect),
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._policy.connect_timeout, sock_read=self._policy.read_timeout
-                ),
-            )
+            self._response = await self._opening
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed.is_set() or task is None or task.cancelling():
+                raise
+            return Stop()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return self._lost(error)
+        finally:
+            self._opening = None
         found = {name.lower(): value for name, value in self._response.headers.items()}
         action = self._machine.answered(self._response.status, found, time.time())
         if isinstance(action, Read) and self._on_open is not None:
             self._on_open(found)
         return action
+
+    async def _send(
+        self, session: aiohttp.ClientSession, connect: Connect, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        return await session.request(
+            connect.method,
+            connect.url,
+            data=self._request.body_for(connect),
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._policy.connect_timeout, sock_read=self._policy.read_timeout
+            ),
+        )
 
     async def _read(self, read: Read) -> Read | Wait | Stop:
         assert self._response is not None  # noqa: S101 - a Read comes after an answer

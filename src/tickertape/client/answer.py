@@ -207,6 +207,7 @@ class Answer(Transcript):
         )
 
     def _call(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        # Not from our own pool: it may have been closed, and what is opened then stays open.
         with strict_pool() if self._own_pool else nullcontext(self._pool) as pool:
             answer = pool.request(method, url, headers=headers, redirect=False, retries=False, timeout=TIMEOUT)
             return answer.status, answer.data

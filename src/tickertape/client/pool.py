@@ -3,17 +3,28 @@
 When a connection ends in the middle of the head, `http.client` treats what came as complete: a ``Location`` cut in
 two sends the reader to a wrong place, a ``Content-Type`` cut off turns a passing fault into a final refusal.
 Here it is the broken connection that it is. (The parser of aiohttp is strict by itself.)
+
+It also tells which socket a head is awaited on: urllib3 hands a response out with its head, and until then a thread
+that waits could be woken by nobody.
 """
 
 from __future__ import annotations
 
 import http.client
-from typing import IO, Any
+from contextvars import ContextVar
+from typing import IO, TYPE_CHECKING, Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tickertape.sse.actions import Loss
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+AWAITED: ContextVar[Callable[[socket.socket], object] | None] = ContextVar("AWAITED", default=None)
+"""Called with the socket of a request that was sent, in the thread that is about to wait for the head."""
 
 
 class _Head:
@@ -45,12 +56,26 @@ class _Response(http.client.HTTPResponse):
         self.fp = file
 
 
+def _tell(connection: HTTPConnection) -> None:
+    tell = AWAITED.get()
+    if tell is not None and connection.sock is not None:
+        tell(connection.sock)
+
+
 class _Connection(HTTPConnection):
     response_class = _Response
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        _tell(self)
+        return super().getresponse()
 
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Response
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        _tell(self)
+        return super().getresponse()
 
 
 class _Pool(urllib3.HTTPConnectionPool):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.errors import ConnectionFailed
+from tickertape.foreign_json import UNREADABLE
 from tickertape.sse.actions import Policy
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def excerpt(body: bytes) -> str:
     """Return what the body of a refusal says, in one line; "" if it says nothing a person would read."""
     try:
         value: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         text = body.decode("utf-8", "replace")
         return "" if "<" in text[:200] else _line(text)
     for name in ("error", "message", "detail"):

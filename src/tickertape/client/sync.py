@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections import deque
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import urllib3
 
-from tickertape.client.pool import strict_pool, what_was_lost
+from tickertape.client.pool import AWAITED, strict_pool, what_was_lost
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, Request, chosen, failed, tell
 from tickertape.sse.actions import Connect, Loss, Read, State, Stop, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
@@ -97,6 +98,7 @@ class EventSource:
         self._action: Connect | Read | Wait | Stop = self._machine.connect()
         self._events: deque[Event] = deque()
         self._response: urllib3.BaseHTTPResponse | None = None
+        self._awaited: socket.socket | None = None  # where the head of an answer is to come from
         self._closed = threading.Event()
         self._busy = threading.Lock()  # held by the thread that is at the connection
 
@@ -137,9 +139,14 @@ class EventSource:
         self.close()
 
     def close(self) -> None:
-        """Close the connection at once. A thread that waits for the next event sees the iteration end."""
+        """Close the connection at once. A thread that waits for the next event sees the iteration end.
+
+        With a pool of yours, one that waits for the head of an answer sees it only once that has come.
+        """
         self._closed.set()
         self._machine.close()
+        if self._awaited is not None:
+            self._wake(self._awaited)
         response = self._response
         if response is not None:
             # It wakes a thread that is reading. It cannot once the connection went back to the pool, or is gone.
@@ -178,6 +185,7 @@ class EventSource:
         headers = self._request.headers_for(connect, self._authorization(connect))
         if connect.last_event_id:
             headers["last-event-id"] = connect.last_event_id.decode("latin-1")  # what http.client makes bytes of
+        told = AWAITED.set(self._await)
         try:
             self._response = self._pool.request(
                 connect.method,
@@ -191,11 +199,23 @@ class EventSource:
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             return self._lost(error)
+        finally:
+            AWAITED.reset(told)
+            self._awaited = None
         found = {name.lower(): value for name, value in self._response.headers.items()}
         action = self._machine.answered(self._response.status, found, time.time())
         if isinstance(action, Read) and self._on_open is not None:
             self._on_open(found)
         return action
+
+    def _await(self, sock: socket.socket) -> None:
+        self._awaited = sock
+        if self._closed.is_set():
+            self._wake(sock)
+
+    def _wake(self, sock: socket.socket) -> None:
+        with suppress(OSError):  # it was closed in the same moment
+            sock.shutdown(socket.SHUT_RDWR)
 
     def _read(self, read: Read) -> Read | Wait | Stop:
         assert self._response is not None  # noqa: S101 - a Read comes after an answer

@@ -15,6 +15,7 @@ import msgspec
 
 from tickertape.deltas import Delta, Finish, Raw, Reasoning, State, Text, Usage
 from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
+from tickertape.foreign_json import UNREADABLE
 from tickertape.tool_calls import merge_tool_call
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Transcript:
     def _parse(self, event: Event) -> dict[str, Any]:
         try:
             value = msgspec.json.decode(event.data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             value = None
         if isinstance(value, dict):
             if event.type == "error" and not value.get("error"):

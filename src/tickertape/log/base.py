@@ -228,8 +228,11 @@ class Log(ABC):
         """Forget streams that ended before this time, as `now` counts it, with their keys; return how many."""
 
     @abstractmethod
-    async def forget(self, streams: Sequence[str]) -> None:
-        """Forget these streams, if they have ended, with their keys: what they belong to was deleted."""
+    async def forget(self, streams: Sequence[str]) -> list[str]:
+        """Forget these streams with their keys: what they belong to was deleted. Return those that have not ended.
+
+        These are still there, to be forgotten another time.
+        """
 
     @abstractmethod
     async def reap(self) -> int:

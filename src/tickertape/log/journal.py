@@ -140,8 +140,13 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        roll_back(connection)
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction with nothing changed. A full disk may have ended it already: that error is the one to tell."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 class Found(NamedTuple):
@@ -201,6 +206,6 @@ def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:
         connection.execute("DELETE FROM producer WHERE no = ?", (producer,))
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        roll_back(connection)
         raise
     return len(unfinished)

@@ -67,11 +67,12 @@ class MemoryLog(Log):
         await self.forget(old)
         return len(old)
 
-    async def forget(self, streams: Sequence[str]) -> None:
+    async def forget(self, streams: Sequence[str]) -> list[str]:
         old = self._ended.keys() & set(streams)
         for stream_id in old:
             del self._tapes[stream_id], self._ended[stream_id]
         self._keys = {key: made for key, made in self._keys.items() if made[1] not in old}
+        return [stream_id for stream_id in streams if stream_id in self._tapes]
 
     async def reap(self) -> int:
         return 0  # the producer is this process: who reads this is alive

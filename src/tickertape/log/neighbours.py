@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
-from tickertape.errors import LogError
+from tickertape.errors import LogError, LogUnavailable
 from tickertape.log import journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -28,6 +28,18 @@ logger = logging.getLogger("tickertape")
 def lock_path(log: Path, name: str) -> Path:
     """Return the lock file of the producer of this name."""
     return log.with_name(f"{log.name}-producer-{name}.lock")
+
+
+def take(lock: FileLock) -> None:
+    """Take the lock that proves this process alive. Raises LogUnavailable where files cannot be locked."""
+    try:
+        lock.acquire(timeout=0)
+    except (OSError, NotImplementedError) as error:  # most likely a network file system
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise LogUnavailable(
+            f"The folder {Path(lock.lock_file).parent} takes no locks: {reason or error}. "
+            "Choose another --data folder, on a local disk."
+        ) from error
 
 
 def reap_dead(connection: sqlite3.Connection, log: Path, name: str, lost: bytes, lease: float) -> tuple[int, int]:

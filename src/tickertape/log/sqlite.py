@@ -30,7 +30,7 @@ from tickertape.errors import LogError, StreamEnded, UnknownStream
 from tickertape.log import journal, schema
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
-from tickertape.log.neighbours import attempt, lock_path, reap_dead
+from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
 from tickertape.log.readings import Readings
 from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Tell
 from tickertape.log.transaction import Fenced, Line
@@ -54,19 +54,17 @@ LEASE = 8.0
 
 
 class SqliteTape(Tape):
-    """A tape with what its producer, if that is this process, must know.
+    """A tape with what its producer must know: ``line``, if that is this process, else None.
 
     ``told`` is the place in the line that other processes were told last.
     """
 
     __slots__ = ("appended", "line", "no", "told")
 
-    def __init__(
-        self, header: Header, entries: list[bytes], no: int, line: Line | None = None, *, ended: bool = False
-    ) -> None:
+    def __init__(self, header: Header, entries: list[bytes], no: int, *, ended: bool = False) -> None:
         super().__init__(header, entries, ended=ended)
         self.no = no
-        self.line = line
+        self.line: Line | None = None
         self.appended = len(entries)
         self.told = 0
 
@@ -126,7 +124,7 @@ class SqliteLog(Log):
     def _open(self) -> None:
         journal.check(self._path)
         with contextlib.ExitStack() as undo:
-            self._alive.acquire(timeout=0)
+            take(self._alive)
             undo.callback(self._release)
             self._connection = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._connection.close)
@@ -162,8 +160,9 @@ class SqliteLog(Log):
         existing = await done
         if existing is not None:
             return await self.get(existing, header.owner), False
-        tape = SqliteTape(header, task.entries, task.line.no, task.line)
-        self._tapes[header.id] = tape
+        tape = self._tapes.setdefault(header.id, SqliteTape(header, task.entries, task.line.no))
+        tape.line = task.line  # somebody may have read it from the file already: from now on it is produced here
+        self._foreign.discard(tape)
         self._running.add(tape)
         return tape, True
 
@@ -302,8 +301,10 @@ class SqliteLog(Log):
             if count < Expire.BATCH:
                 return total
 
-    async def forget(self, streams: Sequence[str]) -> None:
-        await self._gone(Forget(streams, self._loop.create_future()))
+    async def forget(self, streams: Sequence[str]) -> list[str]:
+        task = Forget(streams, self._loop.create_future())
+        await self._gone(task)
+        return task.left
 
     async def _gone(self, task: Forget) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
@@ -363,8 +364,10 @@ class SqliteLog(Log):
         return version
 
     def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool, place: int) -> None:
+        if tape.line is not None:
+            return  # it is produced here: the writer tells of what it has committed
         more = entries[len(tape.entries) :]
-        moved = tape.line is None and tape.queued != place
+        moved = tape.queued != place
         if moved:
             tape.queued = place
         if more:

@@ -148,15 +148,20 @@ class Tell:
 
 
 class Forget:
-    """Delete streams that have ended, with their keys; ``done`` gets the ids of those that are gone."""
+    """Delete streams that have ended, with their keys; ``done`` gets the ids of those that are gone.
+
+    ``left`` are those of the others that are there: they run, or are yet to be folded.
+    """
 
     def __init__(self, streams: Sequence[str], done: asyncio.Future[list[str]]) -> None:
         self.streams, self.done = streams, done
         self.gone: list[str] = []
+        self.left: list[str] = []
 
     def write(self, transaction: Transaction) -> None:
         """Delete. The pages are used again; nothing is ever vacuumed."""
         self.gone = transaction.forget(self.streams)
+        self.left = transaction.there(self.streams)
 
     def committed(self) -> None:
         """Give the ids to who waits."""

@@ -75,6 +75,11 @@ class Transaction:
         self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", [(stream_id,) for stream_id in gone])
         return gone
 
+    def there(self, streams: Iterable[str]) -> list[str]:
+        """Return those of these streams that there are."""
+        find = "SELECT 1 FROM stream WHERE id = ?"
+        return [stream_id for stream_id in streams if self.connection.execute(find, (stream_id,)).fetchone()]
+
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
         self._begin()

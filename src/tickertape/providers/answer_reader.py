@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tickertape.deltas import Delta, Finish, Usage
 from tickertape.errors import EventTooLarge, ProviderError
+from tickertape.foreign_json import loads
 from tickertape.sse import Decoder, Event
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
@@ -205,11 +206,3 @@ class Lines:
 
 def _event(line: bytes) -> Event:
     return Event(line.decode("utf-8", "replace"))
-
-
-def loads(text: str | bytes) -> Any:
-    """Decode with Python's parser, which takes half surrogate pairs and NaN; what is no JSON stays text."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

@@ -12,7 +12,7 @@ from tickertape.providers.anthropic_messages import conversation
 from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.base import Model
 from tickertape.providers.model_list import entries_of
-from tickertape.providers.parameters import Parameters
+from tickertape.providers.parameters import LACKING, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
@@ -24,11 +24,7 @@ MOST_TOKENS = 8192
 _THINKING = {"none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 """Tokens of thinking for OpenAI's ``reasoning_effort``; 1 024 are the least that Anthropic takes."""
 
-_LACKING = (
-    *("n", "logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "seed", "store"),
-    *("response_format", "modalities", "audio", "prediction", "web_search_options", "functions", "function_call"),
-    "verbosity",
-)
+_LACKING = (*LACKING, "frequency_penalty", "presence_penalty", "seed", "response_format")
 
 
 class Anthropic(Remote):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Raw, Reasoning, Text
-from tickertape.providers.answer_reader import AnswerReader, loads
+from tickertape.foreign_json import UNREADABLE, loads
+from tickertape.providers.answer_reader import AnswerReader
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class MessageReader(AnswerReader):
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         try:
             event = _decode(data)
-        except msgspec.DecodeError:  # ValidationError is one: an unknown event may have fields of any type
+        except UNREADABLE:  # an unknown event may have fields of any type
             if not _unknown(loads(data)):
                 self._complain(data)
             return

@@ -7,12 +7,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from tickertape.errors import BadRequest
 from tickertape.providers.base import Model
 from tickertape.providers.gemini_messages import contents
 from tickertape.providers.gemini_reader import ResponseReader
 from tickertape.providers.model_list import entries_of
-from tickertape.providers.parameters import Parameters
+from tickertape.providers.parameters import LACKING, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
@@ -29,11 +28,7 @@ _RENAMED = {
     "presence_penalty": "presencePenalty",
     "frequency_penalty": "frequencyPenalty",
 }
-_LACKING = (
-    *("n", "logprobs", "top_logprobs", "logit_bias", "store", "modalities", "audio", "prediction", "user"),
-    *("parallel_tool_calls", "web_search_options", "functions", "function_call", "service_tier", "verbosity"),
-    *("metadata", "safety_identifier"),
-)
+_LACKING = (*LACKING, "user", "parallel_tool_calls", "service_tier", "metadata", "safety_identifier")
 
 
 class Gemini(Remote):
@@ -58,16 +53,16 @@ class Gemini(Remote):
         given = options.take("generationConfig", "generation_config")
         config: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
         options.rename(config, _RENAMED)
-        most, stops = options.number("max_completion_tokens", "max_tokens"), options.stops()
-        if most:
-            config["maxOutputTokens"] = most
-        if stops:
-            config["stopSequences"] = stops
+        options.limits(config, "maxOutputTokens", "stopSequences")
         effort = options.one_of("reasoning_effort", _THINKING)
         if effort is not None:
             budget = _THINKING[effort]
             config["thinkingConfig"] = {"thinkingBudget": budget, "includeThoughts": budget > 0}
-        _format(options.take("response_format"), config)
+        schema = options.schema()
+        if schema is not None:
+            config["responseMimeType"] = "application/json"
+        if schema:
+            config["responseJsonSchema"] = schema
         if config:
             body["generationConfig"] = config
         _tools(options, body)
@@ -84,21 +79,6 @@ class Gemini(Remote):
             for entry in entries_of(body, "models", "name", self._upstream)
             if "generateContent" in entry.get("supportedGenerationMethods", ("generateContent",))
         ]
-
-
-def _format(wanted: Any, config: dict[str, Any]) -> None:
-    match wanted:
-        case None | {"type": "text"}:
-            pass
-        case {"type": "json_object"}:
-            config["responseMimeType"] = "application/json"
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            config["responseMimeType"] = "application/json"
-            config["responseJsonSchema"] = schema
-        case _:
-            raise BadRequest(
-                "response_format is of type text, json_object or json_schema with a schema.", param="response_format"
-            )
 
 
 def _tools(options: Parameters, body: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import BadRequest
+from tickertape.foreign_json import loads
 from tickertape.providers.messages import (
     Image,
     called_names,
@@ -66,11 +66,7 @@ def _result(message: dict[str, Any], where: str, names: dict[str, str]) -> Part:
             f"{where}.tool_call_id is {id_!r:.60}; no assistant message before it has such a call.",
             param=f"{where}.tool_call_id",
         )
-    text = text_of(message, where)
-    try:
-        result = json.loads(text)
-    except ValueError:
-        result = text
+    result = loads(text_of(message, where))
     response = result if isinstance(result, dict) else {"result": result}
     return {"functionResponse": {"name": names[id_], "response": response}}
 

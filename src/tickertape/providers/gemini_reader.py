@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Raw, Reasoning, Text
-from tickertape.providers.answer_reader import AnswerReader, loads
+from tickertape.foreign_json import UNREADABLE, loads
+from tickertape.providers.answer_reader import AnswerReader
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class ResponseReader(AnswerReader):
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         try:
             response = _decode(data)
-        except msgspec.DecodeError:  # ValidationError is one
+        except UNREADABLE:
             self._complain(data)
             return
         if response.error is not None or (not response.candidates and _says_nothing(response, data)):

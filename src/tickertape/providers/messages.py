@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tickertape.errors import BadRequest
+from tickertape.foreign_json import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,10 +110,7 @@ def _call(call: Any, where: str) -> Call:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise BadRequest(f"{where} must be a call of a function with a name.", param=where)
     given = function.get("arguments") or "{}"
-    try:
-        arguments = json.loads(given) if isinstance(given, str) else given
-    except ValueError:
-        arguments = None
+    arguments = loads(given) if isinstance(given, str) else given
     if not isinstance(arguments, dict):
         raise BadRequest(f"{where}.function.arguments must be a JSON object; it was {given!r:.80}.", param=where)
     extra = call.get("extra_content")

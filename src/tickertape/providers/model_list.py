@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from tickertape.foreign_json import loads
 from tickertape.providers.base import Model
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ def read_models(body: bytes, upstream: Upstream) -> list[Model]:
 
     Besides OpenAI's ``{"data": [{"id": …}]}`` a bare list is taken, which Together sends.
     """
-    try:
-        listing = json.loads(body)
-    except ValueError:
-        listing = None
+    listing = loads(body)
     entries = listing.get("data") if isinstance(listing, dict) else listing
     if not isinstance(entries, list):
         raise upstream.unusable("answered GET /models with what is no list of models. Check the base URL.")
@@ -38,10 +35,7 @@ def read_models(body: bytes, upstream: Upstream) -> list[Model]:
 
 def entries_of(body: bytes, field: str, name: str, upstream: Upstream) -> list[dict[str, Any]]:
     """Return the entries of a listing's ``field`` that have a ``name``. Raises ProviderError if it is none."""
-    try:
-        listing = json.loads(body)
-    except ValueError:
-        listing = None
+    listing = loads(body)
     entries = listing.get(field) if isinstance(listing, dict) else None
     if not isinstance(entries, list):
         raise upstream.unusable("answered with what is no list of models. Check the base URL and the dialect.")

@@ -11,7 +11,7 @@ from tickertape.providers.base import Model
 from tickertape.providers.messages import Image, called_names, calls_of, parts_of, refuse_function_role, text_of
 from tickertape.providers.model_list import entries_of
 from tickertape.providers.ollama_reader import LineReader
-from tickertape.providers.parameters import Parameters
+from tickertape.providers.parameters import LACKING, Parameters
 from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of
 
@@ -27,11 +27,7 @@ _OPTIONS = {
         *("repeat_penalty", "repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau", "num_ctx", "num_keep"),
     )
 }
-_LACKING = (
-    *("n", "logprobs", "top_logprobs", "logit_bias", "store", "modalities", "audio", "prediction", "user"),
-    *("parallel_tool_calls", "web_search_options", "functions", "function_call", "service_tier", "verbosity"),
-    *("metadata", "safety_identifier", "tool_choice"),
-)
+_LACKING = (*LACKING, "user", "parallel_tool_calls", "service_tier", "metadata", "safety_identifier", "tool_choice")
 
 
 class Ollama(Remote):
@@ -51,17 +47,15 @@ class Ollama(Remote):
         given = options.take("options")
         own: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
         options.rename(own, _OPTIONS)
-        most, stops = options.number("max_completion_tokens", "max_tokens"), options.stops()
-        if most:
-            own["num_predict"] = most
-        if stops:
-            own["stop"] = stops
+        options.limits(own, "num_predict", "stop")
         if own:
             body["options"] = own
         effort = options.one_of("reasoning_effort", _EFFORTS)
         if effort is not None:
             body["think"] = False if effort == "none" else {"minimal": "low"}.get(effort, effort)
-        _format(options.take("response_format"), body)
+        schema = options.schema()
+        if schema is not None:
+            body["format"] = schema or "json"
         tools = options.tools(lambda function: {"type": "function", "function": function})
         if options.choice()[0] in ("required", "function"):
             raise BadRequest("Ollama cannot be made to call a tool; tool_choice is auto or none.", param="tool_choice")
@@ -77,20 +71,6 @@ class Ollama(Remote):
         return [
             Model(id=entry["name"], owned_by="ollama") for entry in entries_of(body, "models", "name", self._upstream)
         ]
-
-
-def _format(wanted: Any, body: dict[str, Any]) -> None:
-    match wanted:
-        case None | {"type": "text"}:
-            pass
-        case {"type": "json_object"}:
-            body["format"] = "json"
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            body["format"] = schema
-        case _:
-            raise BadRequest(
-                "response_format is of type text, json_object or json_schema with a schema.", param="response_format"
-            )
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:

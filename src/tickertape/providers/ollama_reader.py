@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Raw, Reasoning, Text
-from tickertape.providers.answer_reader import AnswerReader, Lines, loads
+from tickertape.foreign_json import UNREADABLE, loads
+from tickertape.providers.answer_reader import AnswerReader, Lines
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
@@ -48,7 +49,7 @@ class LineReader(AnswerReader):
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         try:
             line = _decode(data)
-        except msgspec.DecodeError:  # ValidationError is one
+        except UNREADABLE:
             self._complain(data)
             return
         if line.error is not None or line.done_reason == "error":

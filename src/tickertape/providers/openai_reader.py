@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Raw, Reasoning, Text
-from tickertape.providers.answer_reader import AnswerReader, loads
+from tickertape.foreign_json import UNREADABLE, loads
+from tickertape.providers.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
@@ -72,7 +73,7 @@ class ChunkReader(AnswerReader):
             return
         try:
             chunk = _decode(data)
-        except msgspec.DecodeError:  # ValidationError is one
+        except UNREADABLE:
             self._unusual(data, out)
             return
         if chunk.choices is None or chunk.error is not None or chunk.object == "error":

@@ -34,6 +34,12 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 }
 """Values of OpenAI's options that change nothing."""
 
+LACKING = (
+    *("n", "logprobs", "top_logprobs", "logit_bias", "store", "modalities", "audio", "prediction"),
+    *("web_search_options", "functions", "function_call", "verbosity"),
+)
+"""OpenAI's options that only OpenAI's dialect has."""
+
 _OURS = ("stream", "stream_options", "reasoning_format", "model", "messages")
 
 
@@ -72,6 +78,24 @@ class Parameters:
         if stops is not None and not (isinstance(stops, list) and all(isinstance(one, str) for one in stops)):
             raise BadRequest(f"stop must be a string or a list of strings; it was {stop!r:.80}.", param="stop")
         return stops
+
+    def limits(self, into: dict[str, Any], most: str, stops: str) -> None:
+        """Move what ends an answer, its length and its stop words, to these names. Raises BadRequest for neither."""
+        given = {most: self.number("max_completion_tokens", "max_tokens"), stops: self.stops()}
+        into.update({name: value for name, value in given.items() if value})
+
+    def schema(self) -> dict[str, Any] | None:
+        """Take ``response_format`` as a JSON schema, ``{}`` for any object; None for text. Raises BadRequest."""
+        match self.take("response_format"):
+            case None | {"type": "text"}:
+                return None
+            case {"type": "json_object"}:
+                return {}
+            case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+                return schema
+        raise BadRequest(
+            "response_format is of type text, json_object or json_schema with a schema.", param="response_format"
+        )
 
     def one_of(self, name: str, allowed: Iterable[str]) -> str | None:
         """Take an option with a few values. Raises BadRequest that lists them for any other."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from abc import abstractmethod
 from copy import copy
 from time import monotonic
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from tickertape.providers.answer_reader import AnswerReader
 
 logger = logging.getLogger("tickertape")
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A header's name (RFC 9110, section 5.1)."""
+
+_NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+"""What no header's value may hold (section 5.5), or has no UTF-8 form."""
 
 _MODELS_KEPT = 300.0
 """Seconds. New models appear rarely; a local server may be restarted with another one any time."""
@@ -62,7 +69,7 @@ class Remote(Provider):
     upstreams keep a connection open, are no events. ``retries`` is how often a question is asked again that met a
     passing failure before the first byte of an answer; ``retried`` counts them. ``key_name`` is where people
     find the key; ``headers`` go along with every request, and ``key_header`` carries the key as it is.
-    Raises SettingsError for a URL, key or time that cannot be used.
+    Raises SettingsError for a URL, key, header or time that cannot be used.
     """
 
     key_name: ClassVar[str]
@@ -97,13 +104,15 @@ class Remote(Provider):
         key = (api_key or "").strip() or None
         if key and not (key.isascii() and key.isprintable()):
             raise SettingsError("The API key holds characters that no HTTP header can carry; copy it again.")
-        if not min(connect_timeout, first_token_timeout, idle_timeout) > 0:
+        if not all(seconds > 0 for seconds in (connect_timeout, first_token_timeout, idle_timeout)):
             raise SettingsError("connect_timeout, first_token_timeout and idle_timeout are seconds above 0.")
         self.name = name or type(self).name
         address = read_address(base_url or self.url, self.root)
         self._upstream = Upstream(address.host, key, key_name or type(self).key_name)
         own = {key_header: key} if key_header and key else self._key_headers(key)
-        self._link = Link(address, self._upstream, connect_timeout, {**own, **(headers or {})})
+        sent = {**own, **(headers or {})}
+        _check_headers(sent)
+        self._link = Link(address, self._upstream, connect_timeout, sent)
         self._model = model
         self._given = [Model(id=name, owned_by=address.host) for name in models]
         self._connect, self._first, self._idle = connect_timeout, first_token_timeout, idle_timeout
@@ -231,9 +240,15 @@ class Remote(Provider):
         return response
 
     async def _refusal(self, response: aiohttp.ClientResponse, model: str) -> ProviderError:
-        body = await self._link.body(response, _ERROR_SIZE, self._connect)
-        self._link.release(response, ended=False)
+        body = await self._rest(response, _ERROR_SIZE, self._connect)
         return self._upstream.refused(response.status, body, response.headers, model)
+
+    async def _rest(self, response: aiohttp.ClientResponse, size: int, limit: float) -> bytes:
+        """Return the body of what is no answer; its connection is closed also if the one who asked has given up."""
+        try:
+            return await self._link.body(response, size, limit)
+        finally:
+            self._link.release(response, ended=False)
 
     async def _refresh(self) -> None:
         begun, self._failure = monotonic(), None
@@ -253,6 +268,13 @@ class Remote(Provider):
             return []
         if response.status != 200:
             raise await self._refusal(response, "")
-        body = await self._link.body(response, self._max_event_size, _LIST_LIMIT)
-        self._link.release(response, ended=False)
-        return self.listed(body)
+        return self.listed(await self._rest(response, self._max_event_size, _LIST_LIMIT))
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Raise SettingsError for a header that cannot be sent; its value may be a secret."""
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise SettingsError(f"The header name {name!r} holds characters that no HTTP header can have, or none.")
+        if _NO_VALUE.search(value):
+            raise SettingsError(f"The header {name} has a value with characters that no HTTP header can carry.")

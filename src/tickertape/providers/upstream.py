@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.errors import ProviderError
+from tickertape.foreign_json import loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,10 +190,7 @@ def _type_of(status: int) -> str:
 
 def _json_or_text(body: bytes) -> Any:
     text = body.decode("utf-8", "replace")
-    try:
-        return json.loads(text)
-    except ValueError:
-        return "" if text.lstrip()[:1] == "<" else text  # a web server's error page says nothing of use
+    return "" if text.lstrip()[:1] == "<" else loads(text)  # a web server's error page says nothing of use
 
 
 def one_line(words: Any) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickertape.errors import ChatError
+from tickertape.errors import ChatError, LogError
 from tickertape.log.base import Header, Tape
 from tickertape.server.chunks import RETRY, position
 from tickertape.server.responses import STREAM_HEADERS, start
@@ -122,12 +122,12 @@ class Changes:
         while self._listening:
             self._changed.clear()
             try:
+                await self._look()
                 if loop.time() - swept > SWEEP:
                     swept = loop.time()
                     await self._refresh()
-                await self._look()
-            except ChatError as error:  # a busy or full disk: the next look tells
-                logger.debug("The changes cannot be read: %s", error)
+            except (ChatError, LogError) as error:  # a busy or full disk: the next look tells
+                logger.debug("What has changed or ended cannot be read: %s", error)
             try:
                 async with asyncio.timeout(POLL):
                     await self._changed.wait()

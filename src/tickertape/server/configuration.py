@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
@@ -14,6 +13,7 @@ import msgspec
 from platformdirs import user_config_path
 
 from tickertape.errors import SettingsError
+from tickertape.foreign_json import loads
 from tickertape.providers.dialects import DIALECTS
 from tickertape.server.settings import UpstreamSettings
 from tickertape.server.upstreams import KEY_NAMES, check
@@ -64,7 +64,7 @@ def with_upstreams(settings: Settings, file: Path | None = None) -> Settings:
 
 def find_file() -> Path | None:
     """Return the file in the current folder, else in the user's configuration folder, if there is one."""
-    places = (Path.cwd() / FILE, user_config_path("tickertape", appauthor=False) / FILE)
+    places = (Path(FILE), user_config_path("tickertape", appauthor=False) / FILE)
     return next((place for place in places if place.is_file()), None)
 
 
@@ -116,7 +116,7 @@ def serves_models(base_url: str) -> bool:
     try:
         with closing(HTTPConnection(url.hostname or "", url.port, timeout=_PROBE)) as connection:
             connection.request("GET", f"{url.path}/api/tags")
-            listing = json.loads(connection.getresponse().read(1024 * 1024))
+            listing = loads(connection.getresponse().read(1024 * 1024))
     except (OSError, HTTPException, ValueError):
         return False
     return isinstance(listing, dict) and bool(listing.get("models"))

@@ -12,7 +12,7 @@ import msgspec
 from tickertape.chats import NewMessage, Question
 from tickertape.errors import BadRequest, ChatLimit
 from tickertape.server.conversations import Wishes
-from tickertape.server.requests import parse_key, parse_object, parse_policy
+from tickertape.server.requests import parse_key, parse_messages, parse_object, parse_policy
 
 if TYPE_CHECKING:
     from tickertape.chats import ChatLimits
@@ -63,7 +63,7 @@ def parse_turn(scope: Message, body: bytes, *, max_messages: int, disconnect: st
         action=action,
         chat=chat or new_id(),
         parent=parent,
-        messages=_messages(fields.get("messages"), max_messages) if action == "next" else [],
+        messages=_messages(fields, max_messages) if action == "next" else [],
         message=id_of(fields, "message_id") or new_id(),
         model=text_of(fields, "model"),
         stream=new_id(),
@@ -83,21 +83,15 @@ def id_of(fields: dict[str, Any], name: str) -> str | None:
 
 
 def text_of(fields: dict[str, Any], name: str) -> str | None:
-    """Return a string, None if there is none; lone surrogates have no UTF-8 form and are refused."""
+    """Return a string, None if there is none."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"{name} must be a string; it was {value!r}.", param=name)
     return value
 
 
-def _messages(messages: Any, most: int) -> list[NewMessage]:
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest(
-            'messages must be a list with at least one message like {"role": "user", "content": "hi"}.',
-            param="messages",
-        )
-    if len(messages) > most:
-        raise BadRequest(f"messages holds {len(messages):,} messages; at most {most:,} are allowed.", param="messages")
+def _messages(fields: dict[str, Any], most: int) -> list[NewMessage]:
+    messages = parse_messages(fields.get("messages"), most)
     return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 

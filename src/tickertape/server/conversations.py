@@ -241,16 +241,18 @@ class Conversations:
         return until
 
     async def tidy(self) -> None:
-        """Let nothing be left of what was deleted for good. Raises ChatError and LogError.
+        """Let nothing be left of what was deleted for good and has no answer that runs. Raises ChatError and LogError.
 
-        The streams go first: if that fails, the conversation is still there to name them the next time.
+        The streams go first: until the last of them is forgotten, the conversation is there to name them the next time.
         """
-        while True:
-            await self._log.forget(await self.chats.read(lambda store: store.doomed()))
-            streams = await self.chats.write(lambda store: store.purge())
-            if not streams:
-                return
-            await self._log.forget(streams)  # of what has come to be old meanwhile
+        while await self._tidied():
+            pass
+
+    async def _tidied(self) -> int:
+        """Do so for some conversations; return how many are gone."""
+        doomed = await self.chats.write(lambda store: store.doomed())
+        forgotten = set(doomed).difference(await self._log.forget(doomed))
+        return await self.chats.write(lambda store: store.purge(forgotten))
 
     async def close(self) -> None:
         """Finish taking over, then close the chats; the answers have ended before."""

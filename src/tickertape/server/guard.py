@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.errors import BadRequest, ProviderError
+from tickertape.foreign_json import UNREADABLE
 from tickertape.server.requests import header, read_body
 from tickertape.server.responses import reply, reply_error
 
@@ -97,7 +98,7 @@ class Guard:
         """Exchange a key for a cookie: EventSource cannot send headers."""
         try:
             key = str(msgspec.json.decode(await read_body(scope, receive, 4096))["key"])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
+        except (*UNREADABLE, KeyError, TypeError) as error:
             raise BadRequest('The body must be {"key": "…"}.', param="key") from error
         token = _token(key)
         if self._owners and not any(hmac.compare_digest(token, known) for known in self._owners):

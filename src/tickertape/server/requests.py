@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.errors import BadRequest
+from tickertape.foreign_json import UNREADABLE
 from tickertape.log.base import Key
 from tickertape.providers.base import Request
 
@@ -116,7 +117,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that a body holds. Raises BadRequest for anything else."""
     try:
         fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(fields, dict):
         raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
@@ -134,7 +135,8 @@ def parse_policy(scope: Message, default: str) -> float | None:
         ) from None
 
 
-def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
+def parse_messages(messages: Any, most: int) -> list[Any]:
+    """Return the list of messages, each of which is still to be checked."""
     if not isinstance(messages, list) or not messages:
         raise BadRequest(
             'messages must be a list with at least one message like {"role": "user", "content": "hi"}.',
@@ -142,7 +144,12 @@ def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
         )
     if len(messages) > most:
         raise BadRequest(f"messages holds {len(messages):,} messages; at most {most:,} are allowed.", param="messages")
-    for index, message in enumerate(messages):
+    return messages
+
+
+def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
+    checked = parse_messages(messages, most)
+    for index, message in enumerate(checked):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
             raise BadRequest(f"{where} must be an object with role and content.", param=where)
@@ -153,7 +160,7 @@ def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
             )
         if not (isinstance(content, (str, list)) or (content is None and role == "assistant")):
             raise BadRequest(f"{where}.content must be a string or a list of parts.", param=f"{where}.content")
-    return messages
+    return checked
 
 
 def parse_key(scope: Message, body: bytes) -> Key | None:

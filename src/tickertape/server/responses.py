@@ -44,8 +44,8 @@ async def start(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]])
 
 
 async def reply(send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send a whole response. 204 has no body."""
-    length = [(b"content-length", b"%d" % len(body))] if status != 204 else []
+    """Send a whole response. 204 and 304 have no body, and no length (RFC 9110, section 8.6)."""
+    length = [(b"content-length", b"%d" % len(body))] if status not in (204, 304) else []
     await start(send, status, [*length, *headers])
     await send({"type": "http.response.body", "body": body})
 

@@ -125,7 +125,7 @@ async def get_stream(services: Services, scope: Message, receive: Receive, send:
     if "application/json" in accept and "text/event-stream" not in accept:
         await reply_json(send, Answer(tape).snapshot())
     else:
-        await _replay(services, tape, cursor_of(scope), scope, receive, send)
+        await _replay(services, tape, cursor_of(scope), receive, send)
 
 
 async def cancel_stream(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
@@ -258,16 +258,14 @@ async def resumed(services: Services, scope: Message, receive: Receive, send: Se
     if not cursor:
         return False
     tape = await services.log.get(cursor.rpartition(".")[0], scope["owner"])
-    await _replay(services, tape, cursor, scope, receive, send)
+    await _replay(services, tape, cursor, receive, send)
     return True
 
 
-async def _replay(
-    services: Services, tape: Tape, cursor: str | None, _scope: Message, receive: Receive, send: Send
-) -> None:
+async def _replay(services: Services, tape: Tape, cursor: str | None, receive: Receive, send: Send) -> None:
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
     after = position(cursor, tape.header.id) if cursor else 0
-    headers = [*STREAM_HEADERS, (b"location", _location(tape)[1])]
+    headers = [*STREAM_HEADERS, _location(tape)]
     if after is None or after > len(tape.entries):
         headers.append((b"tickertape-cursor", b"reset"))
         after = 0

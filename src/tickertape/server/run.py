@@ -45,9 +45,10 @@ def bind(host: str, port: int) -> socket.socket:
         except OSError:
             bound.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that no host can have, beside what the system says
+        reason = error.strerror if isinstance(error, OSError) else None
         raise SettingsError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}. "
+            f"Cannot listen on {host}:{port}: {reason or error}. "
             "Stop the program that uses the port, or choose another with --port (0 takes a free one)."
         ) from error
     return bound

@@ -38,9 +38,9 @@ class Handover(threading.Thread):
         self._path = data / SOCKET
         self._listener = listener
         self._gate = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._path.unlink(missing_ok=True)  # left by a process that was killed, or of the one that we took over from
         previous = os.umask(0o077)  # only this user may take over
         try:
+            self._path.unlink(missing_ok=True)  # left by a process that was killed, or of the one we took over from
             self._gate.bind(str(self._path))
             self._gate.listen(1)
         except OSError as error:  # the path of a Unix socket has some 100 bytes; or the file system has none

@@ -91,14 +91,15 @@ def read_key(upstream: UpstreamSettings) -> tuple[str | None, str]:
     if upstream.key_file is not None:
         try:
             key = upstream.key_file.expanduser().read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise SettingsError(
-                f"The key of the upstream {upstream.name!r} cannot be read from {upstream.key_file}: {reason}."
-            ) from None
+        except UnicodeDecodeError:
+            raise _unreadable(upstream, "it is no text") from None
+        except (OSError, ValueError, RuntimeError) as error:  # ValueError: no file's name; RuntimeError: nobody's home
+            raise _unreadable(upstream, getattr(error, "strerror", None) or str(error)) from None
+        if not key:
+            raise SettingsError(f"The upstream {upstream.name!r} has its key in {upstream.key_file}, which is empty.")
         return key, f"key_file of the upstream {upstream.name!r}"  # callers need not know where files are
     if upstream.key_env:
-        key = os.environ.get(upstream.key_env)
+        key = os.environ.get(upstream.key_env, "").strip()
         if not key:
             raise SettingsError(
                 f"The upstream {upstream.name!r} has its key in {upstream.key_env}, which is not set. "
@@ -111,3 +112,9 @@ def read_key(upstream: UpstreamSettings) -> tuple[str | None, str]:
     if upstream.base_url:
         return None, names[0]
     return next((key for name in names if (key := os.environ.get(name))), None), names[0]
+
+
+def _unreadable(upstream: UpstreamSettings, reason: str) -> SettingsError:
+    return SettingsError(
+        f"The key of the upstream {upstream.name!r} cannot be read from {upstream.key_file}: {reason.rstrip('.')}."
+    )

@@ -65,7 +65,10 @@ def supervise(
         for index, worker in enumerate(workers):
             if worker.poll() is not None:
                 logger.error("Worker %d ended with exit code %d; starting another", worker.pid, worker.returncode)
-                workers[index] = _spawn(order, listener)
+                try:
+                    workers[index] = _spawn(order, listener)
+                except OSError as error:  # too many processes, or too little memory: the others serve on
+                    logger.error("A worker cannot be started now: %s", error.strerror or error)
     _signal(workers)
     deadline = time.monotonic() + settings.grace + 5
     while any(worker.poll() is None for worker in workers):

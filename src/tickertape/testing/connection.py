@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tickertape.foreign_json import loads
 from tickertape.testing.steps import Act, Body, Gate, Head, Raw, Step, Token, Wait
 
 if TYPE_CHECKING:
@@ -51,10 +51,8 @@ class Connection:
             body = await self._reader.readexactly(min(int(headers.get("content-length", "0")), _LIMIT))
         except (asyncio.IncompleteReadError, ConnectionError, ValueError):
             return None
-        try:
-            return Asked(method, path, headers, json.loads(body) if body else None)
-        except ValueError:
-            return Asked(method, path, headers, None)
+        asked = loads(body)
+        return Asked(method, path, headers, None if asked is body else asked)
 
     async def play(self, steps: Iterable[Step]) -> bool:
         """Perform the steps, to the first `Act`; return whether the connection can take another request."""

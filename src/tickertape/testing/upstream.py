@@ -16,6 +16,7 @@ import json
 import re
 import threading
 from collections import Counter
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -103,10 +104,10 @@ class Upstream:
 
     def __enter__(self) -> Self:
         """Start, in a thread of its own."""
-        started = threading.Event()
+        started: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), daemon=True)
         self._thread.start()
-        started.wait()
+        started.result()
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -116,12 +117,17 @@ class Upstream:
         self._stop()
         self._thread.join()
 
-    async def _main(self, started: threading.Event) -> None:
+    async def _main(self, started: Future[None]) -> None:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
-        async with self:
-            started.set()
-            await stopped.wait()
+        try:
+            await self.start()
+        except OSError as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        await stopped.wait()
+        await self.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
@@ -210,8 +216,11 @@ def main(*, port: int, pace: float, tokens: int | None, fault: str, listing: boo
             click.echo(f"{one.name:20} {one.state:12} {one.says}")
         return
     words = [WORDS[number % len(WORDS)] for number in range(tokens or len(WORDS))]
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_run(Upstream(port=port, pace=pace, words=words, fault=fault)))
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_run(Upstream(port=port, pace=pace, words=words, fault=fault)))
+    except OSError as error:
+        raise click.ClickException(f"Cannot listen on port {port}: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":
