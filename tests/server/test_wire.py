@@ -252,10 +252,10 @@ async def test_a_write_that_fails_ends_its_reader_and_no_other(site: Site, monke
     sound, _writer = await begun(site)
     write = Wire.write
 
-    def fail(wire: Wire, framed: bytes, *, last: bool) -> None:
+    def fail(wire: Wire, framed: bytes, last: bool) -> None:
         if wire is broken:
             raise RuntimeError("the transport is closed")
-        write(wire, framed, last=last)
+        write(wire, framed, last)
 
     monkeypatch.setattr(Wire, "write", fail)
     site.tape.extend([b"e2"])

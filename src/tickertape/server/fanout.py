@@ -151,7 +151,7 @@ class Fanout:
         channel = reader.channel
         channel.readers.add(reader)
         channel.tape.enter()
-        self._push(channel, reader, {}, reader.since)
+        self._push(channel, reader, None, reader.since)
         channel.queued = 0
         channel.mark()  # says its place in the line, if it has one
 
@@ -185,7 +185,7 @@ class Fanout:
             channel.dirty = False
             if channel.queued != channel.tape.queued:
                 self._tell_place(channel)
-            shared: Shared = {}
+            shared: Shared | None = {} if len(channel.readers) > 1 else None
             for reader in tuple(channel.readers):
                 self._push(channel, reader, shared, start)
         # Who was marked meanwhile is far behind and goes on at once; the others wait for the rest.
@@ -201,39 +201,41 @@ class Fanout:
                 if reader.open:
                     self._write(reader, reader.frame(body, last=False))
 
-    def _push(self, channel: Channel, reader: Reader, shared: Shared, now: float) -> None:
-        """Write what is new to a reader that can take it; ``shared`` holds what was rendered for others."""
+    def _push(self, channel: Channel, reader: Reader, shared: Shared | None, now: float) -> None:
+        """Write what is new to a reader that can take it; ``shared`` is what was rendered for others."""
         tape, index = channel.tape, reader.index
         entries = tape.entries
         count = len(entries)
         if index >= count or not reader.open:
             return
-        end = min(index + SLICE, count)
-        behind = end < count
-        last = tape.ended and not behind
-        key = (index, reader.renderer, type(reader))
-        framed = shared.get(key)
-        if framed is None:
-            try:
-                body = reader.renderer.render(entries[index:end], index + 1)
-            except Exception:  # an entry that cannot be read must not stop the flush for the others
-                logger.exception("Stream %s cannot be shown", tape.header.id)
-                reader.cut()
-                return
-            framed = shared[key] = reader.frame(body, last=last)
+        end = count if count - index <= SLICE else index + SLICE
+        last = tape.ended and end == count
+        try:
+            if shared is None:
+                framed = reader.render(entries[index:end], last)
+            else:
+                key = (index, reader.renderer, type(reader))
+                if key not in shared:
+                    shared[key] = reader.render(entries[index:end], last)
+                framed = shared[key]
+        except Exception:  # an entry that cannot be read must not stop the flush for the others
+            logger.exception("Stream %s cannot be shown", tape.header.id)
+            reader.cut()
+            return
         reader.index = end
         reader.since = now
         self.sent += end - index
-        self._write(reader, framed, last=last)
-        if last and reader.open:
-            channel.leave(reader)
-        elif behind and reader.open:
-            channel.mark()
+        self._write(reader, framed, last)
+        if reader.open:
+            if last:
+                channel.leave(reader)
+            elif end < count:
+                channel.mark()
 
-    def _write(self, reader: Reader, framed: bytes, *, last: bool = False) -> None:
+    def _write(self, reader: Reader, framed: bytes, last: bool = False) -> None:
         """Write, and cut a reader whose connection fails: nothing that is wrong with it may stop the others' flush."""
         try:
-            reader.write(framed, last=last)
+            reader.write(framed, last)
         except Exception:
             logger.debug("A reader's connection failed", exc_info=True)
             reader.cut()

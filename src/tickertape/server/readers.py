@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from tickertape.server.asgi import Send, Sending
     from tickertape.server.fanout import Channel, Renderer
@@ -35,13 +35,17 @@ class Reader(ABC):
         self.since = now
         self.open = True
 
+    def render(self, entries: Sequence[bytes], last: bool) -> bytes:
+        """Return the next entries as they are to be written; ``last`` ends the response."""
+        return self.frame(self.renderer.render(entries, self.index + 1), last)
+
     @staticmethod
     @abstractmethod
-    def frame(body: bytes, *, last: bool) -> bytes:
+    def frame(body: bytes, last: bool) -> bytes:
         """Return the bytes as they are to be written: the same for all readers of this kind."""
 
     @abstractmethod
-    def write(self, framed: bytes, *, last: bool) -> None:
+    def write(self, framed: bytes, last: bool) -> None:
         """Write at once; ``last`` ends the response. Only for one that is open."""
 
     @abstractmethod
@@ -65,11 +69,11 @@ class AsgiReader(Reader):
         self._handler = asyncio.current_task()
 
     @staticmethod
-    def frame(body: bytes, *, last: bool) -> bytes:
+    def frame(body: bytes, last: bool) -> bytes:
         """Leave them to the server."""
         return body
 
-    def write(self, framed: bytes, *, last: bool) -> None:
+    def write(self, framed: bytes, last: bool) -> None:
         """Drive ``send``."""
         sending = self._send({"type": "http.response.body", "body": framed, "more_body": not last})
         try:

@@ -48,11 +48,11 @@ class Wire(Reader, asyncio.Protocol):
         before.connection_lost(ConnectionAbortedError())
 
     @staticmethod
-    def frame(body: bytes, *, last: bool) -> bytes:
+    def frame(body: bytes, last: bool) -> bytes:
         """Return the body as a chunk."""
         return b"%x\r\n%b\r\n%b" % (len(body), body, END if last else b"")
 
-    def write(self, framed: bytes, *, last: bool) -> None:
+    def write(self, framed: bytes, last: bool) -> None:
         """Write a chunk; after the last one the connection is uvicorn's again."""
         self._transport.write(framed)
         if last:
