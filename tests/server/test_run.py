@@ -177,3 +177,16 @@ def test_a_log_that_is_damaged_further_in_ends_the_server_with_a_sentence(tmp_pa
         f"tickertape: The stream log {tmp_path / 'tape.db'} cannot be used: the file is damaged; "
         "move it away (a new one is made) or restore a copy."
     }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGSTOP")
+def test_connections_that_come_at_once_wait_in_line(serve: Serve) -> None:
+    """They are accepted a few in a turn of the event loop; that makes the line before it no shorter."""
+    server = serve()
+    server.signal(signal.SIGSTOP)
+    waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(100)]
+    server.signal(signal.SIGCONT)
+    for connection in waiting:
+        with connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"

@@ -217,8 +217,16 @@ class Generation:
             self._pumping = True
             if self.tape.stop or self._abandoned:
                 raise asyncio.CancelledError
-            async with self._turns.take(self.tape), asyncio.timeout(self._limits.seconds) as limit:
-                await self._pump()
+            async with (
+                self._turns.take(self.tape),
+                asyncio.timeout(self._limits.seconds) as limit,
+                aclosing(self._order.provider.stream(self._order.request)) as batches,
+            ):
+                async for batch in batches:
+                    entries = self._entries(batch)
+                    if entries:
+                        self._count(entries)
+                        await self._log.append(self.tape, entries)
             if self._finish is None:
                 return _error(State.INCOMPLETE, 502, "The model's server ended the answer without saying it was done.")
             return End(State.COMPLETED, finish_reason=self._finish.reason, usage=self._counts)
@@ -244,15 +252,6 @@ class Generation:
     @property
     def _counts(self) -> dict[str, Any] | None:
         return self._usage.usage if self._usage else None
-
-    async def _pump(self) -> None:
-        log, tape = self._log, self.tape
-        async with aclosing(self._order.provider.stream(self._order.request)) as batches:
-            async for batch in batches:
-                entries = self._entries(batch)
-                if entries:
-                    self._count(entries)
-                    await log.append(tape, entries)
 
     def _count(self, entries: list[bytes]) -> None:
         """Raise ProviderError when the stream grows beyond its limits."""

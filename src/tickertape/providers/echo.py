@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +49,22 @@ class Echo(Provider):
         if not text:
             yield [Finish("stop"), _usage(request, 0)]
             return
-        found, size = _PIECE.finditer(text), len(text)
+        size, position = len(text), 0
         loop = asyncio.get_running_loop()
         ticker, rate, start, sent = self._ticker_of(loop), self.rate, loop.time(), 0
         while True:
             # The schedule is absolute, so that nothing drifts. Whoever is woken has at least one piece due.
             due = int((loop.time() - start) * rate) + 1 - sent if rate else BATCH
             batch: list[Delta] = []
-            for match in islice(found, min(due, BATCH) if due > 1 else 1):
+            for _piece in range(max(1, min(due, BATCH))):
+                # Looked for anew each time: an iterator keeps a kilobyte of the engine's stack for every answer.
+                match = _PIECE.match(text, position)
+                if match is None:
+                    break
                 batch.append(Text(match[0]))
+                position = match.end()
             sent += len(batch)
-            if match.end() == size:
+            if position == size:
                 yield [*batch, Finish("stop"), _usage(request, sent)]
                 return
             yield batch

@@ -37,51 +37,45 @@ def position(cursor: str, stream_id: str) -> int | None:
     return int(number) if name == stream_id and number.isascii() and number.isdigit() and len(number) < 16 else None
 
 
+_DELTA = b'{"index":0,"delta":'
+_REST = b',"logprobs":null,"finish_reason":null}]'
+_AROUND = {  # what stands before and after an entry's JSON, from the list of choices on
+    _TEXT: (_DELTA + b'{"content":', b"}" + _REST + b"}\n\n"),
+    _REASONING: (_DELTA + b'{"reasoning_content":', b"}" + _REST + b"}\n\n"),
+    _RAW: (_DELTA, _REST + b"}\n\n"),
+    _OPENS: (_DELTA + b'{"role":"assistant","content":""}' + _REST + b',"tickertape":', b"}\n\n"),
+    _CONTINUES: (_DELTA + b"{}" + _REST + b',"tickertape":{"continues":', b"}}\n\n"),
+    _FINISH: (_DELTA + b'{},"logprobs":null,"finish_reason":', b"}]}\n\n"),
+    _STOPPED: (_DELTA + b'{},"logprobs":null,"finish_reason":', b'}],"tickertape":{"state":"cancelled"}}\n\n'),
+    _USAGE: (b'],"usage":', b"}\n\n"),
+}
+
+
 class ChunkRenderer:
     """Renders one stream's entries as events of OpenAI's chat completion stream."""
 
-    __slots__ = ("_after", "_before", "_id")
+    __slots__ = ("_base", "_id")
 
     def __init__(self, header: Header) -> None:
+        # All that is kept of each open stream: what all streams share is in the table.
         self._id = f"id: {header.id}.".encode()
-        base = b'\ndata: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
-            header.id.encode(),
-            header.created,
-            _json(header.model),
+        name, model = header.id.encode(), _json(header.model)
+        self._base = (
+            b'\ndata: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+            % (name, header.created, model)
         )
-        delta = base + b'{"index":0,"delta":'
-        after = b',"logprobs":null,"finish_reason":null}]}\n\n'
-        self._before = {
-            _TEXT: delta + b'{"content":',
-            _REASONING: delta + b'{"reasoning_content":',
-            _RAW: delta,
-            _OPENS: delta + b'{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"tickertape":',
-            _CONTINUES: delta + b'{},"logprobs":null,"finish_reason":null}],"tickertape":{"continues":',
-            _FINISH: delta + b'{},"logprobs":null,"finish_reason":',
-            _STOPPED: delta + b'{},"logprobs":null,"finish_reason":',
-            _USAGE: base + b'],"usage":',
-        }
-        self._after = {
-            _TEXT: b"}" + after,
-            _REASONING: b"}" + after,
-            _RAW: after,
-            _OPENS: b"}\n\n",
-            _CONTINUES: b"}}\n\n",
-            _FINISH: b"}]}\n\n",
-            _STOPPED: b'}],"tickertape":{"state":"cancelled"}}\n\n',
-            _USAGE: b"}\n\n",
-        }
 
     def render(self, entries: Sequence[bytes], first: int) -> bytes:
         """Return the events for entries that begin with event number ``first``."""
-        before, after, head = self._before, self._after, self._id
+        head, base = self._id, self._base
         frames: list[bytes] = []
         for number, entry in enumerate(entries, first):
             tag = entry[0]
             if tag == _END:
                 frames.append(self._end(number, entry))
             else:
-                frames.append(b"%b%d%b%b%b" % (head, number, before[tag], entry[1:], after[tag]))
+                before, after = _AROUND[tag]
+                frames.append(b"%b%d%b%b%b%b" % (head, number, base, before, entry[1:], after))
         if first == 1 and frames:
             # `retry:` rides in an event that has data: a block of its own crashes openai-python.
             frames[0] = b"retry: %d\n%b" % (RETRY, frames[0])

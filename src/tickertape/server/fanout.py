@@ -5,9 +5,8 @@ around it. So there is no task, queue, lock or timer per reader or event:
 
 * A commit marks its stream dirty. One *flush* walks the dirty streams, renders what is new once for all readers that
   stand at the same place, and hands every reader the same bytes.
-* ``send`` of an ASGI server that is not paused finishes without suspending, so the flush itself drives it. A
-  reader whose ``send`` suspends is parked: its task finishes that one send, and then it catches up from its
-  index. A slow reader is an index, not a queue.
+* A reader takes what is written at once, or it is not open: then it is passed over, and when it can take more, it
+  marks the stream and catches up from its index. A slow reader is an index, not a queue.
 * A flush comes at once when the last one is long enough ago. When flushes take long, they come less often, so that
   what has gathered shares a write, up to 20 ms.
 * One sweep a second looks after silence (heartbeats) and after readers that have stopped reading.
@@ -17,19 +16,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import types
 from typing import TYPE_CHECKING, Protocol
 
-from tickertape.server.shortcut import chunk, shortcut
+from tickertape.server.readers import AsgiReader, Reader
+from tickertape.server.wire import Wire, take_over
 from tickertape.sse import encode_comment
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from tickertape.log.base import Header, Tape
-    from tickertape.server.asgi import Message, Receive, Send, Sending
+    from tickertape.server.asgi import Receive, Send
 
-    Shared = dict[tuple[int, "Renderer", bool], bytes]
+    Shared = dict[tuple[int, "Renderer", type[Reader]], bytes]
 
 logger = logging.getLogger("tickertape")
 
@@ -54,26 +53,6 @@ class Renderer(Protocol):
 
     def render(self, entries: Sequence[bytes], first: int) -> bytes:
         """Return the events for entries that begin with event number ``first``."""
-
-
-class Reader:
-    """One response: a cursor on a tape, and the ``send`` that takes its bytes."""
-
-    __slots__ = ("handler", "index", "parked", "renderer", "send", "shortcut", "since")
-
-    def __init__(self, index: int, renderer: Renderer, send: Send, now: float) -> None:
-        self.index = index
-        self.renderer = renderer
-        self.send = send
-        self.shortcut = shortcut(send)
-        self.since = now  # when it was last written to
-        self.parked: asyncio.Task[None] | None = None  # finishes the send that has suspended
-        self.handler = asyncio.current_task()
-
-    def cut(self) -> None:
-        """Make its request return at once, with the response unfinished."""
-        if self.handler is not None:
-            self.handler.cancel()
 
 
 class Channel:
@@ -102,6 +81,14 @@ class Channel:
             self.dirty = True
             self._fanout.schedule(self)
 
+    def leave(self, reader: Reader) -> None:
+        """Forget a reader, if it is there; the last one takes the channel along."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+            if not self.readers:
+                self._fanout.close_channel(self)
+            self.tape.leave()
+
 
 class Fanout:
     """Pushes committed entries to all readers of this process; ``sent`` counts the events.
@@ -126,35 +113,52 @@ class Fanout:
         """How many streams are open."""
         return sum(len(channel.readers) for channel in self._channels.values())
 
+    async def stream(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
+        """As `serve`; but where the server lets its connection be taken over, this returns at once."""
+        response = None if self._closed else take_over(send)
+        if response is None:
+            await self.serve(tape, after, dialect, send, receive)
+        else:
+            channel = self._channel(tape)
+            self._enter(Wire(channel, after, channel.renderer(dialect), self._loop.time(), response))
+
     async def serve(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
         """Push everything after event number ``after`` until the end, or until the reader leaves.
 
         The response must have been started. If this process ends, or the reader does not read, it returns with the
         response unfinished, and the server cuts the connection: a proper end would look like a whole answer.
         """
+        channel = self._channel(tape)
+        reader = AsgiReader(channel, after, channel.renderer(dialect), self._loop.time(), send)
+        try:
+            self._enter(reader)
+            while not self._closed and (await receive())["type"] != "http.disconnect":
+                pass  # a request's body may have come in several messages
+        except asyncio.CancelledError:
+            reader.abandon()
+        finally:
+            channel.leave(reader)
+
+    def _channel(self, tape: Tape) -> Channel:
+        """Return the tape's channel; who asks for it enters it at once."""
         channel = self._channels.get(tape)
         if channel is None:
             channel = self._channels[tape] = Channel(self, tape)
             tape.listen(channel.mark)
-        reader = Reader(after, channel.renderer(dialect), send, self._loop.time())
+        return channel
+
+    def _enter(self, reader: Reader) -> None:
+        channel = reader.channel
         channel.readers.add(reader)
-        tape.enter()
-        try:
-            self._push(channel, reader, {}, reader.since)
-            channel.queued = 0
-            channel.mark()  # says its place in the line, if it has one
-            while not self._closed and (await receive())["type"] != "http.disconnect":
-                pass  # a request's body may have come in several messages
-        except asyncio.CancelledError:
-            if reader.parked is not None:
-                reader.parked.cancel()
-                _abort(send)
-        finally:
-            channel.readers.discard(reader)
-            if not channel.readers and self._channels.get(tape) is channel:
-                del self._channels[tape]
-                tape.unlisten(channel.mark)
-            tape.leave()
+        channel.tape.enter()
+        self._push(channel, reader, None, reader.since)
+        channel.queued = 0
+        channel.mark()  # says its place in the line, if it has one
+
+    def close_channel(self, channel: Channel) -> None:
+        """For channels: nobody is left in this one."""
+        del self._channels[channel.tape]
+        channel.tape.unlisten(channel.mark)
 
     def close(self) -> None:
         """Cut every reader: they reconnect to the next process and go on from where they are."""
@@ -181,7 +185,7 @@ class Fanout:
             channel.dirty = False
             if channel.queued != channel.tape.queued:
                 self._tell_place(channel)
-            shared: Shared = {}
+            shared: Shared | None = {} if len(channel.readers) > 1 else None
             for reader in tuple(channel.readers):
                 self._push(channel, reader, shared, start)
         # Who was marked meanwhile is far behind and goes on at once; the others wait for the rest.
@@ -193,74 +197,48 @@ class Fanout:
         channel.queued = channel.tape.queued
         if channel.queued:
             body = encode_comment(f"queued, {channel.queued - 1} before you")
-            for reader in channel.readers:
-                if reader.parked is None:
-                    self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": True})
+            for reader in tuple(channel.readers):
+                if reader.open:
+                    self._write(reader, reader.frame(body, last=False))
 
-    def _push(self, channel: Channel, reader: Reader, shared: Shared, now: float) -> None:
-        """Write what is new to a reader that can take it; ``shared`` holds what was rendered for others."""
+    def _push(self, channel: Channel, reader: Reader, shared: Shared | None, now: float) -> None:
+        """Write what is new to a reader that can take it; ``shared`` is what was rendered for others."""
         tape, index = channel.tape, reader.index
         entries = tape.entries
         count = len(entries)
-        if reader.parked is not None or index >= count:
+        if index >= count or not reader.open:
             return
-        end = min(index + SLICE, count)
-        behind = end < count
-        last = tape.ended and not behind
-        way = None if last else reader.shortcut
-        short = way is not None and way.open
-        key = (index, reader.renderer, short)
-        body = shared.get(key)
-        if body is None:
-            try:
-                body = reader.renderer.render(entries[index:end], index + 1)
-            except Exception:  # an entry that cannot be read must not stop the flush for the others
-                logger.exception("Stream %s cannot be shown", tape.header.id)
-                reader.cut()
-                return
-            body = shared[key] = chunk(body) if short else body
-        reader.index = end
-        self.sent += end - index
-        if short and way is not None:
-            reader.since = now
-            try:
-                way.write(body)
-            except Exception:
-                self._give_up(reader)
-        else:
-            self._write(channel, reader, {"type": "http.response.body", "body": body, "more_body": not last})
-        if reader.parked is None and last:
-            channel.readers.discard(reader)
-        elif reader.parked is None and behind:
-            channel.mark()
-
-    def _write(self, channel: Channel, reader: Reader, message: Message) -> None:
-        """Drive ``send``. Usually it finishes at once; if it suspends, park the reader until it has finished."""
-        sending = reader.send(message)
-        reader.since = self._loop.time()
+        end = count if count - index <= SLICE else index + SLICE
+        last = tape.ended and end == count
         try:
-            waiting = sending.send(None)
-        except StopIteration:
+            if shared is None:
+                framed = reader.render(entries[index:end], last)
+            else:
+                key = (index, reader.renderer, type(reader))
+                if key not in shared:
+                    shared[key] = reader.render(entries[index:end], last)
+                framed = shared[key]
+        except Exception:  # an entry that cannot be read must not stop the flush for the others
+            logger.exception("Stream %s cannot be shown", tape.header.id)
+            reader.cut()
             return
+        reader.index = end
+        reader.since = now
+        self.sent += end - index
+        self._write(reader, framed, last)
+        if reader.open:
+            if last:
+                channel.leave(reader)
+            elif end < count:
+                channel.mark()
+
+    def _write(self, reader: Reader, framed: bytes, last: bool = False) -> None:
+        """Write, and cut a reader whose connection fails: nothing that is wrong with it may stop the others' flush."""
+        try:
+            reader.write(framed, last)
         except Exception:
-            self._give_up(reader)
-            return
-
-        def resume(sent: asyncio.Task[None]) -> None:
-            reader.parked = None
-            if not sent.cancelled() and sent.exception() is not None:
-                logger.debug("A reader's connection failed", exc_info=sent.exception())
-                reader.cut()
-            reader.since = self._loop.time()
-            channel.mark()
-
-        reader.parked = self._loop.create_task(_rest(sending, waiting))
-        reader.parked.add_done_callback(resume)
-
-    def _give_up(self, reader: Reader) -> None:
-        """Cut a reader whose connection failed: whatever is wrong with it must not stop the flush for the others."""
-        logger.debug("A reader's connection failed", exc_info=True)
-        reader.cut()
+            logger.debug("A reader's connection failed", exc_info=True)
+            reader.cut()
 
     async def _sweep(self) -> None:
         """Once in a while, bridge silence and end readers that have stopped reading."""
@@ -270,26 +248,8 @@ class Fanout:
             for channel in tuple(self._channels.values()):
                 for reader in tuple(channel.readers):
                     silence = now - reader.since
-                    if reader.parked is not None and silence >= self._send_timeout:
+                    if not reader.open and silence >= self._send_timeout:
                         reader.cut()
-                    elif reader.parked is None and silence >= self._heartbeat:
-                        message = {"type": "http.response.body", "body": HEARTBEAT, "more_body": True}
-                        self._write(channel, reader, message)
-
-
-async def _rest(sending: Sending, waiting: object) -> None:
-    """Finish a coroutine that was driven by hand up to its first suspension, on ``waiting``."""
-    await _resume(sending, waiting)
-
-
-@types.coroutine
-def _resume(sending: Sending, waiting: object) -> Generator[object, object, None]:
-    yield waiting
-    yield from sending
-
-
-def _abort(send: Send) -> None:
-    """Drop the connection with what it has buffered: nobody reads it. ASGI has no word for this, uvicorn has."""
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
+                    elif reader.open and silence >= self._heartbeat:
+                        reader.since = now
+                        self._write(reader, reader.frame(HEARTBEAT, last=False))

@@ -228,7 +228,7 @@ async def stream_answer(
             await reply_failure(send, error, end.status, end.retry_after)
             return
     await start(send, 200, [*STREAM_HEADERS, _location(tape)])
-    await services.fanout.serve(tape, 0, ChunkRenderer, send, receive)
+    await services.fanout.stream(tape, 0, ChunkRenderer, send, receive)
 
 
 async def _end(tape: Tape, receive: Receive) -> None:
@@ -273,7 +273,7 @@ async def _replay(services: Services, tape: Tape, cursor: str | None, receive: R
         await reply(send, 204)  # to EventSource: do not reconnect
         return
     await start(send, 200, headers)
-    await services.fanout.serve(tape, after, ChunkRenderer, send, receive)
+    await services.fanout.stream(tape, after, ChunkRenderer, send, receive)
 
 
 async def _tape(services: Services, scope: Message) -> Tape:

@@ -1,0 +1,264 @@
+"""Past ``send`` to uvicorn's socket: the same bytes, and only where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.server.test_fanout import Plain, a_tape, text, until
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tickertape.server.fanout import HEARTBEAT, Fanout
+from tickertape.server.wire import END, Wire, take_over
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tickertape.log.base import Tape
+    from tickertape.server.asgi import Message, Receive, Send
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def wrapped(send: Send) -> Send:
+    async def wrapper(message: Message) -> None:
+        await send(message)
+
+    return wrapper
+
+
+class Site:
+    """uvicorn with one stream; ``/serve`` keeps to `Fanout.serve`, ``/wrapped`` has middleware around ``send``."""
+
+    def __init__(self, fanout: Fanout, tape: Tape) -> None:
+        self.fanout, self.tape = fanout, tape
+        self.config = Config(self.app, interface="asgi3", http="httptools", ws="none", lifespan="off", log_config=None)
+        self.state = ServerState()
+        self.taken: list[bool] = []
+
+    async def app(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/wrapped":
+            send = wrapped(send)
+        while scope["path"] != "/unread" and (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.taken.append(take_over(send) is not None)
+        way = self.fanout.serve if scope["path"] == "/serve" else self.fanout.stream
+        await way(self.tape, 0, Plain, send, receive)
+
+    def protocol(self) -> HttpToolsProtocol:
+        return HttpToolsProtocol(self.config, self.state, {})
+
+    async def connect(self, request: bytes = GET) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect and ask."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**25)
+        self.writers.append(writer)
+        writer.write(request)
+        return reader, writer
+
+    async def __aenter__(self) -> Site:
+        self.writers: list[asyncio.StreamWriter] = []
+        self.server = await asyncio.get_running_loop().create_server(self.protocol, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.server.close()
+        self.fanout.close()
+        for writer in self.writers:
+            writer.close()
+            await writer.wait_closed()
+        await until(lambda: not self.state.connections and not self.state.tasks)
+
+    @property
+    def wires(self) -> list[Any]:
+        return [reader for channel in self.fanout._channels.values() for reader in channel.readers]
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with Site(Fanout(), a_tape(b"e1")) as site:
+        yield site
+
+
+async def head(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+async def chunk(reader: asyncio.StreamReader) -> bytes:
+    """Return one chunk's body, nothing for the last."""
+    size = int(await reader.readuntil(b"\r\n"), 16)
+    return (await reader.readexactly(size + 2))[:-2]
+
+
+async def body(reader: asyncio.StreamReader) -> bytes:
+    """Return a whole response's body."""
+    await head(reader)
+    whole = b""
+    while piece := await chunk(reader):
+        whole += piece
+    return whole
+
+
+async def begun(site: Site, request: bytes = GET) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection that has had the first event."""
+    reader, writer = await site.connect(request)
+    await head(reader)
+    assert await chunk(reader) == text(1)
+    return reader, writer
+
+
+async def test_the_bytes_are_those_that_send_writes(site: Site) -> None:
+    readers = [(await site.connect(GET.replace(b"/", path, 1)))[0] for path in (b"/", b"/serve", b"/wrapped")]
+    await until(lambda: site.fanout.readers == 3)
+    site.tape.extend([b"e2"])
+    await until(lambda: site.fanout.sent == 6)
+    site.tape.extend([b"e3", b"e4"], ended=True)
+    first, *others = [await reader.readuntil(END) for reader in readers]
+    assert others == [first, first]
+    assert site.taken == [True, True, False]
+
+
+async def test_the_request_is_over_while_its_stream_flows(site: Site) -> None:
+    await begun(site)
+    await until(lambda: not site.state.tasks)
+    assert not site.state.connections
+    assert site.fanout.readers == site.tape.readers == 1
+
+
+async def test_the_connection_takes_the_next_request(site: Site) -> None:
+    reader, writer = await begun(site)
+    site.tape.extend([b"e2"], ended=True)
+    assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
+    assert (site.fanout.readers, site.tape.readers) == (0, 0)
+    (protocol,) = site.state.connections
+    assert protocol.timeout_keep_alive_task is not None, "an idle connection would stay for ever"
+    writer.write(GET)
+    assert await body(reader) == text(1, 2)
+    assert site.state.total_requests == 2
+
+
+@pytest.mark.parametrize("when", ["at once", "while the stream flows", "in two parts"])
+async def test_a_request_that_comes_early_is_answered_afterwards(site: Site, when: str) -> None:
+    early = {"at once": GET, "while the stream flows": b"", "in two parts": GET[:9]}[when]
+    reader, writer = await begun(site, GET + early)
+    assert site.taken == [not early]
+    writer.write((GET * 2)[len(early) :])
+    site.tape.extend([b"e2"])
+    assert await chunk(reader) == text(2)
+    site.tape.extend([b"e3"], ended=True)
+    assert (await chunk(reader), await chunk(reader)) == (text(3), b"")
+    assert await body(reader) == text(1, 2, 3)
+    if not early:
+        assert await body(reader) == text(1, 2, 3)
+
+
+async def test_a_connection_that_is_not_kept_alive_is_closed_after_the_end(site: Site) -> None:
+    reader, _writer = await begun(site, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    site.tape.extend([b"e2"], ended=True)
+    assert await reader.read() == b"5\r\n2:e2\n\r\n" + END
+    assert not site.state.connections
+
+
+async def test_a_head_request_is_left_to_send(site: Site) -> None:
+    reader, _writer = await site.connect(GET.replace(b"GET", b"HEAD"))
+    await head(reader)
+    await until(lambda: site.taken)
+    assert site.taken == [False]
+    site.tape.extend([b"e2"], ended=True)
+
+
+async def test_there_is_nothing_to_take_over_of_another_server() -> None:
+    async def send(_message: Message) -> None:
+        pass
+
+    assert take_over(send) is None
+
+
+async def test_a_full_connection_gets_no_more_until_it_takes_it_and_then_all_of_it(site: Site) -> None:
+    slow, _writer = await begun(site)
+    (wire,) = site.wires
+    wire.pause_writing()
+    quick, _writer = await begun(site)
+    site.tape.extend([b"e2"])
+    assert await chunk(quick) == text(2)
+    site.tape.extend([b"e3"])
+    assert await chunk(quick) == text(3)
+    wire.resume_writing()
+    assert await chunk(slow) == text(2, 3)
+    site.tape.extend([b"e4"], ended=True)
+    assert (await chunk(slow), await chunk(slow)) == (text(4), b"")
+
+
+async def test_what_is_not_sent_at_the_end_is_sent_before_the_next_answer(site: Site) -> None:
+    large = b"x" * 16_000_000  # more than the kernel takes
+    reader, writer = await begun(site)
+    site.tape.extend([large], ended=True)
+    writer.write(GET)
+    await until(lambda: site.fanout.readers == 0)
+    assert (await chunk(reader), await chunk(reader)) == (b"2:%b\n" % large, b"")
+    assert await body(reader) == text(1) + b"2:%b\n" % large
+
+
+async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
+    fanout = Fanout(heartbeat=0.02, send_timeout=0.05)
+    async with Site(fanout, a_tape(b"e1")) as site:
+        reader, writer = await begun(site)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it for what reads only
+        site.tape.extend([b"x" * 16_000_000])  # more than the kernel takes
+        await until(lambda: fanout.readers == 0)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await chunk(reader)
+
+
+async def test_silence_is_bridged_by_whole_chunks() -> None:
+    async with Site(Fanout(heartbeat=0.02), a_tape(b"e1")) as site:
+        reader, _writer = await begun(site)
+        assert [await chunk(reader) for _ in range(3)] == [HEARTBEAT] * 3
+
+
+async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves(site: Site) -> None:
+    size = 100_000  # uvicorn reads no further beyond 65 536
+    _reader, writer = await begun(site, b"POST /unread HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+    writer.close()
+    await until(lambda: site.fanout.readers == 0)
+
+
+async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:
+    _reader, writer = await begun(site)
+    await begun(site)
+    assert (site.fanout.readers, site.tape.readers) == (2, 2)
+    writer.close()
+    await until(lambda: site.fanout.readers == 1)
+    assert site.tape.readers == 1
+
+
+async def test_closing_cuts_every_reader_without_an_end(site: Site) -> None:
+    reader, _writer = await begun(site)
+    site.fanout.close()
+    assert await reader.read() == b""
+    assert site.fanout.readers == 0
+    late, _writer = await site.connect()
+    assert END not in await late.read(), "a reader who comes after the close is cut too"
+
+
+async def test_a_write_that_fails_ends_its_reader_and_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    torn, _writer = await begun(site)
+    (broken,) = site.wires
+    sound, _writer = await begun(site)
+    write = Wire.write
+
+    def fail(wire: Wire, framed: bytes, last: bool) -> None:
+        if wire is broken:
+            raise RuntimeError("the transport is closed")
+        write(wire, framed, last)
+
+    monkeypatch.setattr(Wire, "write", fail)
+    site.tape.extend([b"e2"])
+    assert await chunk(sound) == text(2)
+    assert await torn.read() == b""
+    assert site.fanout.readers == 1
