@@ -82,6 +82,17 @@ async def test_a_kept_connection_that_the_upstream_has_closed_is_no_failure() ->
         await provider.close()
 
 
+async def test_a_read_takes_no_memory_from_the_system() -> None:
+    async with Upstream() as upstream:
+        provider = dialect("openai")(upstream.url("openai"), KEY)
+        async with aclosing(provider.stream(ask("stall"))) as stream:
+            await anext(stream)
+            [connection] = provider._link._session.connector._acquired  # type: ignore[union-attr]
+            threshold = 128 * 1024  # bytes: the C library's for what it does not take from its heap
+            assert connection.transport.max_size < threshold  # type: ignore[union-attr]
+        await provider.close()
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 async def test_models_are_listed_in_every_dialect_and_given_ones_are_not_asked_for(name: str) -> None:
     async with Upstream() as upstream:

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from tickertape.providers.upstream import Upstream
 
 _READ_BUFFER = 64 * 1024
-"""Bytes. With twice this unread, the socket is not read either."""
+"""Bytes. With twice this unread, the socket is not read either.
+
+And as much is read at a time: asyncio reads into 256 KiB, which the allocator takes from the system and gives back for
+each read. That is a quarter of what a token costs here.
+"""
 
 _LAST_BYTES = 1.0
 """Seconds that a finished answer's connection may take to end, so that it can be used again."""
@@ -85,7 +89,7 @@ class Link:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         try:
             async with asyncio.timeout(limit):
-                return await self._session_here().request(
+                response = await self._session_here().request(
                     method, url, data=body, headers=headers, allow_redirects=False, proxy=self._address.proxy
                 )
         except aiohttp.ConnectionTimeoutError:
@@ -98,6 +102,11 @@ class Link:
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._failure(error) from None  # the cause may hold the request with its key
+        connection = response.connection
+        transport = connection.transport if connection is not None else None
+        if transport is not None and hasattr(transport, "max_size"):  # asyncio's own, without TLS
+            transport.max_size = _READ_BUFFER
+        return response
 
     async def read(self, response: aiohttp.ClientResponse) -> bytes:
         """Return what has arrived, at least a byte; nothing at the end, or when the connection broke.
