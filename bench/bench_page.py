@@ -115,17 +115,27 @@ def ours(browser: Browser, url: str) -> dict[str, float]:
 
 def theirs(browser: Browser, url: str) -> dict[str, float]:
     """The same answer, parsed anew with every delta."""
+    return _other(browser, url, f"<script>{_marked()}</script><script>{(HERE / 'rival.js').read_text()}</script>")
+
+
+def nothing(browser: Browser, url: str) -> dict[str, float]:
+    """The same bytes, read and thrown away: what no page can go below."""
+    return _other(browser, url, f"<script>{(HERE / 'nothing.js').read_text()}</script>")
+
+
+def _other(browser: Browser, url: str, scripts: str) -> dict[str, float]:
+    """A page of these scripts, of which one has `show`, which reads an answer and returns how long that was."""
     tab = Tab(browser)
-    scripts = f"<script>{_marked()}</script><script>{(HERE / 'rival.js').read_text()}</script>"
     tab.page.route("**/rival", lambda route: route.fulfill(content_type="text/html", body=f"<body>{scripts}</body>"))
     tab.page.goto(f"{url}/rival")
+    size = 0
 
     def ask() -> None:
-        tab.page.evaluate("void show('fifty kilobytes').then((size) => (window.size = size))")
-        tab.page.wait_for_function("window.size", polling=200)
+        nonlocal size
+        size = tab.page.evaluate("show('fifty kilobytes')")
 
     found = tab.traced(browser, ask)
-    assert tab.page.evaluate("size") > SIZE // 2
+    assert size > SIZE // 2, "the answer is not there"
     tab.context.close()
     return found
 
@@ -174,39 +184,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round, a faster stream, fewer answers")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=1000, help="deltas a second (1000)")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1000, 4000], help="deltas a second (1000 4000)")
     options = parser.parse_args()
-    rounds, rate, answers = (1, 4000, 50) if options.quick else (options.rounds, options.rate, 500)
+    rounds, rates, answers = (1, [4000], 50) if options.quick else (options.rounds, options.rates, 500)
     with ExitStack() as stack:
-        model = subprocess.Popen([sys.executable, HERE / "upstream.py", str(rate)], stdout=subprocess.PIPE, text=True)
-        stack.callback(model.wait)
-        stack.callback(model.kill)
-        assert model.stdout is not None
-        upstream = f"--upstream=http://127.0.0.1:{model.stdout.readline().strip()}/v1"
         data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        slow = stack.enter_context(Server(data / "slow", upstream, provider="openai"))
+        servers = {rate: _answering(stack, data, rate) for rate in rates}
         echo = stack.enter_context(Server(data / "echo"))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         stack.callback(browser.close)
         print(f"{describe()}, Chromium {browser.version}, marked {MARKED}\n\n{CONFESSION}")
-        runs: dict[str, list[dict[str, float]]] = {"tickertape": [], "marked, each delta": []}
+        runs: dict[tuple[str, float], list[dict[str, float]]] = {}
         for _ in range(rounds):
-            runs["tickertape"].append(ours(browser, slow.url))
-            runs["marked, each delta"].append(theirs(browser, slow.url))
-        print(
-            f"{len(ANSWER):,} characters in deltas of {STEP}, {rate:,.0f} a second; milliseconds, medians of {rounds}\n"
-        )
+            for rate, server in servers.items():
+                runs.setdefault(("tickertape", rate), []).append(ours(browser, server.url))
+                runs.setdefault(("read and thrown away", rate), []).append(nothing(browser, server.url))
+            runs.setdefault(("marked, each delta", rates[0]), []).append(theirs(browser, servers[rates[0]].url))
+        print(f"{len(ANSWER):,} characters in deltas of {STEP}; milliseconds, medians of {rounds}\n")
         columns = ["scripting", "beyond frames", "longest frame", "layout", "long tasks", "longest task"]
-        print("| | " + " | ".join(columns) + " |\n|---" + "|---:" * len(columns) + "|")
-        for name, found in runs.items():
+        print("| | deltas/s | " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) + 1) + "|")
+        for (name, rate), found in runs.items():
             cells = [_median(found, column) for column in columns]
-            print(f"| {name} | {' | '.join(cells)} |")
+            print(f"| {name} | {rate:,.0f} | {' | '.join(cells)} |")
         first, all_of_it = weight(browser, echo.url)
         print(f"\nThe first load is {first:,} bytes; with all that a first answer needs {all_of_it:,}.\n")
         for chats in (1, answers // 10):
             heap = [f"{one:.1f}" for one in memory(browser, echo.url, answers, chats)]
             print(f"Heap over {answers} answers of 1 kB in {chats} chats, MB after each fifth: {', '.join(heap)}")
+
+
+def _answering(stack: ExitStack, data: Path, rate: float) -> Server:
+    """Start a server whose model answers with so many deltas a second."""
+    model = subprocess.Popen([sys.executable, HERE / "upstream.py", str(rate)], stdout=subprocess.PIPE, text=True)
+    stack.callback(model.wait)
+    stack.callback(model.kill)
+    assert model.stdout is not None
+    upstream = f"--upstream=http://127.0.0.1:{model.stdout.readline().strip()}/v1"
+    return stack.enter_context(Server(data / str(rate), upstream, provider="openai"))
 
 
 def _median(found: list[dict[str, float]], column: str) -> str:
