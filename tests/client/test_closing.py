@@ -10,6 +10,7 @@ import pytest
 import urllib3
 
 from faults import server as faults
+from support.closing import closing_ends_the_wait_for_a_head
 from tickertape.client import AsyncEventSource, EventSource
 from tickertape.sse.actions import State
 
@@ -61,21 +62,8 @@ def test_another_thread_can_close_a_source_that_waits_for_an_event(server, play)
 
 
 def test_another_thread_can_close_a_source_whose_head_is_awaited(server) -> None:
-    asked = threading.Event()
-
-    def silent(connection: faults.Connection) -> None:
-        asked.set()
-        faults.never_answering(connection)
-
-    script = server.serve(silent)
-    source = EventSource(script.url)
-    reader = threading.Thread(target=lambda: list(source))
-    reader.start()
-    assert asked.wait(5)
-    source.close()
+    script = closing_ends_the_wait_for_a_head(server)
     assert script.closed_by_client.wait(5)
-    reader.join(5)
-    assert not reader.is_alive()
 
 
 def test_another_thread_can_close_a_source_that_waits_to_connect_again(server) -> None:

@@ -14,6 +14,7 @@ import pytest
 import urllib3
 
 from faults import server as faults
+from support.closing import closing_ends_the_wait_for_a_head
 from tickertape.client import AsyncEventSource, EventSource
 from tickertape.errors import ConnectionFailed
 
@@ -71,20 +72,7 @@ def test_a_blocking_source_is_closed_while_the_head_of_its_answer_is_awaited(
     secure, certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    asked = threading.Event()
-
-    def silent(connection: faults.Connection) -> None:
-        asked.set()
-        faults.never_answering(connection)
-
-    script = secure.serve(silent)
-    source = EventSource(script.url)
-    reader = threading.Thread(target=lambda: list(source))
-    reader.start()
-    assert asked.wait(5)
-    source.close()
-    reader.join(5)
-    assert not reader.is_alive()
+    closing_ends_the_wait_for_a_head(secure)
 
 
 async def test_closing_an_asyncio_source_waits_for_no_goodbye_of_the_server(secure, certificate) -> None:

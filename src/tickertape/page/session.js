@@ -13,8 +13,8 @@ import { announcement } from './words.js';
 /** @import { Message, Store } from './store.js' */
 /** @import { Thread } from './thread.js' */
 
-/** @typedef {Record<'changed' | 'wire' | 'stored', () => void> & { unlock: () => Promise<boolean>, say: (words: string) => void }}
- * SessionHooks `stored`: the list of chats is another */
+/** `stored`: the list of chats is another.
+ * @typedef {Record<'changed' | 'wire' | 'stored', () => void> & { unlock: () => Promise<boolean>, say: (words: string) => void }} SessionHooks */
 
 const AGAIN = 300; // milliseconds: a stream may be told of a moment before it can be read
 
@@ -193,7 +193,7 @@ export class Session {
       info.local = false;
       this.store.saveChat(info);
     }
-    this.thread.refresh(this.chat, this.run);
+    if (this.run) this.thread.refresh(this.chat, this.run);
     this.hooks.changed();
   }
 }

@@ -34,16 +34,21 @@ export class Thread {
       }
       if (this.element.children[i] !== view.element) this.element.insertBefore(view.element, this.element.children[i]);
     }
-    this.refresh(chat, run);
+    for (const view of this.#views.values()) {
+      view.refresh(chat.siblings(view.message), run?.message === view.message ? run : null);
+    }
+    this.#busy(run);
   }
 
-  /** States, actions and alternatives. What an answer that runs forbids is said when it is tried: to show it on each message
-   * would make a long chat slow. @param {Chat} chat @param {Answer | null} run */
+  /** A run is in another phase: its own message looks different, no other. What it forbids with the others is said when it
+   * is tried; to show it on each of them would make a long chat slow. @param {Chat} chat @param {Answer} run */
   refresh(chat, run) {
-    for (const view of this.#views.values()) {
-      const own = run?.message === view.message ? run : null;
-      view.refresh(chat.siblings(view.message), own);
-    }
+    this.#views.get(run.message.id)?.refresh(chat.siblings(run.message), run);
+    this.#busy(run);
+  }
+
+  /** @param {Answer | null} run */
+  #busy(run) {
     this.element.setAttribute('aria-busy', String(run !== null && run.phase !== 'over'));
   }
 

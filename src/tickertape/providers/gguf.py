@@ -44,14 +44,8 @@ def read_gguf(path: Path) -> Gguf:
         raise SettingsError(f"The model {path} is a folder; name the GGUF file in it.") from None
     except OSError as error:
         raise SettingsError(f"The model {path} cannot be read ({error.strerror or error}).") from None
-    except (
-        ValueError,
-        TypeError,
-        IndexError,
-        KeyError,
-        RecursionError,
-        struct.error,
-    ):  # mmap: ValueError if it is empty
+    except (ValueError, TypeError, IndexError, KeyError, RecursionError, struct.error):
+        # An empty file is a ValueError of mmap.
         raise SettingsError(
             f"The model {path} is no GGUF file, or only a part of one. Download it again, or name another."
         ) from None
