@@ -88,12 +88,12 @@ class Tab:
         frame = {"longest frame": watched["longest"]} if watched["longest"] else {}
         return found | frame | {"long tasks": len(tasks), "longest task": max(tasks, default=0)}
 
-    def heap(self) -> float:
-        """Megabytes that are in use once what is unreachable is gone."""
+    def kept(self) -> tuple[float, int]:
+        """Megabytes of heap that are in use once what is unreachable is gone, and nodes of the document."""
         for _ in range(2):
             self.cdp.send("HeapProfiler.collectGarbage")
         metrics = {one["name"]: one["value"] for one in self.cdp.send("Performance.getMetrics")["metrics"]}
-        return metrics["JSHeapUsedSize"] / 1e6
+        return metrics["JSHeapUsedSize"] / 1e6, int(metrics["Nodes"])
 
     def ask(self, text: str) -> None:
         self.page.locator("#question").fill(text)
@@ -154,8 +154,8 @@ def weight(browser: Browser, url: str) -> tuple[int, int]:
     return first, tab.bytes
 
 
-def memory(browser: Browser, url: str, count: int, chats: int) -> list[float]:
-    """Megabytes of heap after a fifth of the answers, two fifths, …; asked in so many chats."""
+def memory(browser: Browser, url: str, count: int, chats: int) -> list[tuple[float, int]]:
+    """What is kept after a fifth of the answers, two fifths, …; asked in so many chats."""
     tab = Tab(browser)
     tab.page.goto(url)
     found = []
@@ -164,7 +164,7 @@ def memory(browser: Browser, url: str, count: int, chats: int) -> list[float]:
             tab.page.get_by_role("button", name="New chat", exact=True).click()
         tab.ask(f"Question {number}: " + "some words that are said again, " * 30)
         if (number + 1) % (count // 5) == 0:
-            found.append(tab.heap())
+            found.append(tab.kept())
     tab.context.close()
     return found
 
@@ -210,8 +210,8 @@ def main() -> None:
         first, all_of_it = weight(browser, echo.url)
         print(f"\nThe first load is {first:,} bytes; with all that a first answer needs {all_of_it:,}.\n")
         for chats in (1, answers // 10):
-            heap = [f"{one:.1f}" for one in memory(browser, echo.url, answers, chats)]
-            print(f"Heap over {answers} answers of 1 kB in {chats} chats, MB after each fifth: {', '.join(heap)}")
+            kept = [f"{heap:.1f} ({nodes:,})" for heap, nodes in memory(browser, echo.url, answers, chats)]
+            print(f"{answers} answers of 1 kB in {chats} chats, MB of heap (nodes) after each fifth: {', '.join(kept)}")
 
 
 def _answering(stack: ExitStack, data: Path, rate: float) -> Server:

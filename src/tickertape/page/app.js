@@ -66,7 +66,7 @@ async function load() {
     import('./details.js'),
   ]);
   panel = new Panel();
-  const thread = new Thread(byId('log'), {
+  const thread = new Thread(byId('log'), byId('earlier'), sticky, {
     act,
     turnTo: (message, step) => session?.turnTo(message, step),
     typing: () => settings.get('typing') === 'on',

@@ -43,6 +43,19 @@ export class Sticky {
     this.#show();
   }
 
+  /** Whether the newest line is kept in view. */
+  get held() {
+    return this.#held;
+  }
+
+  /** Put something above what is read, and let that stay where it is. @param {() => void} work */
+  keep(work) {
+    const { scroller } = this;
+    const { scrollHeight, scrollTop } = scroller;
+    work();
+    scroller.scrollTop = this.#last = scrollTop + scroller.scrollHeight - scrollHeight;
+  }
+
   get #rest() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     return scrollHeight - scrollTop - clientHeight;

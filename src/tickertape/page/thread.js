@@ -1,32 +1,62 @@
 // @ts-check
-/** The conversation on the page: one view for each message of the path that is shown. */
+/**
+ * The conversation on the page: one view for each message of the path that is shown, from its end up to where someone
+ * looks. An answer takes a hundred kilobytes of layout, and a chat may have hundreds.
+ */
 import { QuestionView } from './question.js';
 import { AnswerView } from './turn.js';
 
 /** @import { Answer } from './answer.js' */
 /** @import { Chat } from './chat.js' */
 /** @import { TurnHooks } from './question.js' */
+/** @import { Sticky } from './scroll.js' */
+/** @import { Message } from './store.js' */
+
+/** Messages that stand on the page, and how many more come when their first is scrolled to. */
+const MOST = 60;
+const MORE = 20;
+/** How far above the view they are when they come. */
+const AHEAD = '1200px';
+/** Milliseconds: by then a screen reader has been told of a change. */
+const TOLD = 500;
 
 export class Thread {
   /** @type {Map<string, QuestionView | AnswerView>} */ #views = new Map();
+  /** @type {Chat | null} */ #chat = null;
+  /** @type {Answer | null} */ #run = null;
+  /** @type {string | undefined} the first message that stands on the page */ #first;
+  /** @type {string | undefined} and the last */ #last;
 
-  /** @param {HTMLElement} element @param {TurnHooks} hooks */
-  constructor(element, hooks) {
+  /** @param {HTMLElement} element @param {HTMLElement} earlier the button for more, above it @param {Sticky} sticky
+   * @param {TurnHooks} hooks */
+  constructor(element, earlier, sticky, hooks) {
     this.element = element;
+    this.earlier = earlier;
+    this.sticky = sticky;
     this.hooks = hooks;
+    this.near = new IntersectionObserver((seen) => seen.at(-1)?.isIntersecting && this.#showMore(MORE), {
+      root: sticky.scroller,
+      rootMargin: `${AHEAD} 0px 0px`,
+    });
+    this.near.observe(earlier);
+    earlier.onclick = () => this.#showMore(MORE);
+    addEventListener('beforeprint', () => this.#showMore(Infinity));
   }
 
   /** Show the chat's path; views that stay are kept. @param {Chat} chat @param {Answer | null} run */
   show(chat, run) {
-    const path = chat.path;
-    const wanted = new Set(path.map(({ id }) => id));
+    const { path } = chat;
+    const shown = path.slice(this.#from(path));
+    [this.#chat, this.#run, this.#first, this.#last] = [chat, run, shown[0]?.id, path.at(-1)?.id];
+    this.earlier.hidden = shown.length === path.length;
+    const wanted = new Set(shown.map(({ id }) => id));
     for (const [id, view] of this.#views) {
       if (wanted.has(id) && chat.get(id) === view.message) continue;
       view.close();
       view.element.remove();
       this.#views.delete(id);
     }
-    for (const [i, message] of path.entries()) {
+    for (const [i, message] of shown.entries()) {
       let view = this.#views.get(message.id);
       if (!view) {
         view = message.role === 'user' ? new QuestionView(message, this.hooks) : new AnswerView(message, this.hooks);
@@ -38,6 +68,30 @@ export class Thread {
       view.refresh(chat.siblings(view.message), run?.message === view.message ? run : null);
     }
     this.#busy(run);
+  }
+
+  /** Where on the path to begin: where it began before, so that nothing vanishes that is looked at. Who is at the end when
+   * something is added to it does not look at what is far above. @param {Message[]} path */
+  #from(path) {
+    const at = (/** @type {string | undefined} */ wanted) => path.findIndex(({ id }) => id === wanted);
+    const [first, last, latest] = [at(this.#first), at(this.#last), Math.max(0, path.length - MOST)];
+    if (first < 0) return latest;
+    const grown = last >= 0 && last < path.length - 1;
+    return grown && this.sticky.held && latest - first >= MORE ? latest : first;
+  }
+
+  /** Show this many more of what came before. @param {number} count */
+  #showMore(count) {
+    const chat = this.#chat;
+    if (!chat || this.earlier.hidden) return;
+    const { path } = chat;
+    this.#first = path[Math.max(0, path.findIndex(({ id }) => id === this.#first) - count)].id;
+    this.element.ariaLive = 'off'; // nothing new was said
+    this.sticky.keep(() => this.show(chat, this.#run));
+    setTimeout(() => (this.element.ariaLive = null), TOLD);
+    // If it is still near, say so again.
+    this.near.unobserve(this.earlier);
+    this.near.observe(this.earlier);
   }
 
   /** A run is in another phase: its own message looks different, no other. What it forbids with the others is said when it

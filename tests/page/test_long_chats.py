@@ -1,0 +1,147 @@
+"""A chat of a hundred questions: it stands on the page from its end up to where someone looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from support.conversations import tell
+from support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Locator
+
+    from .conftest import NewPage
+    from .page import Page
+
+pytestmark = pytest.mark.browser
+
+TURNS = 100
+AT_ONCE = 60 + 20
+"""Messages on the page at most, while nobody scrolls up."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("long")) as running:
+        yield running
+
+
+@pytest.fixture
+def page(server: Server, new_page: NewPage) -> Page:
+    """A chat with that many answers; the test may have its own conditions awaited."""
+    where: dict[str, str] = {}
+    for number in range(TURNS):
+        onto = {"parent_message_id": where["message_id"], "conversation_id": where["conversation_id"]} if where else {}
+        where = tell(server.url, f"Number {number}.", **onto)
+    url = f"{server.url}/c/{where['conversation_id']}"
+    opened = new_page(url, bypass_csp=True, viewport={"width": 800, "height": 600})
+    opened.is_whole(f"Number {TURNS - 1}.")
+    return opened
+
+
+def messages(page: Page) -> Locator:
+    return page.tab.locator("#log > article")
+
+
+def numbers(page: Page) -> list[int]:
+    """What the questions on the page say, from top to bottom."""
+    texts = page.tab.locator(".asked").all_inner_texts()
+    return [int(text.removeprefix("Number ").removesuffix(".")) for text in texts]
+
+
+def is_at_its_end(page: Page) -> None:
+    """Wait until the newest line is in view, which is so with the next frame."""
+    rest = "((e) => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
+    page.tab.wait_for_function(f"{rest} <= 2")
+
+
+def to_the_top(page: Page) -> None:
+    """Scroll up until there is no more above."""
+    scroller, earlier = page.tab.locator("#scroller"), page.tab.locator("#earlier")
+    scroller.hover()
+    while earlier.is_visible():
+        before = messages(page).count()
+        page.tab.mouse.wheel(0, -20_000)
+        page.tab.wait_for_function(
+            "(before) => document.querySelectorAll('#log > article').length > before"
+            " || document.querySelector('#earlier').hidden",
+            arg=before,
+        )
+
+
+def test_a_long_chat_opens_at_its_end_with_what_is_near(page: Page) -> None:
+    assert messages(page).count() <= AT_ONCE
+    shown = numbers(page)
+    assert shown == list(range(shown[0], TURNS))
+    is_at_its_end(page)
+
+
+def test_earlier_messages_come_when_one_scrolls_up_and_what_is_read_stays_where_it_is(page: Page) -> None:
+    first = page.tab.locator(".asked").first
+    said = first.inner_text()
+    page.tab.evaluate(
+        """(said) => {
+          const find = () => [...document.querySelectorAll('.asked')].find((one) => one.innerText === said);
+          const [scroller, log] = [document.querySelector('#scroller'), document.querySelector('#log')];
+          find().scrollIntoView();
+          const top = find().getBoundingClientRect().top;
+          new MutationObserver(() => requestAnimationFrame(() => {
+            window.moved = find().getBoundingClientRect().top - top;
+            window.announced = log.ariaLive !== 'off';
+          })).observe(log, { childList: true });
+        }""",
+        said,
+    )
+    page.tab.wait_for_function("'moved' in window")
+    assert abs(page.tab.evaluate("moved")) <= 1
+    assert page.tab.evaluate("announced") is False, "a screen reader would read out what is old"
+    to_the_top(page)
+    assert numbers(page) == list(range(TURNS))
+    expect(page.tab.locator("#log[aria-live]")).to_have_count(0)
+
+
+def test_earlier_messages_come_with_the_button_too(page: Page) -> None:
+    before = numbers(page)[0]
+    earlier = page.tab.get_by_role("button", name="Earlier messages")
+    earlier.evaluate("(button) => button.click()")  # nobody reaches it with a mouse before they have come by themselves
+    assert numbers(page)[0] == before - 10
+
+
+def test_what_is_far_above_is_let_go_when_the_chat_goes_on(page: Page, new_page: NewPage) -> None:
+    to_the_top(page)
+    assert messages(page).count() == 2 * TURNS
+    page.tab.get_by_role("button", name="Newest").click()
+    other = new_page(page.url, beside=page)
+    other.is_whole(f"Number {TURNS - 1}.")
+    for number in range(TURNS, TURNS + 15):
+        other.ask(f"Number {number}.")
+        other.is_whole(f"Number {number}.")
+    page.is_whole(f"Number {TURNS + 14}.")
+    for tab in (page, other):
+        assert messages(tab).count() <= AT_ONCE
+        assert numbers(tab)[-1] == TURNS + 14
+        tab.tab.bring_to_front()  # behind another one it draws no frames
+        is_at_its_end(tab)
+
+
+def test_who_reads_far_above_keeps_it_while_the_chat_goes_on(page: Page, new_page: NewPage) -> None:
+    to_the_top(page)
+    page.tab.locator("#scroller").evaluate("(e) => e.scrollTo(0, 0)")
+    other = new_page(page.url, beside=page)
+    other.is_over()
+    other.ask("Number 7000.")
+    other.is_whole("Number 7000.")
+    expect(page.tab.locator(".asked").last).to_have_text("Number 7000.")
+    assert numbers(page)[0] == 0
+    assert page.tab.locator("#scroller").evaluate("(e) => e.scrollTop") == 0
+
+
+def test_on_paper_a_long_chat_is_whole(page: Page) -> None:
+    page.tab.pdf()
+    assert numbers(page)[0] == 0
+    assert page.tab.locator("#earlier").is_hidden()
