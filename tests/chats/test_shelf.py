@@ -54,9 +54,21 @@ def test_all_words_must_stand_and_the_place_found_is_shown(store: Store) -> None
     assert found.snippet is not None
     assert "the whale of Gibraltar" in found.snippet
     assert len(found.snippet) < 150
+    (said,) = [one for one in store.conversation(OWNER, found.id).messages if one.id == found.found]
+    assert "whale" in said.content
     (found,) = store.listing(OWNER, "dogs whale").chats
     assert found.snippet == "no whale"
     assert store.listing(OWNER, "whale nowhere").total == 0
+
+
+def test_the_message_found_has_most_of_the_words_however_many_came_after_it(store: Store) -> None:
+    chat = answer(store, ask("Cats"), "A whale of Gibraltar").chat
+    for _ in range(40):
+        answer(store, ask("More", chat), "Another whale")
+    (found,) = store.listing(OWNER, "whale gibraltar").chats
+    assert found.snippet == "A whale of Gibraltar"
+    (found,) = store.listing(OWNER, "whale").chats
+    assert found.snippet == "Another whale"
 
 
 def test_a_deleted_conversation_can_be_taken_back_within_its_time_only(store: Store, clock: Clock) -> None:

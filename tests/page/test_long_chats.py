@@ -25,6 +25,10 @@ AT_ONCE = 60 + 20
 """Messages on the page at most, while nobody scrolls up."""
 
 
+def said(number: int) -> str:
+    return f"Number {number:03}."
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("long")) as running:
@@ -37,10 +41,10 @@ def page(server: Server, new_page: NewPage) -> Page:
     where: dict[str, str] = {}
     for number in range(TURNS):
         onto = {"parent_message_id": where["message_id"], "conversation_id": where["conversation_id"]} if where else {}
-        where = tell(server.url, f"Number {number}.", **onto)
+        where = tell(server.url, said(number), **onto)
     url = f"{server.url}/c/{where['conversation_id']}"
-    opened = new_page(url, bypass_csp=True, viewport={"width": 800, "height": 600})
-    opened.is_whole(f"Number {TURNS - 1}.")
+    opened = new_page(url, bypass_csp=True, viewport={"width": 1280, "height": 600})
+    opened.is_whole(said(TURNS - 1))
     return opened
 
 
@@ -58,6 +62,15 @@ def is_at_its_end(page: Page) -> None:
     """Wait until the newest line is in view, which is so with the next frame."""
     rest = "((e) => e.scrollHeight - e.scrollTop - e.clientHeight)(document.querySelector('#scroller'))"
     page.tab.wait_for_function(f"{rest} <= 2")
+
+
+def found(page: Page) -> str:
+    """What is set off on the page, which has to be in view."""
+    return page.tab.evaluate("""() => {
+      const [range] = CSS.highlights.get('found') ?? [];
+      const { top, bottom } = range?.getBoundingClientRect() ?? { top: -1, bottom: -1 };
+      return top > 0 && bottom < innerHeight ? range.toString() : '';
+    }""")
 
 
 def to_the_top(page: Page) -> None:
@@ -117,11 +130,11 @@ def test_what_is_far_above_is_let_go_when_the_chat_goes_on(page: Page, new_page:
     assert messages(page).count() == 2 * TURNS
     page.tab.get_by_role("button", name="Newest").click()
     other = new_page(page.url, beside=page)
-    other.is_whole(f"Number {TURNS - 1}.")
+    other.is_whole(said(TURNS - 1))
     for number in range(TURNS, TURNS + 15):
-        other.ask(f"Number {number}.")
-        other.is_whole(f"Number {number}.")
-    page.is_whole(f"Number {TURNS + 14}.")
+        other.ask(said(number))
+        other.is_whole(said(number))
+    page.is_whole(said(TURNS + 14))
     for tab in (page, other):
         assert messages(tab).count() <= AT_ONCE
         assert numbers(tab)[-1] == TURNS + 14
@@ -134,9 +147,9 @@ def test_who_reads_far_above_keeps_it_while_the_chat_goes_on(page: Page, new_pag
     page.tab.locator("#scroller").evaluate("(e) => e.scrollTo(0, 0)")
     other = new_page(page.url, beside=page)
     other.is_over()
-    other.ask("Number 7000.")
-    other.is_whole("Number 7000.")
-    expect(page.tab.locator(".asked").last).to_have_text("Number 7000.")
+    other.ask(said(700))
+    other.is_whole(said(700))
+    expect(page.tab.locator(".asked").last).to_have_text(said(700))
     assert numbers(page)[0] == 0
     assert page.tab.locator("#scroller").evaluate("(e) => e.scrollTop") == 0
 
@@ -145,3 +158,46 @@ def test_on_paper_a_long_chat_is_whole(page: Page) -> None:
     page.tab.pdf()
     assert numbers(page)[0] == 0
     assert page.tab.locator("#earlier").is_hidden()
+
+
+def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
+    page.tab.keyboard.press("Control+k")
+    page.tab.keyboard.type("007.")
+    expect(page.chats.locator("li mark").first).to_have_text("007.")
+    page.tab.keyboard.press("Enter")
+    page.tab.wait_for_function("CSS.highlights.has('found')")
+    assert found(page) == "007."
+    article = page.tab.locator("article:focus")
+    expect(article).to_contain_text(said(7))
+    # The same from another chat, by going back, and by the address.
+    address = page.tab.url
+    page.chats.get_by_role("button", name="New chat", exact=True).click()
+    expect(messages(page)).to_have_count(0)
+    assert not page.tab.evaluate("CSS.highlights.has('found')")
+    page.tab.go_back()
+    page.tab.wait_for_function("CSS.highlights.has('found')")
+    assert found(page) == "007."
+    page.tab.goto("about:blank")
+    page.tab.goto(address)
+    expect(article).to_contain_text(said(7))
+    expect(article).to_be_in_viewport()
+    # Whoever goes on asking is at the end again, and stays there.
+    page.ask(said(100))
+    page.is_whole(said(100))
+    is_at_its_end(page)
+    assert page.tab.url == address.partition("#")[0]
+
+
+def test_a_search_leads_to_a_branch_that_is_not_shown(server: Server, new_page: NewPage) -> None:
+    page = new_page(server.url)
+    page.ask("Something about penguins")
+    page.is_whole("Something about penguins")
+    page.tab.get_by_role("button", name="Edit").click()
+    page.tab.locator("#question").fill("Something about walruses")
+    page.tab.locator("#question").press("Enter")
+    page.is_whole("Something about walruses")
+    page.chats.get_by_label("Search chats").fill("penguins")
+    expect(page.chats.locator("li mark")).to_have_text("penguins")
+    page.tab.keyboard.press("Enter")
+    page.is_whole("Something about penguins")
+    assert found(page) == "penguins"

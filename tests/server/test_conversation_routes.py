@@ -173,9 +173,12 @@ def test_a_search_finds_words_in_titles_and_in_all_branches(serve: Any) -> None:
         assert [item["id"] for item in listed(url, f"?q={words}")] == [chat], words
     assert listed(url, "?q=whales+else") == []
     assert listed(url, "?q=a%25z") == []
-    assert "whales" in listed(url, "?q=whales")[0]["snippet"]
+    (found,) = listed(url, "?q=whales")
+    assert "whales" in found["snippet"]
+    assert "whales" in message(url, {"conversation_id": chat, "message_id": found["message_id"]})["text"]
     request(url, "PATCH", f"{TURN}/{chat}", {"title": "Ölkanne"})
-    assert [item["title"] for item in listed(url, "?q=%C3%B6lk")] == ["Ölkanne"]
+    (renamed,) = listed(url, "?q=%C3%B6lk")
+    assert (renamed["title"], renamed["message_id"], renamed["snippet"]) == ("Ölkanne", None, None)
 
 
 def test_a_title_is_made_of_the_first_question_and_one_that_was_given_stays(echo_server: Server) -> None:

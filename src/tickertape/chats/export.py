@@ -22,7 +22,7 @@ _REASONS = {"length": "Cut off at the length limit.", "content_filter": "Cut off
 
 def item(chat: Chat) -> dict[str, Any]:
     """Return a conversation as the list shows it."""
-    return _head(chat) | {"running": chat.running, "snippet": chat.snippet}
+    return _head(chat) | {"running": chat.running, "message_id": chat.found, "snippet": chat.snippet}
 
 
 def _head(chat: Chat) -> dict[str, Any]:

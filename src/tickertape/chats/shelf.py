@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import case, delete, or_, select, update
 
 from tickertape.chats.marks import mark
 from tickertape.chats.rows import live
@@ -36,7 +38,8 @@ def listing(connection: Connection, owner: str, words: str, offset: int, limit: 
     matching = select(chat.c.no).where(chat.c.owner == owner, chat.c.deleted.is_(None), *map(_stands, wanted))
     found = connection.execute(matching.order_by(*order)).scalars().all()
     rows = connection.execute(_chat.where(chat.c.no.in_(found[offset : offset + limit])).order_by(*order)).all()
-    return Listed([_listed(row, _place(connection, row, wanted) if wanted else None) for row in rows], len(found))
+    chats = [_listed(row, *(_place(connection, row, wanted) if wanted else ())) for row in rows]
+    return Listed(chats, len(found))
 
 
 def _stands(word: str) -> ColumnElement[bool]:
@@ -45,17 +48,16 @@ def _stands(word: str) -> ColumnElement[bool]:
     return or_(chat.c.folded.contains(word, autoescape=True), text.exists())
 
 
-def _place(connection: Connection, row: Row[Any], words: Sequence[str]) -> str | None:
-    """Return the place found in a conversation: in the message with the most of the words, the newest of those."""
-    found = message.c.folded.contains
-    hits = or_(*(found(word, autoescape=True) for word in words))
-    query = select(message.c.content, message.c.folded).where(message.c.chat == row.no, hits)
-    best, most = None, 0
-    for text, folded in connection.execute(query.order_by(message.c.no.desc()).limit(1 if len(words) == 1 else 20)):
-        count = sum(word in folded for word in words)
-        if count > most:
-            best, most = text, count
-    return snippet(best, list(words)) if best is not None else None
+def _place(connection: Connection, row: Row[Any], words: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the message found in a conversation and the place in it.
+
+    It is the one with the most of the words, the newest of those; none if they stand in the title alone.
+    """
+    stands = [message.c.folded.contains(word, autoescape=True) for word in words]
+    count = reduce(add, (case((stand, 1), else_=0) for stand in stands))
+    query = select(message.c.id, message.c.content).where(message.c.chat == row.no, or_(*stands))
+    best = connection.execute(query.order_by(count.desc(), message.c.no.desc()).limit(1)).one_or_none()
+    return (best.id, snippet(best.content, list(words))) if best is not None else (None, None)
 
 
 def known(connection: Connection, owner: str, chat_id: str) -> bool:
@@ -73,7 +75,7 @@ def _item(connection: Connection, no: int) -> Chat:
     return _listed(connection.execute(_chat.where(chat.c.no == no)).one())
 
 
-def _listed(row: Row[Any], place: str | None = None) -> Chat:
+def _listed(row: Row[Any], found: str | None = None, place: str | None = None) -> Chat:
     return Chat(
         id=row.id,
         title=row.title,
@@ -83,6 +85,7 @@ def _listed(row: Row[Any], place: str | None = None) -> Chat:
         created=row.created,
         updated=row.updated,
         running=bool(row.running),
+        found=found,
         snippet=place,
     )
 

@@ -136,7 +136,10 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     updated: float
     running: bool = False
+    found: str | None = None
+    """The message that a search found, None where its words stand in the title alone."""
     snippet: str | None = None
+    """The place in it."""
 
 
 class Conversation(msgspec.Struct, frozen=True):

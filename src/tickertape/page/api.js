@@ -3,7 +3,7 @@
 import { unlock } from './key.js';
 
 /**
- * @typedef {{ id: string, title: string, update_time: number, model: string | null, running: boolean, snippet?: string | null }} Item
+ * @typedef {{ id: string, title: string, update_time: number, model: string | null, running: boolean, message_id?: string | null, snippet?: string | null }} Item
  * @typedef {{ items: Item[], total: number }} Listing
  * @typedef {object} Told a message as the server tells it
  * @property {{ role: 'user' | 'assistant' }} author

@@ -8,12 +8,12 @@
 import { Chats } from './chats.js';
 import { Composer } from './composer.js';
 import { button, byId, h } from './dom.js';
+import { elsewhere } from './elsewhere.js';
 import { Feed } from './feed.js';
 import { unlock } from './key.js';
 import { Models } from './models.js';
 import { keepForReading } from './offline.js';
-import { oneAtATime } from './once.js';
-import { go, named, onroute, rename } from './router.js';
+import { go, named, onroute, pointed, rename } from './router.js';
 import { Sticky } from './scroll.js';
 import { bind, settings } from './settings.js';
 import { shell } from './shell.js';
@@ -44,7 +44,12 @@ const sidebar = new Sidebar(
   () => session?.chat.id ?? '',
   () => go(''),
 );
-const feed = new Feed(elsewhere, () => chats.refresh());
+const others = elsewhere(
+  () => session,
+  chats,
+  (words) => sidebar.say(words),
+);
+const feed = new Feed(others, () => chats.refresh());
 
 /** @type {Session | null} */ let session = null;
 /** @type {Panel | null} */ let panel = null;
@@ -137,30 +142,10 @@ function changed() {
   if (announcement !== announced) byId('status').textContent = announced = announcement;
 }
 
-let followed = false; // whether what came last is to be shown
-const reread = oneAtATime(() => {
-  const read = session?.refresh(followed);
-  followed = false;
-  return read;
-});
-
-/** Another tab or device did something. @param {import('./feed.js').Change} change */
-function elsewhere(change) {
-  const { conversation_id: id, what, message_id: about = '' } = change;
-  if (id && what === 'deleted') chats.drop(id);
-  chats.refresh();
-  if (!session || session.chat.info.local || (id ?? session.chat.id) !== session.chat.id) return;
-  if (session.own.knows(change, session.chat.get(about))) return;
-  followed ||= what === 'message' || what === 'reset';
-  if (what !== 'deleted') return void reread();
-  sidebar.say('This chat was deleted.');
-  go('');
-}
-
 /** Open what the address names. */
 async function route() {
   const id = named();
-  if (id ? id === session?.chat.id : !session) return;
+  if (id ? id === session?.chat.id : !session) return reveal();
   const open = await conversation();
   composer.edit(null, store.draft(id || 'new'));
   const shown = open.show(id || undefined);
@@ -172,6 +157,15 @@ async function route() {
   }
   if (open.chat.id === id) models.pick(open.chat.info.model);
   sidebar.show();
+  reveal();
+}
+
+/** Show the message that the address names, on the path that leads through it. */
+function reveal() {
+  const message = session?.chat.get(pointed());
+  if (!session || !message || session.chat.id !== named()) return;
+  if (!session.chat.path.includes(message)) session.turnTo(message, 0);
+  session.thread.reveal(message.id, chats.words);
 }
 
 async function start() {

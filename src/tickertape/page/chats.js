@@ -6,7 +6,8 @@ import { oneAtATime } from './once.js';
 /** @import { Item } from './api.js' */
 /** @import { Store } from './store.js' */
 
-/** @typedef {{ id: string, title: string, at: number, running: boolean, snippet: string }} Row */
+/** `found` is the message that a search found, and `snippet` the place in it; "" if none.
+ * @typedef {{ id: string, title: string, at: number, running: boolean, found: string, snippet: string }} Row */
 
 export class Chats {
   /** @type {Row[]} */ rows = [];
@@ -98,14 +99,14 @@ export class Chats {
   }
 
   /** @param {Item} item @returns {Row} */
-  #rowOf({ id, title, update_time: updated, running, snippet, model }) {
+  #rowOf({ id, title, update_time: updated, running, message_id: found, snippet, model }) {
     const at = updated * 1000;
     const kept = this.store.chat(id);
     if (kept?.title !== title || kept.at !== at || kept.local) {
       const nothing = { leaf: null, system: '' };
       this.store.saveChat({ ...nothing, ...kept, id, title, at, model: model ?? '', local: false });
     }
-    return { id, title, at, running, snippet: snippet ?? '' };
+    return { id, title, at, running, found: found ?? '', snippet: snippet ?? '' };
   }
 
   /** What has not reached the server. @param {Row[]} rows @returns {Row[]} */
@@ -113,12 +114,12 @@ export class Chats {
     return this.store
       .chats()
       .filter(({ id, local }) => local && !rows.some((row) => row.id === id))
-      .map(({ id, title, at }) => ({ id, title, at, running: false, snippet: '' }));
+      .map(rowOfCopy);
   }
 
   #showKept() {
     const words = this.words.toLowerCase();
-    const kept = this.store.chats().map(({ id, title, at }) => ({ id, title, at, running: false, snippet: '' }));
+    const kept = this.store.chats().map(rowOfCopy);
     this.rows = words ? kept.filter((row) => this.#holds(row, words)) : kept;
     this.total = 0;
   }
@@ -126,9 +127,15 @@ export class Chats {
   /** @param {Row} row @param {string} words */
   #holds(row, words) {
     if (row.title.toLowerCase().includes(words)) return true;
-    const text = this.store.messages(row.id).find((one) => one.text.toLowerCase().includes(words))?.text ?? '';
+    const { id = '', text = '' } = this.store.messages(row.id).findLast((one) => one.text.toLowerCase().includes(words)) ?? {};
     const at = text.toLowerCase().indexOf(words);
-    if (text) row.snippet = `${at > 40 ? '…' : ''}${text.slice(Math.max(0, at - 40), at + 80)}`;
-    return text !== '';
+    row.found = id;
+    row.snippet = `${at > 40 ? '…' : ''}${text.slice(Math.max(0, at - 40), at + 80)}`;
+    return id !== '';
   }
+}
+
+/** @param {import('./store.js').ChatInfo} copy @returns {Row} */
+function rowOfCopy({ id, title, at }) {
+  return { id, title, at, running: false, found: '', snippet: '' };
 }

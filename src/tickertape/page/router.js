@@ -1,5 +1,5 @@
 // @ts-check
-/** The address of what is shown: `/` a new chat, `/c/{id}` one that there is. */
+/** The address of what is shown: `/` a new chat, `/c/{id}` one that there is, `/c/{id}#{id}` a message in it. */
 
 /** Told when the address has become another. @type {() => void} */
 let routed = () => {};
@@ -7,13 +7,16 @@ let routed = () => {};
 /** The chat that the address names; "" for a new one. */
 export const named = () => /^\/c\/([0-9a-f]{24,32})$/.exec(location.pathname)?.[1] ?? '';
 
+/** The message that the address names; "" for none. */
+export const pointed = () => location.hash.slice(1);
+
 /** Show another address without going there. @param {string} id @param {boolean} [instead] of the one before, in the history */
 export function rename(id, instead = false) {
   const path = id ? `/c/${id}` : '/';
-  if (location.pathname !== path) history[instead ? 'replaceState' : 'pushState'](null, '', path);
+  if (location.pathname + location.hash !== path) history[instead ? 'replaceState' : 'pushState'](null, '', path);
 }
 
-/** Go to a chat, or to a new one. @param {string} id */
+/** Go to a chat, to a message in it as `{id}#{id}`, or with "" to a new one. @param {string} id */
 export function go(id) {
   rename(id);
   routed();

@@ -56,6 +56,14 @@ export class Sticky {
     scroller.scrollTop = this.#last = scrollTop + scroller.scrollHeight - scrollHeight;
   }
 
+  /** Show a place, wherever it is. @param {Element} place @param {ScrollLogicalPosition} block where it is to stand */
+  show(place, block) {
+    place.scrollIntoView({ block });
+    this.#last = this.scroller.scrollTop;
+    this.#held = this.#rest <= NEAR;
+    this.#show();
+  }
+
   get #rest() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     return scrollHeight - scrollTop - clientHeight;

@@ -3,6 +3,7 @@
  * The conversation on the page: one view for each message of the path that is shown, from its end up to where someone
  * looks. An answer takes a hundred kilobytes of layout, and a chat may have hundreds.
  */
+import { setOff } from './found.js';
 import { QuestionView } from './question.js';
 import { AnswerView } from './turn.js';
 
@@ -46,6 +47,7 @@ export class Thread {
   /** Show the chat's path; views that stay are kept. @param {Chat} chat @param {Answer | null} run */
   show(chat, run) {
     const { path } = chat;
+    if (path.at(-1)?.id !== this.#last) setOff(null, '');
     const shown = path.slice(this.#from(path));
     [this.#chat, this.#run, this.#first, this.#last] = [chat, run, shown[0]?.id, path.at(-1)?.id];
     this.earlier.hidden = shown.length === path.length;
@@ -92,6 +94,20 @@ export class Thread {
     // If it is still near, say so again.
     this.near.unobserve(this.earlier);
     this.near.observe(this.earlier);
+  }
+
+  /** Show a message of the path, the words set off that were searched for. @param {string} id @param {string} words */
+  reveal(id, words) {
+    const path = this.#chat?.path ?? [];
+    const [at, first] = [id, this.#first].map((wanted) => path.findIndex((one) => one.id === wanted));
+    if (at < first) this.#showMore(first - at + MORE);
+    const element = this.#views.get(id)?.element;
+    if (!element) return;
+    /** @type {HTMLElement | null} */ (element.querySelector('.more[aria-expanded=false]'))?.click();
+    const place = setOff(element.querySelector('.asked, .prose'), words);
+    element.tabIndex = -1;
+    element.focus({ preventScroll: true });
+    this.sticky.show(place ?? element, place ? 'center' : 'start');
   }
 
   /** A run is in another phase: its own message looks different, no other. What it forbids with the others is said when it
