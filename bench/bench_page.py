@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ sys.path.append(str(Path(__file__).parent / "page"))
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from playwright.sync_api import sync_playwright
 from timeline import CATEGORIES, scripting
-from upstream import ANSWER, SIZE, STEP
+from upstream import ANSWER, PARAGRAPH, SIZE, STEP
 
 from machine import CACHE, describe
+from support.conversations import tell
 from support.server import Server
 
 if TYPE_CHECKING:
@@ -92,8 +94,15 @@ class Tab:
         """Megabytes of heap that are in use once what is unreachable is gone, and nodes of the document."""
         for _ in range(2):
             self.cdp.send("HeapProfiler.collectGarbage")
-        metrics = {one["name"]: one["value"] for one in self.cdp.send("Performance.getMetrics")["metrics"]}
+        metrics = self.metrics()
         return metrics["JSHeapUsedSize"] / 1e6, int(metrics["Nodes"])
+
+    def busy(self) -> float:
+        """Seconds for which the main thread has worked."""
+        return self.metrics()["TaskDuration"]
+
+    def metrics(self) -> dict[str, float]:
+        return {one["name"]: one["value"] for one in self.cdp.send("Performance.getMetrics")["metrics"]}
 
     def ask(self, text: str) -> None:
         self.page.locator("#question").fill(text)
@@ -169,6 +178,24 @@ def memory(browser: Browser, url: str, count: int, chats: int) -> list[tuple[flo
     return found
 
 
+def opened(browser: Browser, url: str, count: int) -> tuple[float, float]:
+    """Seconds until a chat with so many answers stands on the page, and for which the main thread works."""
+    where: dict[str, str] = {}
+    for number in range(count):
+        onto = {"conversation_id": where["conversation_id"], "parent_message_id": where["message_id"]} if where else {}
+        where = tell(url, PARAGRAPH.format(n=number), **onto)
+    tab = Tab(browser)
+    began = time.perf_counter()
+    tab.page.goto(f"{url}/c/{where['conversation_id']}")
+    tab.page.locator("#log[aria-busy=false] .answer").last.wait_for()
+    tab.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    seconds = time.perf_counter() - began
+    tab.page.evaluate("new Promise((done) => requestIdleCallback(done))")
+    busy = tab.busy()
+    tab.context.close()
+    return seconds, busy
+
+
 def _marked() -> str:
     """The rival, from npm; fetched once."""
     home = CACHE / f"marked-{MARKED}"
@@ -209,6 +236,8 @@ def main() -> None:
             print(f"| {name} | {rate:,.0f} | {' | '.join(cells)} |")
         first, all_of_it = weight(browser, echo.url)
         print(f"\nThe first load is {first:,} bytes; with all that a first answer needs {all_of_it:,}.\n")
+        seconds, busy = opened(browser, echo.url, answers)
+        print(f"A chat with {answers} answers is opened in {seconds:.1f} s; the main thread works for {busy:.1f} s.\n")
         for chats in (1, answers // 10):
             kept = [f"{heap:.1f} ({nodes:,})" for heap, nodes in memory(browser, echo.url, answers, chats)]
             print(f"{answers} answers of 1 kB in {chats} chats, MB of heap (nodes) after each fifth: {', '.join(kept)}")
