@@ -180,7 +180,7 @@ async def test_the_runtimes_own_http_is_closed_to_everybody(local: Local) -> Non
     assert local._llama is not None
     address = local._llama._server.listening_address
     assert address.startswith("http://127.0.0.1:")
-    for path in ("/v1/models", "/props", "/slots", "/completion"):
+    for path in ("/v1/models", "/props", "/slots", "/metrics", "/completion"):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(address + path)
         assert caught.value.code in (401, 404)
@@ -195,6 +195,21 @@ async def test_closing_in_the_middle_of_an_answer_ends_it_without_a_finish() -> 
         assert not any(isinstance(delta, Finish) for batch in [b async for b in stream] for delta in batch)
     with pytest.raises(ProviderError, match="is stopping"):
         await answer(closing, "Hi.")
+
+
+AT_ONCE = """
+import sys
+from pathlib import Path
+from tickertape.providers.llama import Llama
+for _ in range(5):
+    Llama(Path(sys.argv[1]), parallel=1, context=512, threads=1, compact=True).free()
+"""
+
+
+@pytest.mark.model
+def test_a_model_that_is_closed_as_soon_as_it_is_loaded_is_closed() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, ensure_model()], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 PROGRAM = """

@@ -73,6 +73,7 @@ class Llama:
         params.api_keys = [secrets.token_hex(32)]
         params.cors_origins = ""
         params.ui = params.endpoint_slots = False
+        params.endpoint_metrics = True  # the key is asked for there too; see below
         params.n_threads_http = 1
         params.verbosity = 3 if logger.isEnabledFor(logging.DEBUG) else 0
         try:
@@ -81,6 +82,8 @@ class Llama:
             raise SettingsError(
                 f"The model {path} cannot be loaded: it is damaged, of an unknown kind, or memory is short."
             ) from error
+        # Freed before its loop turns, the runtime never ends. Only the loop knows the metrics: they come once it turns.
+        self._server.handle_metrics()
 
         self._changed = threading.Condition()
         self._running: set[Callable[[], object]] = set()
