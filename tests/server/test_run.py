@@ -76,6 +76,18 @@ def test_ctrl_c_is_an_orderly_end_too(serve: Serve) -> None:
     assert "Traceback" not in server.stderr
 
 
+def test_ctrl_c_twice_ends_at_once_and_in_silence(serve: Serve) -> None:
+    """The answer gets an hour: until the second one, the server waits for it."""
+    server = serve("--set=grace=3600", echo_rate=50)
+    with open_stream(server.url, "POST", "/api/openai/stream", ask(LONG), GO_ON) as stream:
+        stream.until(lambda stream: len(stream.events) > 3)
+        server.signal(signal.SIGINT)
+        stream.read()  # it is cut: the first signal was taken
+    server.signal(signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.stderr
+
+
 def test_a_worker_that_is_killed_is_replaced_and_its_answers_end_as_lost(serve: Serve) -> None:
     server = serve("--workers=2", echo_rate=50)
     workers = server.workers

@@ -115,7 +115,8 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             self._app.hurry()
-        super().handle_exit(sig, frame)
+        else:  # of a second Ctrl-C uvicorn would cut its own end short, and print how that failed
+            super().handle_exit(sig, frame)
 
 
 def _expected(record: logging.LogRecord) -> bool:
