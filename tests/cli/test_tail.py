@@ -153,10 +153,8 @@ def test_a_503_on_a_reconnect_is_waited_out(run, faulty) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_it_with_130_and_no_traceback(faulty) -> None:
     script = faulty.serve(faults.silence(LOG[0]))
-    code = "import sys; from tickertape.cli.tail import tail; tail.main(sys.argv[1:])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, script.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "tickertape", "tail", script.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("message")
     process.send_signal(signal.SIGINT)

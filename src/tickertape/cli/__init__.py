@@ -12,6 +12,9 @@ import tickertape
 from tickertape.cli.terminal import escape
 from tickertape.errors import TickertapeError
 
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended, as shells give it."""
+
 COMMANDS = ("serve", "ask", "models", "tail", "doctor")
 
 
@@ -24,6 +27,13 @@ class _Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"tickertape.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command. Ctrl-C ends it wherever it is; click would print "Aborted!" and exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -61,8 +61,6 @@ def doctor(
     observer = Observer(url, Request(method=method, body=body, headers=headers), seconds)
     try:
         findings = list(_examine(observer))
-    except KeyboardInterrupt:
-        sys.exit(130)
     finally:
         observer.close()
     if as_json:

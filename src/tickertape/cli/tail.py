@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
     from tickertape.sse.actions import Wait
     from tickertape.sse.event import Event
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C ended, as shells give it."""
 
 SLOW = 1.0
 """Seconds between two events from which on a gap is shown in red: a person notices."""
@@ -84,15 +80,12 @@ def tail(
         on_reconnect=shown.waiting,
     )
     with source:
-        try:
-            for number, event in enumerate(source, 1):
-                shown.event(event)
-                if number == count:
-                    break
-            else:
-                shown.ended()
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+        for number, event in enumerate(source, 1):
+            shown.event(event)
+            if number == count:
+                break
+        else:
+            shown.ended()
 
 
 class Shown:
