@@ -44,12 +44,18 @@ def test_the_own_page_is_welcome(echo_server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "header",
-    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}, {"Cookie": "tickertape_session=x"}],
+    ("header", "says"),
+    [
+        ({}, "wants a key"),
+        ({"Authorization": "Bearer wrong"}, "is not one of the server's"),
+        ({"Authorization": "Basic secret"}, "wants a key"),
+        ({"Cookie": "tickertape_session=x"}, "wants a key"),
+    ],
 )
-def test_without_a_key_nothing_is_answered(locked: Server, header: dict[str, str]) -> None:
+def test_without_a_key_nothing_is_answered(locked: Server, header: dict[str, str], says: str) -> None:
     reply = request(locked.url, "POST", "/api/openai/stream", ask("hi"), header)
     assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
+    assert says in reply.error["message"]
     assert reply.headers["www-authenticate"] == "Bearer"
     for path in ("/v1/models", "/metrics", "/v1/streams/x"):
         assert request(locked.url, "GET", path, headers=header).status == 401

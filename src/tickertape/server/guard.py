@@ -88,7 +88,9 @@ class Guard:
         if scope["path"] in _OPEN or scope["path"].startswith(("/assets/", "/c/")):
             return None
         raise ProviderError(
-            "This server wants a key: send it as Authorization: Bearer KEY.",
+            "The key that was sent is not one of the server's."
+            if scheme.lower() == "bearer"
+            else "This server wants a key: send it as Authorization: Bearer KEY.",
             status=401,
             type="authentication_error",
             code="invalid_api_key",
