@@ -32,6 +32,8 @@ TUNABLE = (
 )
 """What ``--set NAME=VALUE`` takes: settings that few need, without an option of their own."""
 
+_SYNCHRONOUS = Literal["NORMAL", "FULL"]
+
 
 def default_data() -> Path:
     """Return the folder for the stream log and the conversations: the user's own data folder."""
@@ -119,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How large conversations may be, and for how long a deletion can be taken back."""
     retention: float = 24 * 3600.0
     """Seconds that a stream is kept after its end."""
-    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    synchronous: _SYNCHRONOUS = "NORMAL"
     """SQLite's: NORMAL survives a killed process, FULL a power cut as well."""
 
 
@@ -131,15 +133,13 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
         if name not in TUNABLE or not equals:
             raise SettingsError(f"--set takes NAME=VALUE, it was {pair!r}. The names are {', '.join(TUNABLE)}.")
         group, _dot, field = name.rpartition(".")
-        (changed[group] if group else changed)[field] = value
-    try:
-        made = msgspec.convert(changed, Settings, strict=False, dec_hook=_path)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"--set {' '.join(pairs)} cannot be used: {error}.") from error
+        (changed[group] if group else changed)[field] = _read(name, value)
+    made = msgspec.convert(changed, Settings, strict=False, dec_hook=_path)
     for name in TUNABLE:
         value = _value(made, name)
         if isinstance(value, (int, float)) and not 0 < value < float("inf") and (name, value) != ("retries", 0):
-            raise SettingsError(f"{name} must be more than 0; it was {value:g}.")
+            least = "0 or more" if name == "retries" else "more than 0"
+            raise SettingsError(f"{name} must be {least}; it was {value:g}.")
     try:
         parse_disconnect(made.page_disconnect)
     except ValueError:
@@ -147,6 +147,16 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
             f"page_disconnect is continue, cancel or abandon_after=SECONDS; it was {made.page_disconnect!r}."
         ) from None
     return made
+
+
+def _read(name: str, text: str) -> object:
+    """Return what a setting is set to. Raises SettingsError, in one sentence, for what it cannot be."""
+    kind: Any = _SYNCHRONOUS if name == "synchronous" else type(_value(Settings(), name))
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        allowed = {int: "a whole number", float: "a number"}.get(kind, "NORMAL or FULL")
+        raise SettingsError(f"{name} must be {allowed}; it was {text!r}.") from None
 
 
 def _value(settings: Settings, name: str) -> Any:
