@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -141,10 +142,20 @@ def test_a_busy_port_is_one_sentence(serve: Serve) -> None:
     assert "Traceback" not in str(ended.value)
 
 
-@pytest.mark.parametrize("host", ["a" * 300, "\udcff", "256.1.1.1"])
+@pytest.mark.parametrize("host", ["a" * 300, "\udcff", "256.1.1.1", "192.0.2.1"])
 def test_a_name_that_no_host_has_is_one_sentence(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"^Cannot listen on "):
+    with pytest.raises(SettingsError, match=r"^Cannot listen on .* with --host") as refused:
         bind(host, 0)
+    assert "--port" not in str(refused.value)
+
+
+def test_a_port_that_needs_rights_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_socket: socket.socket, _address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", refuse)
+    with pytest.raises(SettingsError, match=r"^Cannot listen on 127.0.0.1:80: Permission denied. .* below 1024"):
+        bind("127.0.0.1", 80)
 
 
 def test_a_folder_that_cannot_be_used_is_one_sentence(serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -54,12 +55,18 @@ def bind(host: str, port: int) -> socket.socket:
             bound.close()
             raise
     except (OSError, UnicodeError) as error:  # a name that no host can have, beside what the system says
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise SettingsError(
-            f"Cannot listen on {host}:{port}: {reason or error}. "
-            "Stop the program that uses the port, or choose another with --port (0 takes a free one)."
-        ) from error
+        reason, number = (error.strerror, error.errno) if isinstance(error, OSError) else (None, None)
+        raise SettingsError(f"Cannot listen on {host}:{port}: {reason or error}. {_instead(number)}") from error
     return bound
+
+
+def _instead(number: int | None) -> str:
+    """Return what to do about an address that cannot be listened on, by the error's number."""
+    if number == errno.EADDRINUSE:
+        return "Stop the program that uses the port, or choose another with --port (0 takes a free one)."
+    if number == errno.EACCES:
+        return "Choose another port with --port: those below 1024 commonly need rights."
+    return "Choose an address of this machine with --host, like 127.0.0.1."
 
 
 def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started: Callable[[], object]) -> None:
