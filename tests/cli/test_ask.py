@@ -69,6 +69,13 @@ def test_what_is_piped_in_and_no_text_is_one_sentence() -> None:
     assert str(ended.exception) == "What was piped in is no utf-8 text; a question is one."
 
 
+def test_an_upstream_that_is_down_is_told_once() -> None:
+    code, out, err = run("--upstream=http://127.0.0.1:1/v1", "hi")
+    assert (code, out) == (1, "")
+    assert err.startswith("tickertape: 127.0.0.1:1 cannot be reached")
+    assert err.count("cannot be reached") == 1
+
+
 def test_a_server_is_asked_when_one_is_named(echo_server: Server) -> None:
     assert run("--url", echo_server.url, "Hello there") == (0, "Hello there\n", "")
 

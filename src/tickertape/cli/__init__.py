@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -47,6 +48,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows few characters shows the others so
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(logging.ERROR)  # what `ask` and `models` are warned of, they say themselves
     try:
         cli.main(prog_name="tickertape")
     except TickertapeError as error:
