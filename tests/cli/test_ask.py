@@ -63,6 +63,18 @@ def test_a_question_can_be_piped_in() -> None:
     assert run(ECHO, "--echo-rate=0", stdin="Hello\nthere\n") == (0, "Hello\nthere\n", "")
 
 
+def test_a_closed_standard_input_holds_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SettingsError, match="There is no question"):
+        import_module("tickertape.cli.ask").ask.main([ECHO], standalone_mode=False)
+
+
+def test_an_empty_url_is_refused_and_not_answered_here() -> None:
+    code, out, err = run(ECHO, "--url=", "hi")
+    assert (code, out) == (1, "")
+    assert err == "tickertape: A server's URL starts with http:// or https:// and a host; this was ''.\n"
+
+
 def test_what_is_piped_in_and_no_text_is_one_sentence() -> None:
     ended = CliRunner().invoke(import_module("tickertape.cli.ask").ask, [ECHO], input=b"\x89PNG\xff")
     assert isinstance(ended.exception, SettingsError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tickertape.client.question import KEY, cancellation, endpoint, prepare, stream_id, stream_url
@@ -61,6 +63,12 @@ def test_a_base_gets_its_route_and_an_endpoint_is_left_alone(url: str, target: s
 def test_a_stream_is_found_by_its_id_or_its_url(url: str, attach: str, target: str) -> None:
     assert stream_url(url, attach) == target
     assert stream_id(target) == "abc"
+
+
+@pytest.mark.parametrize("url", ["", "host:8000", "http://[", "ftp://host"])
+def test_what_is_no_url_of_a_server_is_refused_as_it_was_given(url: str) -> None:
+    with pytest.raises(ValueError, match=f"and a host; this was {re.escape(repr(url))}"):
+        endpoint(url)
 
 
 def test_an_id_beside_a_strange_endpoint_is_refused() -> None:

@@ -76,7 +76,7 @@ def ask(
     Ctrl-C stops the answer. Exit code: 0 when it is complete, 130 when it was stopped, 1 when it failed, was cut off
     or could not be had.
     """
-    if attach and not url:
+    if attach and url is None:
         url = HERE
     if not question and not attach:
         question = _piped()
@@ -86,7 +86,7 @@ def ask(
         {"role": "user", "content": question or ""}
     ]
     answer: _Answering
-    if url:
+    if url is not None:
         answer = _remote(url, None if attach else messages, model=model, api_key=api_key, attach=attach)
     else:
         settings = Settings(
@@ -97,6 +97,8 @@ def ask(
 
 
 def _piped() -> str:
+    if sys.stdin is None:  # closed, as `<&-` does it
+        return ""
     try:
         return sys.stdin.read().strip()
     except UnicodeDecodeError as error:

@@ -19,7 +19,7 @@ import msgspec
 
 from tickertape.client.request import Request
 from tickertape.sse.actions import Connect, Policy
-from tickertape.sse.reconnect import origin
+from tickertape.sse.reconnect import origin, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def endpoint(url: str) -> str:
-    """Return the URL that takes the POST; the rule above. A query stays where it is."""
+    """Return the URL that takes the POST; the rule above. A query stays where it is. Raises ValueError."""
+    if resolve(url, "") is None:
+        raise ValueError(f"A server's URL starts with http:// or https:// and a host; this was {url!r}.")
     parts = urlsplit(url)
     path = parts.path
     if path in ("", "/"):
