@@ -29,6 +29,9 @@ KEY_NAMES = {
 }
 """Where the services' own clients look for a key."""
 
+_NOT_ANY = ("key_header", "headers", "connect_timeout", "retries")
+"""What the dialect ``any`` has no use for: the connection is any-llm's."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -50,6 +53,21 @@ def check(upstreams: tuple[UpstreamSettings, ...]) -> None:
             raise SettingsError(f"The upstream {upstream.name!r} has both key_env and key_file; give one of them.")
         if upstream.dialect == ANY and not upstream.provider:
             raise SettingsError(f'The upstream {upstream.name!r} must say which provider, like provider = "mistral".')
+        if upstream.dialect != ANY and upstream.provider:  # its key would go to the dialect's own service
+            raise SettingsError(
+                f'The upstream {upstream.name!r} has a provider, which takes dialect = "any"; '
+                f"its dialect is {upstream.dialect!r}."
+            )
+        unused = [
+            name for name in _NOT_ANY if upstream.dialect == ANY and getattr(upstream, name) not in ("", {}, None)
+        ]
+        if unused:
+            raise SettingsError(
+                f"The upstream {upstream.name!r} has {' and '.join(unused)}, which the dialect 'any' cannot use; "
+                "leave it out."
+            )
+        if upstream.retries is not None and upstream.retries < 0:
+            raise SettingsError(f"The upstream {upstream.name!r} has retries = {upstream.retries}; it is 0 or more.")
 
 
 def make(upstream: UpstreamSettings, settings: Settings) -> Provider:
