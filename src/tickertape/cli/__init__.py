@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -15,6 +17,8 @@ from tickertape.errors import TickertapeError
 
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended, as shells give it."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 COMMANDS = ("serve", "ask", "models", "tail", "doctor")
 
@@ -54,4 +58,10 @@ def main() -> None:
         cli.main(prog_name="tickertape")
     except TickertapeError as error:
         click.echo(f"tickertape: {escape(str(error))}", err=True)  # it may hold what a server said
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the exit would try once more
+        click.echo(f"tickertape: The output cannot be written: {error.strerror}.", err=True)
         sys.exit(1)
