@@ -49,14 +49,18 @@ STOPPED = 130
     help="Follow an answer that exists, from its start, on the server at --url or on the one that runs here.",
 )
 @click.option("--api-key", envvar="TICKERTAPE_API_KEY", help="Key for the server at --url.")
-@click.option("--model", help="Model to ask.")
+@click.option("--model", help="Model to ask, if not the first one served.")
 @click.option("--system", help="System prompt.")
-@click.option("--provider", type=click.Choice(PROVIDERS), help="What answers when there is no --url.")
 @click.option(
-    "--upstream", metavar="URL", help="Base URL of an OpenAI-compatible server to ask without a server of ours."
+    "--provider",
+    type=click.Choice(PROVIDERS),
+    help="What answers when there is no --url. [default: openai with --upstream, else local, the built-in model]",
+)
+@click.option(
+    "--upstream", metavar="URL", help="Base URL of a model's server to ask without a server of ours; see --provider."
 )
 @click.option("--model-path", type=click.Path(path_type=Path), help="A GGUF file in place of the built-in model.")
-@click.option("--echo-rate", default=20.0, show_default=True, help="Tokens a second of the echo model.")
+@click.option("--echo-rate", default=20.0, show_default=True, help="Tokens a second of the echo model; 0 is unpaced.")
 @click.option("--raw", is_flag=True, help="Print control characters as they are; they can command a terminal.")
 def ask(
     question: str | None,
