@@ -24,6 +24,12 @@ def test_ctrl_c_ends_any_command_with_130_wherever_it_is(monkeypatch: pytest.Mon
     assert (ended.exit_code, ended.output) == (130, "")
 
 
+def test_the_list_of_commands_cuts_no_sentence_short() -> None:
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert "..." not in shown.output.partition("Commands:")[2]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("arguments", [("ask", "--echo-rate=0", "hi"), ("models", "--list"), ("serve", "--help")])
 def test_a_full_disk_behind_the_output_is_one_sentence(arguments: tuple[str, ...]) -> None:

@@ -25,7 +25,7 @@ _MARKS = {
 }
 
 
-@click.command()
+@click.command(short_help="Say what is wrong with the stream at URL.")
 @request_options
 @click.option(
     "--seconds",

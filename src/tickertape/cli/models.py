@@ -24,7 +24,7 @@ _LIMITS = ("connect_timeout=5", "first_token_timeout=60", "idle_timeout=30")
 """Shorter than a server's: somebody sits and waits."""
 
 
-@click.command()
+@click.command(short_help="List the models, and ask some of them a question.")
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
 @click.option("--config", type=click.Path(path_type=Path), envvar="TICKERTAPE_CONFIG", help="As `serve` has it.")
 @click.option("--provider", type=click.Choice(PROVIDERS), help="As `serve` has it.")
