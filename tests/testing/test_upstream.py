@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import subprocess
 import sys
 from urllib.request import Request, urlopen
 
 import pytest
+from click.testing import CliRunner
 
 from tickertape.testing.faults import FAULTS
 from tickertape.testing.said import WORDS
 from tickertape.testing.shapes import SHAPES
 from tickertape.testing.steps import Act, Body, Head
-from tickertape.testing.upstream import Upstream
+from tickertape.testing.upstream import Upstream, main
 
 ASK = {"model": "healthy", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -41,8 +44,14 @@ def test_a_port_that_is_taken_is_told_and_nobody_waits() -> None:
         command = [sys.executable, "-m", "tickertape.testing.upstream", "--port", str(running.port)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith(f"Error: Cannot listen on port {running.port}: ")
-    assert len(ended.stderr.splitlines()) == 1
+    said = f"Error: Cannot listen on port {running.port}: {os.strerror(errno.EADDRINUSE)}. Choose another with --port."
+    assert ended.stderr == said + "\n"
+
+
+def test_its_help_shows_the_faults_option_as_it_is_given() -> None:
+    shown = CliRunner().invoke(main, ["-h"])
+    assert shown.exit_code == 0
+    assert "--fault NAME" in shown.output
 
 
 def test_the_name_of_the_model_is_the_fault_and_else_the_one_that_was_set() -> None:

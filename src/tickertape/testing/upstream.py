@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import threading
 from collections import Counter
@@ -203,11 +204,20 @@ async def _run(upstream: Upstream) -> None:
         await asyncio.Event().wait()
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--pace", default=20.0, show_default=True, help="Tokens a second; 0 is all at once.")
+@click.option(
+    "--pace", default=20.0, show_default=True, type=click.FloatRange(0), help="Tokens a second; 0 is all at once."
+)
 @click.option("--tokens", type=click.IntRange(1), help="Length of the answer. [default: one sentence]")
-@click.option("--fault", default="healthy", type=click.Choice(list(FAULTS)), show_choices=False, help="See --list.")
+@click.option(
+    "--fault",
+    default="healthy",
+    show_default=True,
+    type=click.Choice(list(FAULTS)),
+    metavar="NAME",
+    help="What models that are no fault themselves get; see --list.",
+)
 @click.option("--list", "listing", is_flag=True, help="Name the faults. Each is also a model that can be asked for.")
 def main(*, port: int, pace: float, tokens: int | None, fault: str, listing: bool) -> None:
     """Run an upstream for tests: OpenAI, Anthropic, Gemini and Ollama on one port, healthy or faulty."""
@@ -220,7 +230,8 @@ def main(*, port: int, pace: float, tokens: int | None, fault: str, listing: boo
         with suppress(KeyboardInterrupt):
             asyncio.run(_run(Upstream(port=port, pace=pace, words=words, fault=fault)))
     except OSError as error:
-        raise click.ClickException(f"Cannot listen on port {port}: {error.strerror or error}.") from error
+        reason = os.strerror(error.errno) if error.errno else error  # asyncio's own words name the address once more
+        raise click.ClickException(f"Cannot listen on port {port}: {reason}. Choose another with --port.") from error
 
 
 if __name__ == "__main__":
