@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from support.http import open_stream, request
 from support.server import clean_environment
 from tickertape.errors import SettingsError
+from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -86,6 +87,12 @@ def test_an_upstream_that_is_down_is_told_once() -> None:
     assert (code, out) == (1, "")
     assert err.startswith("tickertape: 127.0.0.1:1 cannot be reached")
     assert err.count("cannot be reached") == 1
+
+
+def test_thinking_stands_on_a_line_of_its_own() -> None:
+    with Upstream(words=["Yes."]) as upstream:
+        answered = run("--upstream", upstream.url("openai"), "--model=thinking", "hi")
+    assert answered == (0, "Yes.\n", "Hm.\n")
 
 
 def test_a_server_is_asked_when_one_is_named(echo_server: Server) -> None:

@@ -133,6 +133,7 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
     stopping: set[asyncio.Task[None]] = set()
     out = sys.stdout
     newline = True
+    thought = False
     with suppress(NotImplementedError):  # Windows: Ctrl-C interrupts the loop, and the answer ends with the process
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGINT, lambda: stopping.add(asyncio.create_task(answer.cancel()))
@@ -141,7 +142,11 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
         async for delta in answer.deltas():
             if isinstance(delta, Reasoning):
                 click.secho(shown(delta.text), dim=True, nl=False, err=True)
+                thought = not delta.text.endswith("\n")
             elif isinstance(delta, Text):
+                if thought:  # the answer begins on a line of its own
+                    click.echo(err=True)
+                    thought = False
                 out.write(shown(delta.text))
                 out.flush()
                 newline = delta.text.endswith("\n")
