@@ -70,6 +70,14 @@ def test_a_closed_standard_input_holds_no_question(monkeypatch: pytest.MonkeyPat
         import_module("tickertape.cli.ask").ask.main([ECHO], standalone_mode=False)
 
 
+def test_a_question_beside_an_answer_to_follow_is_refused() -> None:
+    assert run("--attach=x", "hi") == (
+        1,
+        "",
+        "tickertape: --attach follows an answer that exists; leave the question out.\n",
+    )
+
+
 def test_an_empty_url_is_refused_and_not_answered_here() -> None:
     code, out, err = run(ECHO, "--url=", "hi")
     assert (code, out) == (1, "")

@@ -80,6 +80,8 @@ def ask(
     Ctrl-C stops the answer. Exit code: 0 when it is complete, 130 when it was stopped, 1 when it failed, was cut off
     or could not be had.
     """
+    if attach and question:
+        raise SettingsError("--attach follows an answer that exists; leave the question out.")
     if attach and url is None:
         url = HERE
     if not question and not attach:
