@@ -78,6 +78,8 @@ async def test_what_is_not_declared_as_json_is_not_read(kind: str | None) -> Non
     with pytest.raises(BadRequest) as told:
         await read_body(caller.scope, caller.receive, 100)
     assert (told.value.status, caller.read) == (415, 0)
+    found = repr(kind.partition(";")[0]) if kind else "not declared"
+    assert told.value.message.endswith(f"it was {found}.")
 
 
 @pytest.mark.parametrize("size", [99, 100, 101])

@@ -49,8 +49,9 @@ async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
     declared = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
     if declared != "application/json" and not declared.endswith("+json"):
         # Also a wall: a foreign web page can post plain text or forms here without asking, JSON it cannot.
+        found = repr(declared) if declared else "not declared"
         raise BadRequest(
-            f"The body must be JSON with Content-Type: application/json; it was {declared or 'not declared'!r}.",
+            f"The body must be JSON with Content-Type: application/json; it was {found}.",
             status=415,
             code="unsupported_media_type",
         )
