@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from support.conversations import tell
+from support.conversations import tell, tree
 from support.server import Server
 
 if TYPE_CHECKING:
@@ -68,9 +68,19 @@ def found(page: Page) -> str:
     """What is set off on the page, which has to be in view."""
     return page.tab.evaluate("""() => {
       const [range] = CSS.highlights.get('found') ?? [];
-      const { top, bottom } = range?.getBoundingClientRect() ?? { top: -1, bottom: -1 };
-      return top > 0 && bottom < innerHeight ? range.toString() : '';
+      if (!range) return '';
+      const { left, top, width, height } = range.getBoundingClientRect();
+      const there = document.elementFromPoint(left + width / 2, top + height / 2);
+      const { commonAncestorContainer: node } = range;
+      return (node.nodeType === 3 ? node.parentElement : node).contains(there) ? range.toString() : '';
     }""")
+
+
+def told(url: str, role: str) -> dict[str, str]:
+    """What someone said in the chat that is there, and the message's id."""
+    origin, chat = url.split("/c/")
+    given = [node["message"] for node in tree(origin, chat)["mapping"].values() if node["message"]]
+    return {"".join(one["content"]["parts"]): one["id"] for one in given if one["author"]["role"] == role}
 
 
 def to_the_top(page: Page) -> None:
@@ -152,6 +162,30 @@ def test_who_reads_far_above_keeps_it_while_the_chat_goes_on(page: Page, new_pag
     expect(page.tab.locator(".asked").last).to_have_text(said(700))
     assert numbers(page)[0] == 0
     assert page.tab.locator("#scroller").evaluate("(e) => e.scrollTop") == 0
+
+
+@pytest.mark.parametrize("after", [said(5), None], ids=["within it", "at its beginning"])
+def test_what_is_turned_to_far_above_comes_where_the_other_was(page: Page, after: str | None) -> None:
+    to_the_top(page)
+    onto = told(page.url, "assistant")[after] if after else None
+    tell(page.origin, "Short.", conversation_id=page.url.rpartition("/")[2], parent_message_id=onto)
+    expect(page.tab.locator(".asked").last).to_have_text("Short.")
+    page.is_whole("Short.")
+    back, forth = (page.tab.locator(f".question [aria-label='{name}']") for name in ("The one before", "The next one"))
+    place = back.bounding_box()
+    back.click()
+    expect(messages(page)).to_have_count(2 * TURNS)
+    assert numbers(page) == list(range(TURNS))
+    assert place == back.bounding_box()
+    expect(forth).to_be_focused()
+    place = forth.bounding_box()
+    page.tab.keyboard.press("Enter")
+    page.is_whole("Short.")
+    back.focus()
+    page.tab.keyboard.press("Enter")
+    expect(messages(page)).to_have_count(2 * TURNS)
+    assert place == forth.bounding_box()
+    expect(page.tab.get_by_role("button", name="Newest")).to_be_visible()
 
 
 def test_on_paper_a_long_chat_is_whole(page: Page) -> None:

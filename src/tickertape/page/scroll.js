@@ -56,9 +56,9 @@ export class Sticky {
     scroller.scrollTop = this.#last = scrollTop + scroller.scrollHeight - scrollHeight;
   }
 
-  /** Show a place, wherever it is. @param {Element} place @param {ScrollLogicalPosition} block where it is to stand */
-  show(place, block) {
-    place.scrollIntoView({ block });
+  /** Scroll by this, for the page and not by hand: the end is kept in view if that is where it leads. @param {number} by */
+  move(by) {
+    this.scroller.scrollTop += by;
     this.#last = this.scroller.scrollTop;
     this.#held = this.#rest <= NEAR;
     this.#show();

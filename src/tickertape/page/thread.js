@@ -104,10 +104,27 @@ export class Thread {
     const element = this.#views.get(id)?.element;
     if (!element) return;
     /** @type {HTMLElement | null} */ (element.querySelector('.more[aria-expanded=false]'))?.click();
-    const place = setOff(element.querySelector('.asked, .prose'), words);
     element.tabIndex = -1;
     element.focus({ preventScroll: true });
-    this.sticky.show(place ?? element, place ? 'center' : 'start');
+    const { top, height } = this.sticky.scroller.getBoundingClientRect();
+    const place = setOff(element.querySelector('.asked, .prose'), words)?.getBoundingClientRect();
+    this.sticky.move(place ? place.top + place.height / 2 - top - height / 2 : element.getBoundingClientRect().top - top);
+  }
+
+  /** Show an alternative: the buttons that lead to it stay where they are, to lead further. @param {Message} message
+   * @param {Message} other @param {() => void} work */
+  turn(message, other, work) {
+    const buttons = (/** @type {Message} */ { id }) => this.#views.get(id)?.element.querySelector('.tools');
+    const [before, pressed] = [buttons(message), document.activeElement];
+    const top = before?.getBoundingClientRect().top;
+    const name = before?.contains(pressed) && pressed?.ariaLabel;
+    if (this.#first === message.id) this.#first = other.id;
+    work();
+    const after = buttons(other);
+    if (top === undefined || !after) return;
+    this.sticky.move(after.getBoundingClientRect().top - top);
+    const again = after.querySelector(`[aria-label="${name}"]:enabled`) ?? after.querySelector('.switcher :enabled');
+    if (name) /** @type {HTMLElement | null} */ (again)?.focus({ preventScroll: true });
   }
 
   /** A run is in another phase: its own message looks different, no other. What it forbids with the others is said when it
