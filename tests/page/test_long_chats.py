@@ -235,3 +235,28 @@ def test_a_search_leads_to_a_branch_that_is_not_shown(server: Server, new_page: 
     page.tab.keyboard.press("Enter")
     page.is_whole("Something about penguins")
     assert found(page) == "penguins"
+
+
+LINES = [f"line_{number} = call({number})" for number in range(200)]
+LONG = {
+    "code": "```python\n" + "\n".join([*LINES, "self.zebra(1)", *LINES]) + "\n```",
+    "a paragraph": "  \n".join([*LINES[:20], "self.zebra(1)", *LINES]),
+    "a long line": f"```\n{'wide ' * 200} self.zebra(1) {'wide ' * 200}\n```",
+    "a wide table": f"| a | b |\n|---|---|\n| {'wide ' * 10} {'wide' * 90} | self.zebra(1) |",
+}
+
+
+@pytest.mark.parametrize("where", LONG)
+def test_what_a_search_found_is_in_view_wherever_it_stands(server: Server, new_page: NewPage, where: str) -> None:
+    chat = tell(server.url, LONG[where])["conversation_id"]
+    page = new_page(f"{server.url}/c/{chat}", bypass_csp=True)
+    page.is_over()
+    page.chats.get_by_label("Search chats").fill("self.zebra(1)")
+    link = page.chats.locator("li a:has(mark)").first
+    expect(link.locator("mark")).to_have_text("self.zebra(1)")
+    for role, name in (("user", "Question"), ("assistant", "Answer")):
+        page.tab.evaluate("(id) => location.hash = id", told(page.url, role)[LONG[where]])
+        expect(page.tab.get_by_role("article", name=name)).to_be_focused()
+        if where == "code" and name == "Answer":
+            page.tab.locator(".t-keyword").first.wait_for()
+        assert found(page) == "self.zebra(1)"
