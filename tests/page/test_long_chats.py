@@ -237,6 +237,16 @@ def test_a_search_leads_to_a_branch_that_is_not_shown(server: Server, new_page: 
     assert found(page) == "penguins"
 
 
+def test_the_list_keeps_the_focus_when_a_search_finds_another_message_of_the_same_chat(page: Page) -> None:
+    page.chats.get_by_label("Search chats").fill("Number")
+    link = page.chats.locator(f"li a[href^='/c/{page.url.rpartition('/')[2]}']")
+    expect(link.locator("mark")).to_be_visible()
+    link.focus()
+    tell(page.origin, said(800), conversation_id=page.url.rpartition("/")[2])
+    expect(link).to_contain_text(said(800))
+    expect(link).to_be_focused()
+
+
 LINES = [f"line_{number} = call({number})" for number in range(200)]
 LONG = {
     "code": "```python\n" + "\n".join([*LINES, "self.zebra(1)", *LINES]) + "\n```",
