@@ -133,6 +133,10 @@ def test_earlier_messages_come_with_the_button_too(page: Page) -> None:
     earlier = page.tab.get_by_role("button", name="Earlier messages")
     earlier.evaluate("(button) => button.click()")  # nobody reaches it with a mouse before they have come by themselves
     assert numbers(page)[0] == before - 10
+    earlier.focus()
+    while earlier.is_visible():
+        page.tab.keyboard.press("Enter")
+    expect(messages(page).first).to_be_focused()
 
 
 def test_what_is_far_above_is_let_go_when_the_chat_goes_on(page: Page, new_page: NewPage) -> None:

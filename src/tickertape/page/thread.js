@@ -89,7 +89,9 @@ export class Thread {
     const { path } = chat;
     this.#first = path[Math.max(0, path.findIndex(({ id }) => id === this.#first) - count)].id;
     this.element.ariaLive = 'off'; // nothing new was said
+    const pressed = document.activeElement === this.earlier;
     this.sticky.keep(() => this.show(chat, this.#run));
+    if (pressed && this.earlier.hidden) focus(/** @type {HTMLElement} */ (this.element.firstElementChild));
     setTimeout(() => (this.element.ariaLive = null), TOLD);
     // If it is still near, say so again.
     this.near.unobserve(this.earlier);
@@ -104,8 +106,7 @@ export class Thread {
     const element = this.#views.get(id)?.element;
     if (!element) return;
     /** @type {HTMLElement | null} */ (element.querySelector('.more[aria-expanded=false]'))?.click();
-    element.tabIndex = -1;
-    element.focus({ preventScroll: true });
+    focus(element);
     const { top, height } = this.sticky.scroller.getBoundingClientRect();
     const place = setOff(element.querySelector('.asked, .prose'), words)?.getBoundingClientRect();
     this.sticky.move(place ? place.top + place.height / 2 - top - height / 2 : element.getBoundingClientRect().top - top);
@@ -144,4 +145,10 @@ export class Thread {
     const view = this.#views.get(id);
     return view instanceof AnswerView ? view : null;
   }
+}
+
+/** A message has the focus: where one goes on from there, and what a screen reader says. @param {HTMLElement} element */
+function focus(element) {
+  element.tabIndex = -1;
+  element.focus({ preventScroll: true });
 }
