@@ -207,6 +207,10 @@ def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
     assert found(page) == "007."
     article = page.tab.locator("article:focus")
     expect(article).to_contain_text(said(7))
+    # The chat may go on elsewhere: what is read stays, and stays set off.
+    tell(page.origin, said(TURNS), conversation_id=page.url.rpartition("/")[2])
+    expect(page.tab.locator(".asked").last).to_have_text(said(TURNS))
+    assert found(page) == "007."
     # The same from another chat, by going back, and by the address.
     address = page.tab.url
     page.chats.get_by_role("button", name="New chat", exact=True).click()
@@ -220,8 +224,8 @@ def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
     expect(article).to_contain_text(said(7))
     expect(article).to_be_in_viewport()
     # Whoever goes on asking is at the end again, and stays there.
-    page.ask(said(100))
-    page.is_whole(said(100))
+    page.ask(said(101))
+    page.is_whole(said(101))
     is_at_its_end(page)
     assert page.tab.url == address.partition("#")[0]
 

@@ -47,7 +47,7 @@ export class Thread {
   /** Show the chat's path; views that stay are kept. @param {Chat} chat @param {Answer | null} run */
   show(chat, run) {
     const { path } = chat;
-    if (path.at(-1)?.id !== this.#last) setOff(null, '');
+    if (chat !== this.#chat) setOff(null, '');
     const shown = path.slice(this.#from(path));
     [this.#chat, this.#run, this.#first, this.#last] = [chat, run, shown[0]?.id, path.at(-1)?.id];
     this.earlier.hidden = shown.length === path.length;
