@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from support.conversations import tell
+from support.conversations import tell, tree
 from support.server import Server
 
 if TYPE_CHECKING:
@@ -68,9 +68,19 @@ def found(page: Page) -> str:
     """What is set off on the page, which has to be in view."""
     return page.tab.evaluate("""() => {
       const [range] = CSS.highlights.get('found') ?? [];
-      const { top, bottom } = range?.getBoundingClientRect() ?? { top: -1, bottom: -1 };
-      return top > 0 && bottom < innerHeight ? range.toString() : '';
+      if (!range) return '';
+      const { left, top, width, height } = range.getBoundingClientRect();
+      const there = document.elementFromPoint(left + width / 2, top + height / 2);
+      const { commonAncestorContainer: node } = range;
+      return (node.nodeType === 3 ? node.parentElement : node).contains(there) ? range.toString() : '';
     }""")
+
+
+def told(url: str, role: str) -> dict[str, str]:
+    """What someone said in the chat that is there, and the message's id."""
+    origin, chat = url.split("/c/")
+    given = [node["message"] for node in tree(origin, chat)["mapping"].values() if node["message"]]
+    return {"".join(one["content"]["parts"]): one["id"] for one in given if one["author"]["role"] == role}
 
 
 def to_the_top(page: Page) -> None:
@@ -123,6 +133,10 @@ def test_earlier_messages_come_with_the_button_too(page: Page) -> None:
     earlier = page.tab.get_by_role("button", name="Earlier messages")
     earlier.evaluate("(button) => button.click()")  # nobody reaches it with a mouse before they have come by themselves
     assert numbers(page)[0] == before - 10
+    earlier.focus()
+    while earlier.is_visible():
+        page.tab.keyboard.press("Enter")
+    expect(messages(page).first).to_be_focused()
 
 
 def test_what_is_far_above_is_let_go_when_the_chat_goes_on(page: Page, new_page: NewPage) -> None:
@@ -154,6 +168,30 @@ def test_who_reads_far_above_keeps_it_while_the_chat_goes_on(page: Page, new_pag
     assert page.tab.locator("#scroller").evaluate("(e) => e.scrollTop") == 0
 
 
+@pytest.mark.parametrize("after", [said(5), None], ids=["within it", "at its beginning"])
+def test_what_is_turned_to_far_above_comes_where_the_other_was(page: Page, after: str | None) -> None:
+    to_the_top(page)
+    onto = told(page.url, "assistant")[after] if after else None
+    tell(page.origin, "Short.", conversation_id=page.url.rpartition("/")[2], parent_message_id=onto)
+    expect(page.tab.locator(".asked").last).to_have_text("Short.")
+    page.is_whole("Short.")
+    back, forth = (page.tab.locator(f".question [aria-label='{name}']") for name in ("The one before", "The next one"))
+    place = back.bounding_box()
+    back.click()
+    expect(messages(page)).to_have_count(2 * TURNS)
+    assert numbers(page) == list(range(TURNS))
+    assert place == back.bounding_box()
+    expect(forth).to_be_focused()
+    place = forth.bounding_box()
+    page.tab.keyboard.press("Enter")
+    page.is_whole("Short.")
+    back.focus()
+    page.tab.keyboard.press("Enter")
+    expect(messages(page)).to_have_count(2 * TURNS)
+    assert place == forth.bounding_box()
+    expect(page.tab.get_by_role("button", name="Newest")).to_be_visible()
+
+
 def test_on_paper_a_long_chat_is_whole(page: Page) -> None:
     page.tab.pdf()
     assert numbers(page)[0] == 0
@@ -169,6 +207,10 @@ def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
     assert found(page) == "007."
     article = page.tab.locator("article:focus")
     expect(article).to_contain_text(said(7))
+    # The chat may go on elsewhere: what is read stays, and stays set off.
+    tell(page.origin, said(TURNS), conversation_id=page.url.rpartition("/")[2])
+    expect(page.tab.locator(".asked").last).to_have_text(said(TURNS))
+    assert found(page) == "007."
     # The same from another chat, by going back, and by the address.
     address = page.tab.url
     page.chats.get_by_role("button", name="New chat", exact=True).click()
@@ -182,8 +224,8 @@ def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
     expect(article).to_contain_text(said(7))
     expect(article).to_be_in_viewport()
     # Whoever goes on asking is at the end again, and stays there.
-    page.ask(said(100))
-    page.is_whole(said(100))
+    page.ask(said(101))
+    page.is_whole(said(101))
     is_at_its_end(page)
     assert page.tab.url == address.partition("#")[0]
 
@@ -201,3 +243,38 @@ def test_a_search_leads_to_a_branch_that_is_not_shown(server: Server, new_page: 
     page.tab.keyboard.press("Enter")
     page.is_whole("Something about penguins")
     assert found(page) == "penguins"
+
+
+def test_the_list_keeps_the_focus_when_a_search_finds_another_message_of_the_same_chat(page: Page) -> None:
+    page.chats.get_by_label("Search chats").fill("Number")
+    link = page.chats.locator(f"li a[href^='/c/{page.url.rpartition('/')[2]}']")
+    expect(link.locator("mark")).to_be_visible()
+    link.focus()
+    tell(page.origin, said(800), conversation_id=page.url.rpartition("/")[2])
+    expect(link).to_contain_text(said(800))
+    expect(link).to_be_focused()
+
+
+LINES = [f"line_{number} = call({number})" for number in range(200)]
+LONG = {
+    "code": "```python\n" + "\n".join([*LINES, "self.zebra(1)", *LINES]) + "\n```",
+    "a paragraph": "  \n".join([*LINES[:20], "self.zebra(1)", *LINES]),
+    "a long line": f"```\n{'wide ' * 200} self.zebra(1) {'wide ' * 200}\n```",
+    "a wide table": f"| a | b |\n|---|---|\n| {'wide ' * 10} {'wide' * 90} | self.zebra(1) |",
+}
+
+
+@pytest.mark.parametrize("where", LONG)
+def test_what_a_search_found_is_in_view_wherever_it_stands(server: Server, new_page: NewPage, where: str) -> None:
+    chat = tell(server.url, LONG[where])["conversation_id"]
+    page = new_page(f"{server.url}/c/{chat}", bypass_csp=True)
+    page.is_over()
+    page.chats.get_by_label("Search chats").fill("self.zebra(1)")
+    link = page.chats.locator("li a:has(mark)").first
+    expect(link.locator("mark")).to_have_text("self.zebra(1)")
+    for role, name in (("user", "Question"), ("assistant", "Answer")):
+        page.tab.evaluate("(id) => location.hash = id", told(page.url, role)[LONG[where]])
+        expect(page.tab.get_by_role("article", name=name)).to_be_focused()
+        if where == "code" and name == "Answer":
+            page.tab.locator(".t-keyword").first.wait_for()
+        assert found(page) == "self.zebra(1)"

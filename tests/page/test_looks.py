@@ -110,6 +110,25 @@ def test_reading_further_up_is_not_disturbed_by_new_text(paced_server: Server, n
     assert scroller.evaluate(end) <= 2
 
 
+def test_who_leaves_the_end_in_small_steps_is_not_taken_back_and_its_key_leads_there(
+    paced_server: Server, new_page: NewPage
+) -> None:
+    page = new_page(paced_server.url, viewport={"width": 800, "height": 400})
+    page.ask("\n\n".join(WORDS.split()))
+    page.has_written("word20")
+    scroller = page.tab.locator("#scroller")
+    scroller.hover()
+    for _ in range(10):
+        page.tab.mouse.wheel(0, -2)  # as a touchpad does
+    expect(page.tab.get_by_role("button", name="Newest")).to_be_visible()
+    before = scroller.evaluate("(e) => e.scrollTop")
+    page.has_written("word60")
+    assert scroller.evaluate("(e) => e.scrollTop") == before
+    scroller.press("End")
+    page.has_written("word90")
+    assert scroller.evaluate("(e) => e.scrollHeight - e.scrollTop - e.clientHeight") <= 2
+
+
 WATCH_LAG = """
 const frames = [];
 let came = 0, queue = [], worst = 0, last = performance.now(), longest = 0;

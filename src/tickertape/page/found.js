@@ -1,32 +1,61 @@
 // @ts-check
 /** Words that were searched for, set off where they stand: by the style sheet's `::highlight(found)`, without another node. */
 
+/** @type {MutationObserver | undefined} */ let watched;
+
 /** Set these off in an element, and nothing elsewhere. @param {Element | null} element @param {string} words
- * @returns {Element | null} where the first of them stands */
+ * @returns {Range | undefined} the first of them, in view within the element */
 export function setOff(element, words) {
-  if (!globalThis.Highlight) return null;
-  CSS.highlights.delete('found');
-  const ranges = element ? rangesOf(element, words.toLowerCase().split(/\s+/).filter(Boolean)) : [];
-  if (!ranges.length) return null;
-  CSS.highlights.set('found', new Highlight(...ranges));
-  return ranges[0].startContainer.parentElement;
+  if (!globalThis.Highlight) return;
+  watched?.disconnect();
+  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  const mark = () => {
+    const ranges = element ? rangesOf(element, wanted) : [];
+    if (ranges.length) CSS.highlights.set('found', new Highlight(...ranges));
+    else CSS.highlights.delete('found');
+    return ranges[0];
+  };
+  const first = mark();
+  if (!element || !first) return;
+  // Code is coloured when there is time for it, and an answer goes on: the words stand in other nodes then.
+  watched = new MutationObserver(mark);
+  watched.observe(element, { childList: true, subtree: true });
+  for (let box = first.startContainer.parentElement; box && box !== element; box = box.parentElement) uncover(first, box);
+  return first;
+}
+
+/** Long lines and wide tables scroll by themselves. @param {Range} range @param {Element} box */
+function uncover(range, box) {
+  const [place, { left, right }] = [range.getBoundingClientRect(), box.getBoundingClientRect()];
+  if (place.left < left || place.right > right) box.scrollLeft += place.left + place.width / 2 - (left + right) / 2;
 }
 
 /** @param {Element} element @param {string[]} words */
 function rangesOf(element, words) {
   /** @type {Range[]} */ const ranges = [];
+  /** @type {[Node, number][]} where each begins */ const nodes = [];
+  let text = ''; // as one: colour cuts code into pieces
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    if (node.parentElement?.closest('button')) continue;
     const { data } = /** @type {Text} */ (node);
     const lower = data.toLowerCase();
-    const text = lower.length === data.length ? lower : data; // a few capitals become two
-    for (const word of words) {
-      for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + word.length)) {
-        const range = new Range();
-        range.setStart(node, at);
-        range.setEnd(node, at + word.length);
-        ranges.push(range);
-      }
+    nodes.push([node, text.length]);
+    text += lower.length === data.length ? lower : data; // a few capitals become two
+  }
+  for (const word of words) {
+    let i = 0;
+    const holding = (/** @type {number} */ at) => {
+      while (nodes[i + 1]?.[1] <= at) i++;
+      return nodes[i];
+    };
+    for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + word.length)) {
+      const [first, begin] = holding(at);
+      const [last, end] = holding(at + word.length - 1);
+      const range = new Range();
+      range.setStart(first, at - begin);
+      range.setEnd(last, at + word.length - end);
+      ranges.push(range);
     }
   }
   return ranges;

@@ -4,7 +4,7 @@
  * gesture lets go: text that grows never does, and neither does what the page scrolls itself.
  */
 
-/** Pixels from the end that still count as the end. */
+/** Pixels from the end that count as the end for who comes down to it; who leaves it may do so in smaller steps. */
 const NEAR = 32;
 
 /** Pixels: beyond any page's end. The browser goes as far as there is something, and need not be asked how far that is. */
@@ -24,7 +24,10 @@ export class Sticky {
     const passive = { passive: true };
     scroller.addEventListener('wheel', (event) => event.deltaY < 0 && this.#letGo(), passive);
     scroller.addEventListener('touchmove', () => this.#look(), passive);
-    scroller.addEventListener('keydown', ({ key }) => ['ArrowUp', 'PageUp', 'Home'].includes(key) && this.#letGo());
+    scroller.addEventListener('keydown', ({ key }) => {
+      if (['ArrowUp', 'PageUp', 'Home'].includes(key)) this.#letGo();
+      else if (key === 'End') this.toEnd(); // by itself the browser goes to where the end was
+    });
     scroller.addEventListener('scroll', () => this.#look(), passive);
     newest.addEventListener('click', () => this.toEnd());
   }
@@ -56,9 +59,9 @@ export class Sticky {
     scroller.scrollTop = this.#last = scrollTop + scroller.scrollHeight - scrollHeight;
   }
 
-  /** Show a place, wherever it is. @param {Element} place @param {ScrollLogicalPosition} block where it is to stand */
-  show(place, block) {
-    place.scrollIntoView({ block });
+  /** Scroll by this, for the page and not by hand: the end is kept in view if that is where it leads. @param {number} by */
+  move(by) {
+    this.scroller.scrollTop += by;
     this.#last = this.scroller.scrollTop;
     this.#held = this.#rest <= NEAR;
     this.#show();
@@ -78,8 +81,8 @@ export class Sticky {
   #look() {
     const { scrollTop } = this.scroller;
     if (this.#held && scrollTop === this.#last) return; // we have done that
-    if (this.#rest <= NEAR) this.#held = true;
-    else if (scrollTop < this.#last - 2) this.#held = false;
+    if (this.#rest < (scrollTop > this.#last ? NEAR : 1)) this.#held = true;
+    else if (scrollTop < this.#last) this.#held = false;
     this.#last = scrollTop;
     this.#show();
   }

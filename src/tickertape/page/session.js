@@ -136,7 +136,7 @@ export class Session {
     this.#leave();
     chat.show(other);
     this.store.saveChat(chat.info);
-    this.#show();
+    this.thread.turn(message, other, () => this.#show());
     if (chat.info.leaf && !chat.info.local) api.change(chat.id, { current_node: chat.info.leaf }).catch(() => {});
   }
 

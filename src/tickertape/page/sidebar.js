@@ -42,7 +42,7 @@ export class Sidebar {
     if (this.#list.querySelector('input')) return; // a title is being written
     const { chats } = this;
     const focused = this.#list.contains(document.activeElement) ? document.activeElement : null;
-    const place = focused?.closest('li')?.querySelector('a')?.getAttribute('href');
+    const place = focused?.closest('li')?.querySelector('a')?.getAttribute('href')?.split('#')[0];
     const days = new Map();
     for (const row of chats.rows) {
       const name = chats.words ? 'Found' : day(row.at);
@@ -52,7 +52,7 @@ export class Sidebar {
     const more = chats.rows.length < chats.total && button('Older chats', '', () => chats.more());
     const note = this.#note();
     this.#list.replaceChildren(...[...groups, more, note && h('p', { className: 'nothing' }, note)].filter((one) => one instanceof Node));
-    if (place) /** @type {HTMLElement | null} */ (this.#list.querySelector(`a[href="${place}"]`))?.focus();
+    if (place) /** @type {HTMLElement | null} */ (this.#list.querySelector(`a[href^="${place}"]`))?.focus();
   }
 
   #note() {

@@ -47,7 +47,7 @@ export class Thread {
   /** Show the chat's path; views that stay are kept. @param {Chat} chat @param {Answer | null} run */
   show(chat, run) {
     const { path } = chat;
-    if (path.at(-1)?.id !== this.#last) setOff(null, '');
+    if (chat !== this.#chat) setOff(null, '');
     const shown = path.slice(this.#from(path));
     [this.#chat, this.#run, this.#first, this.#last] = [chat, run, shown[0]?.id, path.at(-1)?.id];
     this.earlier.hidden = shown.length === path.length;
@@ -89,7 +89,9 @@ export class Thread {
     const { path } = chat;
     this.#first = path[Math.max(0, path.findIndex(({ id }) => id === this.#first) - count)].id;
     this.element.ariaLive = 'off'; // nothing new was said
+    const pressed = document.activeElement === this.earlier;
     this.sticky.keep(() => this.show(chat, this.#run));
+    if (pressed && this.earlier.hidden) focus(/** @type {HTMLElement} */ (this.element.firstElementChild));
     setTimeout(() => (this.element.ariaLive = null), TOLD);
     // If it is still near, say so again.
     this.near.unobserve(this.earlier);
@@ -104,10 +106,26 @@ export class Thread {
     const element = this.#views.get(id)?.element;
     if (!element) return;
     /** @type {HTMLElement | null} */ (element.querySelector('.more[aria-expanded=false]'))?.click();
-    const place = setOff(element.querySelector('.asked, .prose'), words);
-    element.tabIndex = -1;
-    element.focus({ preventScroll: true });
-    this.sticky.show(place ?? element, place ? 'center' : 'start');
+    focus(element);
+    const { top, height } = this.sticky.scroller.getBoundingClientRect();
+    const place = setOff(element.querySelector('.asked, .prose'), words)?.getBoundingClientRect();
+    this.sticky.move(place ? place.top + place.height / 2 - top - height / 2 : element.getBoundingClientRect().top - top);
+  }
+
+  /** Show an alternative: the buttons that lead to it stay where they are, to lead further. @param {Message} message
+   * @param {Message} other @param {() => void} work */
+  turn(message, other, work) {
+    const buttons = (/** @type {Message} */ { id }) => this.#views.get(id)?.element.querySelector('.tools');
+    const [before, pressed] = [buttons(message), document.activeElement];
+    const top = before?.getBoundingClientRect().top;
+    const name = before?.contains(pressed) && pressed?.ariaLabel;
+    if (this.#first === message.id) this.#first = other.id;
+    work();
+    const after = buttons(other);
+    if (top === undefined || !after) return;
+    this.sticky.move(after.getBoundingClientRect().top - top);
+    const again = after.querySelector(`[aria-label="${name}"]:enabled`) ?? after.querySelector('.switcher :enabled');
+    if (name) /** @type {HTMLElement | null} */ (again)?.focus({ preventScroll: true });
   }
 
   /** A run is in another phase: its own message looks different, no other. What it forbids with the others is said when it
@@ -127,4 +145,10 @@ export class Thread {
     const view = this.#views.get(id);
     return view instanceof AnswerView ? view : null;
   }
+}
+
+/** A message has the focus: where one goes on from there, and what a screen reader says. @param {HTMLElement} element */
+function focus(element) {
+  element.tabIndex = -1;
+  element.focus({ preventScroll: true });
 }
