@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -376,3 +377,14 @@ def test_chats_are_listed_opened_and_deleted_with_a_way_back(serve: Serve, new_p
     page.tab.get_by_role("button", name="Undo").click()
     page.is_whole("first chat")
     expect(chats.locator("li a")).to_have_count(2)
+
+
+def test_a_chat_that_a_program_began_under_a_uuid_is_opened_by_its_address(
+    echo_server: Server, new_page: NewPage
+) -> None:
+    where = tell(echo_server.url, "From a program", conversation_id=str(uuid.uuid4()))
+    page = new_page(f"{echo_server.url}/c/{where['conversation_id']}")
+    page.is_whole("From a program")
+    page.ask("From the page")
+    page.is_whole("From the page")
+    assert page.tab.url.endswith(where["conversation_id"])

@@ -5,7 +5,7 @@
 let routed = () => {};
 
 /** The chat that the address names; "" for a new one. */
-export const named = () => /^\/c\/([0-9a-f]{24,32})$/.exec(location.pathname)?.[1] ?? '';
+export const named = () => /^\/c\/([0-9a-f-]{24,36})$/.exec(location.pathname)?.[1] ?? '';
 
 /** The message that the address names; "" for none. */
 export const pointed = () => location.hash.slice(1);
