@@ -30,11 +30,13 @@ from tickertape.deltas import (
     encode_delta,
 )
 from tickertape.errors import LogError, ProviderError
+from tickertape.generation.pace import FEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tickertape.generation.limits import Limits
+    from tickertape.generation.pace import Pace
     from tickertape.generation.turns import Turns
     from tickertape.log.base import Log, Tape
     from tickertape.providers.base import Provider, Request
@@ -130,12 +132,14 @@ class Generation:
         order: Order,
         turns: Turns,
         limits: Limits,
+        pace: Pace,
     ) -> None:
         self.tape = tape
         self._log = log
         self._order = order
         self._turns = turns
         self._limits = limits
+        self._pace = pace
         self.end: End | None = None
         self.on_produced: Callable[[], object] | None = None  # called before the end is shown
         self._events = self._size = 0
@@ -222,11 +226,15 @@ class Generation:
                 asyncio.timeout(self._limits.seconds) as limit,
                 aclosing(self._order.provider.stream(self._order.request)) as batches,
             ):
+                pace, looked = self._pace, 0.0
                 async for batch in batches:
                     entries = self._entries(batch)
                     if entries:
                         self._count(entries)
                         await self._log.append(self.tape, entries)
+                    now = pace.look()
+                    rests = now - looked < pace.rest and len(batch) < FEW and self._finish is None
+                    looked = await pace.wait(now) if rests else now
             if self._finish is None:
                 return _error(State.INCOMPLETE, 502, "The model's server ended the answer without saying it was done.")
             return End(State.COMPLETED, finish_reason=self._finish.reason, usage=self._counts)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tickertape.errors import ProviderError
 from tickertape.generation.generation import Generation, Order
 from tickertape.generation.limits import Limits
+from tickertape.generation.pace import Pace
 from tickertape.generation.turns import Turns
 from tickertape.log.base import Header, Key, Log, Tape
 
@@ -48,6 +49,7 @@ class Generations:
         self._log = log
         self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()
+        self._pace = Pace(self._loop)
         self._running: set[Generation] = set()
         self._taken = 0  # answers that were taken on: they run, or are about to
         self._owners: Counter[str] = Counter()  # of these, by owner
@@ -101,7 +103,7 @@ class Generations:
             if not fresh:
                 self._take(owner, turns, -1)
         if fresh:
-            generation = Generation(self._log, tape, order, turns, self._limits)
+            generation = Generation(self._log, tape, order, turns, self._limits, self._pace)
             self._running.add(generation)
             # Who has seen the end may ask again at once: the place is free by then.
             generation.on_produced = lambda: self._take(owner, turns, -1)
