@@ -203,8 +203,9 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
         asked, ask_log = asyncio.Event(), here.attended
 
         async def attended(tape: Tape, within: float) -> bool:
-            asked.set()
-            return await ask_log(tape, within)
+            found = await ask_log(tape, within)
+            asked.set()  # what comes of it is decided now
+            return found
 
         monkeypatch.setattr(here, "attended", attended)
         generations = Generations(here)
