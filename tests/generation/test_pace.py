@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tickertape.deltas import Delta
+
+
+LONG = 1.0
+"""Seconds: by then the load has long been known."""
 
 
 class Thread:
@@ -58,19 +63,19 @@ def rested(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 class Fast(Provider):
-    """Says words, so many at a time and so many seconds apart, until somebody rests or the load has long been known."""
+    """Says words, so many at a time and so many seconds apart, for so long or until somebody rests."""
 
     name = "fast"
 
-    def __init__(self, rested: asyncio.Event, together: int = 1, apart: float = 0) -> None:
-        self._rested, self._together, self._apart = rested, together, apart
+    def __init__(self, rested: asyncio.Event, together: int = 1, apart: float = 0, lasts: float = inf) -> None:
+        self._rested, self._together, self._apart, self._lasts = rested, together, apart, lasts
 
     async def models(self) -> list[Model]:
         return []
 
     async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
         loop = asyncio.get_running_loop()
-        end = loop.time() + 1
+        end = loop.time() + self._lasts
         while not self._rested.is_set() and loop.time() < end:
             yield [Text("word ")] * self._together
             await asyncio.sleep(self._apart)
@@ -119,19 +124,19 @@ async def test_under_load_a_fast_answer_rests_between_two_looks_at_its_provider(
 
 async def test_where_there_is_time_nobody_rests(monkeypatch: pytest.MonkeyPatch, rested: asyncio.Event) -> None:
     monkeypatch.setattr(time, "thread_time", lambda: 0.0)
-    await answer(Fast(rested))
+    await answer(Fast(rested, lasts=LONG))
     assert not rested.is_set()
 
 
 @pytest.mark.usefixtures("busy")
 async def test_who_brings_much_at_a_time_does_not_rest(rested: asyncio.Event) -> None:
-    await answer(Fast(rested, together=FEW))
+    await answer(Fast(rested, together=FEW, lasts=LONG))
     assert not rested.is_set()
 
 
 @pytest.mark.usefixtures("busy")
 async def test_an_answer_that_is_slower_than_a_rest_does_not_rest(rested: asyncio.Event) -> None:
-    await answer(Fast(rested, apart=LONGEST * 1.5))
+    await answer(Fast(rested, apart=LONGEST * 1.5, lasts=LONG))
     assert not rested.is_set()
 
 

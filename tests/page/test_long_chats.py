@@ -8,12 +8,11 @@ import pytest
 from playwright.sync_api import expect
 
 from support.conversations import tell, tree
-from support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Locator
+
+    from support.server import Server
 
     from .conftest import NewPage
     from .page import Page
@@ -29,20 +28,14 @@ def said(number: int) -> str:
     return f"Number {number:03}."
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("long")) as running:
-        yield running
-
-
 @pytest.fixture
-def page(server: Server, new_page: NewPage) -> Page:
+def page(echo_server: Server, new_page: NewPage) -> Page:
     """A chat with that many answers; the test may have its own conditions awaited."""
     where: dict[str, str] = {}
     for number in range(TURNS):
         onto = {"parent_message_id": where["message_id"], "conversation_id": where["conversation_id"]} if where else {}
-        where = tell(server.url, said(number), **onto)
-    url = f"{server.url}/c/{where['conversation_id']}"
+        where = tell(echo_server.url, said(number), **onto)
+    url = f"{echo_server.url}/c/{where['conversation_id']}"
     opened = new_page(url, bypass_csp=True, viewport={"width": 1280, "height": 600})
     opened.is_whole(said(TURNS - 1))
     return opened
@@ -113,10 +106,10 @@ def test_earlier_messages_come_when_one_scrolls_up_and_what_is_read_stays_where_
           const [scroller, log] = [document.querySelector('#scroller'), document.querySelector('#log')];
           find().scrollIntoView();
           const top = find().getBoundingClientRect().top;
-          new MutationObserver(() => requestAnimationFrame(() => {
-            window.moved = find().getBoundingClientRect().top - top;
+          new MutationObserver(() => {
             window.announced = log.ariaLive !== 'off';
-          })).observe(log, { childList: true });
+            requestAnimationFrame(() => (window.moved = find().getBoundingClientRect().top - top));
+          }).observe(log, { childList: true });
         }""",
         said,
     )
@@ -230,8 +223,8 @@ def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
     assert page.tab.url == address.partition("#")[0]
 
 
-def test_a_search_leads_to_a_branch_that_is_not_shown(server: Server, new_page: NewPage) -> None:
-    page = new_page(server.url)
+def test_a_search_leads_to_a_branch_that_is_not_shown(echo_server: Server, new_page: NewPage) -> None:
+    page = new_page(echo_server.url)
     page.ask("Something about penguins")
     page.is_whole("Something about penguins")
     page.tab.get_by_role("button", name="Edit").click()
@@ -265,9 +258,9 @@ LONG = {
 
 
 @pytest.mark.parametrize("where", LONG)
-def test_what_a_search_found_is_in_view_wherever_it_stands(server: Server, new_page: NewPage, where: str) -> None:
-    chat = tell(server.url, LONG[where])["conversation_id"]
-    page = new_page(f"{server.url}/c/{chat}", bypass_csp=True)
+def test_what_a_search_found_is_in_view_wherever_it_stands(echo_server: Server, new_page: NewPage, where: str) -> None:
+    chat = tell(echo_server.url, LONG[where])["conversation_id"]
+    page = new_page(f"{echo_server.url}/c/{chat}", bypass_csp=True)
     page.is_over()
     page.chats.get_by_label("Search chats").fill("self.zebra(1)")
     link = page.chats.locator("li a:has(mark)").first

@@ -48,6 +48,7 @@ export class Thread {
   show(chat, run) {
     const { path } = chat;
     if (chat !== this.#chat) setOff(null, '');
+    const before = this.#first;
     const shown = path.slice(this.#from(path));
     [this.#chat, this.#run, this.#first, this.#last] = [chat, run, shown[0]?.id, path.at(-1)?.id];
     this.earlier.hidden = shown.length === path.length;
@@ -69,6 +70,8 @@ export class Thread {
     for (const view of this.#views.values()) {
       view.refresh(chat.siblings(view.message), run?.message === view.message ? run : null);
     }
+    // What was let go above moves the view, which must not be taken for a hand's doing.
+    if (this.#first !== before) this.sticky.follow();
     this.#busy(run);
   }
 
