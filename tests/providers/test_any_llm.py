@@ -105,6 +105,48 @@ async def test_models_are_those_given_or_listed(provider: AnyLLM) -> None:
     assert [model.id for model in await given.models()] == ["b", "a"]
 
 
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        {"extra_headers": {"Authorization": "Bearer theirs", "Host": "elsewhere"}},
+        {"extra_query": {"key": "theirs"}},
+        {"extra_body": {"model": "dearer"}},
+        {"timeout": 0.001},
+        {"api_key": "theirs", "api_base": "http://127.0.0.1:9"},
+    ],
+    ids=lambda smuggled: next(iter(smuggled)),
+)
+async def test_a_caller_cannot_change_the_key_the_address_or_the_connection(smuggled: dict[str, object]) -> None:
+    async with Upstream() as upstream:
+        provider = AnyLLM("openai", KEY, base_url=upstream.url("openai"))
+        asked = Request(
+            model="healthy", messages=[{"role": "user", "content": "hi"}], parameters={**smuggled, "temperature": 0.5}
+        )
+        with pytest.raises(BadRequest, match="not among the fields"):
+            provider.check(asked)
+        async for _batch in provider.stream(asked):  # and if nobody checked
+            pass
+        [sent] = upstream.asked
+        assert sent.headers["authorization"] == f"Bearer {KEY}"
+        assert sent.headers["host"] == f"127.0.0.1:{upstream.port}"
+        assert sent.path == "/v1/chat/completions"
+        assert (sent.body["model"], sent.body["temperature"]) == ("healthy", 0.5)
+        await provider.close()
+
+
+async def test_what_any_llm_has_no_name_for_is_refused_unless_it_asks_for_nothing() -> None:
+    provider = AnyLLM("openai", KEY, base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(BadRequest, match="nothing like web_search_options"):
+        await anext(provider.stream(Request(model="m", messages=[], parameters={"web_search_options": {"a": 1}})))
+    with pytest.raises(ProviderError, match="onnection"):
+        await anext(
+            provider.stream(
+                Request(model="m", messages=[{"role": "user", "content": "hi"}], parameters={"store": False, "n": 1})
+            )
+        )
+    await provider.close()
+
+
 async def test_more_than_one_choice_is_refused(provider: AnyLLM) -> None:
     with pytest.raises(BadRequest, match="n must be 1"):
         await anext(provider.stream(Request(model="m", messages=[], parameters={"n": 2})))

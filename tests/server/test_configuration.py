@@ -85,6 +85,7 @@ def test_the_example_of_the_documents_can_be_read_and_names_every_field(write: C
         (ONE + 'provider = "mistral"\n', "its dialect is 'openai'"),
         (ONE + 'dialect = "any"\nprovider = "mistral"\nretries = 0\nkey_header = "k"\n', "key_header and retries"),
         (ONE + "retries = -1\n", "has retries = -1"),
+        (ONE + 'parameters = ["a", "extra_body"]\n', "has extra_body among its parameters"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(write: Callable[[str], Path], text: str, says: str) -> None:

@@ -37,7 +37,14 @@ def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for name in DIALECTS:
         where = [f'dialect = "{name}"', f'base_url = "http://127.0.0.1:{upstream.port}"', 'key_env = "SOME_KEY"']
         lines += ["[[upstream]]", f'name = "{name}"', *where]
-        lines += ["[[upstream]]", f'name = "{name}-hasty"', *where, "idle_timeout = 0.5", 'models = ["stall"]']
+        lines += [
+            "[[upstream]]",
+            f'name = "{name}-hasty"',
+            *where,
+            "idle_timeout = 0.5",
+            'models = ["stall"]',
+            'parameters = ["my_own"]',
+        ]
     (folder / "tickertape.toml").write_text("\n".join(lines))
     options = [f"--config={folder / 'tickertape.toml'}", "--log-level=debug"]
     with Server(folder / "data", *options, provider=None, env={"SOME_KEY": KEY}) as running:
@@ -152,3 +159,22 @@ def test_a_key_or_a_running_ollama_alone_is_enough(
     reply = request(serve(provider=None, env=env).url, "POST", "/api/openai/stream", ask("hi", model="healthy"))
     assert reply.body.endswith(b"data: [DONE]\n\n")
     assert upstream.asked[-1].path.endswith(asked)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("field", ["extra_headers", "api_base", "chat_template", "contents"])
+def test_a_field_that_is_on_no_list_reaches_no_upstream(
+    server: Server, upstream: Upstream, name: str, field: str
+) -> None:
+    asked = len(upstream.asked)
+    reply = post(server, f"{name}/healthy", **{field: {"Authorization": "Bearer theirs"}})
+    assert (reply.status, reply.error["code"], reply.error["param"]) == (400, "unsupported_parameter", field)
+    assert "parameters in its [[upstream]]" in reply.error["message"]
+    assert len(upstream.asked) == asked
+    assert post(server, f"{name}/healthy", **{field: None}).status == 200, "null asks for nothing"
+
+
+def test_whoever_runs_the_server_can_allow_a_field(server: Server, upstream: Upstream) -> None:
+    assert post(server, "openai-hasty/healthy", repetition_penalty=1.1, my_own=[1]).status == 200
+    assert upstream.asked[-1].body["my_own"] == [1]
+    assert upstream.asked[-1].body["repetition_penalty"] == 1.1

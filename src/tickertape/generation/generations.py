@@ -71,13 +71,15 @@ class Generations:
     async def begin(self, order: Order, *, owner: str, key: Key | None = None) -> Tape:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
 
-        Raises KeyReused and LogUnavailable; ProviderError (429) when the server is busy, (503) when it is about to
-        exit. Errors of the provider end the stream. A caller who gives up meanwhile ends nothing.
+        Raises BadRequest for parameters that the provider does not take, KeyReused and LogUnavailable; ProviderError
+        (429) when the server is busy, (503) when it is about to exit. Errors of the provider end the stream. A caller
+        who gives up meanwhile ends nothing.
         """
         if self.closed:
             raise ProviderError(
                 "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
             )
+        order.provider.check(order.request)
         turns = self._turns_of(order.provider)
         try:
             self._check(owner, turns)

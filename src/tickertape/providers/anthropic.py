@@ -12,7 +12,7 @@ from tickertape.providers.anthropic_messages import conversation
 from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.base import Model
 from tickertape.providers.model_list import entries_of
-from tickertape.providers.parameters import LACKING, Parameters
+from tickertape.providers.parameters import LACKING, STANDARD, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Anthropic(Remote):
     url = "https://api.anthropic.com/v1"
     list_path = "/models?limit=1000"
     favourites = ("sonnet",)
+    fields = STANDARD | {"top_k", "thinking", "cache_control", "context_management", "output_config", "inference_geo"}
     prefills = True
 
     def _key_headers(self, key: str | None) -> dict[str, str]:

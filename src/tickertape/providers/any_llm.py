@@ -17,6 +17,7 @@ from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.base import Model, Provider, Request
 from tickertape.providers.estimate import Estimate
 from tickertape.providers.openai_reader import ChunkReader
+from tickertape.providers.parameters import STANDARD, TRANSPORT, Parameters
 from tickertape.providers.thinking import thinking_of
 from tickertape.providers.upstream import Upstream, one_line, shown_status
 
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
     from tickertape.deltas import Delta
 
-_OURS = ("stream", "stream_options", "model", "messages", "n", "reasoning_format")
+_TAKEN = (
+    *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "parallel_tool_calls"),
+    *("presence_penalty", "prompt_cache_key", "reasoning_effort", "response_format", "seed", "service_tier", "stop"),
+    *("temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user"),
+)
+"""The standard fields that any-llm takes by name. What it has no name for it would hand to the package behind it."""
 
 
 class AnyLLM(Provider):
@@ -96,7 +102,7 @@ class AnyLLM(Provider):
             await closing
 
     async def _open(self, request: Request) -> AsyncIterator[Any]:
-        options = {name: value for name, value in request.parameters.items() if name not in _OURS and value is not None}
+        options = self._options(request)
         try:
             async with asyncio.timeout(self._first):
                 chunks: AsyncIterator[Any] = await self._client.acompletion(
@@ -107,6 +113,14 @@ class AnyLLM(Provider):
         except Exception as error:
             raise self._failure(error) from None
         return aiter(chunks)
+
+    def _options(self, request: Request) -> dict[str, Any]:
+        """Return the arguments of the call: listed ones alone, for here they stand beside key, address and headers."""
+        parameters = Parameters(request, self.name)
+        names = (*_TAKEN, *(self.fields - STANDARD - TRANSPORT))
+        options = {name: value for name in names if (value := parameters.take(name)) is not None}
+        parameters.refuse(*sorted(STANDARD.difference(_TAKEN)))
+        return options
 
     async def _next(self, chunks: AsyncIterator[Any], limit: float) -> bytes | None:
         """Return the next chunk as OpenAI's JSON, None at the end."""

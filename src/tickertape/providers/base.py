@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tickertape.errors import BadRequest
+from tickertape.providers.parameters import STANDARD
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from tickertape.deltas import Delta
 
@@ -47,6 +50,24 @@ class Provider(ABC):
 
     prefills: bool = False
     """Whether it goes on from a last message of the assistant, instead of answering it."""
+
+    fields: frozenset[str] = STANDARD
+    """The parameters that a request may have; `check` refuses every other."""
+
+    def allow(self, names: Iterable[str]) -> None:
+        """Take these parameters as well, as whoever runs the server wants it."""
+        self.fields |= frozenset(names)
+
+    def check(self, request: Request) -> None:
+        """Raise BadRequest for a parameter that this provider does not take. One that is null asks for nothing."""
+        for name, value in request.parameters.items():
+            if name not in self.fields and value is not None:
+                raise BadRequest(
+                    f"{name[:80]!r} is not among the fields that requests to {self.name} may have; leave it out. "
+                    "Whoever runs this server can allow it, with parameters in its [[upstream]].",
+                    code="unsupported_parameter",
+                    param=name[:80],
+                )
 
     @abstractmethod
     async def models(self) -> list[Model]:

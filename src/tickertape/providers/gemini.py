@@ -11,7 +11,7 @@ from tickertape.providers.base import Model
 from tickertape.providers.gemini_messages import contents
 from tickertape.providers.gemini_reader import ResponseReader
 from tickertape.providers.model_list import entries_of
-from tickertape.providers.parameters import LACKING, Parameters
+from tickertape.providers.parameters import LACKING, STANDARD, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
@@ -28,6 +28,15 @@ _RENAMED = {
     "presence_penalty": "presencePenalty",
     "frequency_penalty": "frequencyPenalty",
 }
+_OWN = (
+    "top_k",
+    "generationConfig",
+    "generation_config",
+    "safetySettings",
+    "safety_settings",
+    "cachedContent",
+    "labels",
+)
 _LACKING = (*LACKING, "user", "parallel_tool_calls", "service_tier", "metadata", "safety_identifier")
 
 
@@ -38,6 +47,7 @@ class Gemini(Remote):
     key_name = "GEMINI_API_KEY"
     url = "https://generativelanguage.googleapis.com/v1beta"
     root = "/v1beta"
+    fields = STANDARD | frozenset(_OWN)
     list_path = "/models?pageSize=1000"
     favourites = (r"^gemini-[\d.]+-flash$", "flash(?!.*(image|tts|live|audio))")
 

@@ -16,6 +16,7 @@ from tickertape.providers.builtin import PINNED
 from tickertape.providers.gguf import read_gguf
 from tickertape.providers.llama import Llama, check_runtime, usable_cores
 from tickertape.providers.openai_reader import ChunkReader
+from tickertape.providers.parameters import SAMPLING, STANDARD
 from tickertape.providers.run import Run
 from tickertape.providers.upstream import Upstream
 
@@ -41,6 +42,7 @@ class Local(Provider):
     """
 
     name = "local"
+    fields = STANDARD | SAMPLING
     prefills = True  # the runtime's chat templates leave a last assistant message open
 
     def __init__(self, path: Path, *, parallel: int = 4, context: int = 4096, threads: int | None = None) -> None:

@@ -11,7 +11,7 @@ from tickertape.providers.base import Model
 from tickertape.providers.messages import Image, called_names, calls_of, parts_of, refuse_function_role, text_of
 from tickertape.providers.model_list import entries_of
 from tickertape.providers.ollama_reader import LineReader
-from tickertape.providers.parameters import LACKING, Parameters
+from tickertape.providers.parameters import LACKING, STANDARD, Parameters
 from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of
 
@@ -37,6 +37,7 @@ class Ollama(Remote):
     key_name = "OLLAMA_API_KEY"
     url = "http://127.0.0.1:11434/api"
     root = "/api"
+    fields = STANDARD | frozenset(_OPTIONS) | {"options", "keep_alive", "think", "format", "truncate", "shift"}
     list_path = "/tags"
     unstreamed = ("text/html",)  # lines of JSON are taken as they come, whatever a proxy calls them
     prefills = True

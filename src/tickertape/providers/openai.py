@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's chat completions.
 
-OpenAI, OpenRouter, Groq, DeepSeek, vLLM, SGLang, llama.cpp, LM Studio, Azure and many more do. Parameters pass through
-untouched: the upstream knows best which it has.
+OpenAI, OpenRouter, Groq, DeepSeek, vLLM, SGLang, llama.cpp, LM Studio, Azure and many more do. The parameters that are
+allowed pass through untouched: the upstream knows best which it has.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 
 from tickertape.providers.model_list import read_models
 from tickertape.providers.openai_reader import ChunkReader
+from tickertape.providers.parameters import SAMPLING, STANDARD
 from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of, wants_raw
 
@@ -20,12 +21,37 @@ if TYPE_CHECKING:
     from tickertape.providers.base import Model, Request
 
 
+_OWN = (
+    # sampling and constrained output: vLLM, SGLang, Mistral
+    *(
+        "repetition_penalty",
+        "length_penalty",
+        "min_tokens",
+        "stop_token_ids",
+        "include_stop_str_in_output",
+        "bad_words",
+    ),
+    *("skip_special_tokens", "spaces_between_special_tokens", "add_generation_prompt", "continue_final_message"),
+    *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "regex", "ebnf"),
+    *("top_a", "random_seed", "safe_prompt", "prompt_mode"),
+    # thinking: OpenRouter, DeepSeek, Qwen, Groq
+    *("reasoning", "include_reasoning", "thinking", "enable_thinking", "thinking_budget"),
+    # which of its own models and providers a router asks: OpenRouter
+    *("models", "provider", "route", "transforms", "plugins"),
+    # searching: xAI, Perplexity
+    *("search_parameters", "search_domain_filter", "search_recency_filter", "search_mode", "return_images"),
+    *("return_related_questions", "citation_options"),
+)
+"""Options of servers that speak this dialect."""
+
+
 class OpenAI(Remote):
     """An OpenAI-compatible upstream at ``base_url``, such as ``https://api.openai.com/v1``; else as `Remote`."""
 
     name = "openai"
     key_name = "OPENAI_API_KEY"
     url = "https://api.openai.com/v1"
+    fields = STANDARD | SAMPLING | frozenset(_OWN)
     favourites = ("^gpt-5-mini$", "^gpt-4.1-mini$", "^gpt-4o-mini$")
 
     _asks_usage = True

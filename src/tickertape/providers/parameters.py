@@ -1,7 +1,11 @@
 """The options of a request on their way into a dialect that has other names for them, or none.
 
-An option that a dialect has no word for is a 400 that names it, unless its value asks for nothing. What is nobody's
-standard option is the dialect's own, and passes through untouched: its service knows it, or refuses it by itself.
+Only fields on a list reach an upstream: `STANDARD`, and what a provider adds in `Provider.fields`. A field may do more
+than tune an answer: name another address or key (``api_base``), set headers (``extra_headers``), run a template or code
+(``chat_template``, ``logits_processors``), or jump a queue (``priority``). Any other field is a 400 that names it.
+
+A listed option that a dialect has no word for is a 400 as well, unless its value asks for nothing. The dialect's own
+options pass through untouched: its service refuses them by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +43,45 @@ LACKING = (
     *("web_search_options", "functions", "function_call", "verbosity"),
 )
 """OpenAI's options that only OpenAI's dialect has."""
+
+STANDARD = frozenset(
+    (
+        *(
+            "audio",
+            "frequency_penalty",
+            "function_call",
+            "functions",
+            "logit_bias",
+            "logprobs",
+            "max_completion_tokens",
+        ),
+        *("max_tokens", "metadata", "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty"),
+        *("prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "response_format", "safety_identifier"),
+        *("seed", "service_tier", "stop", "store", "stream", "stream_options", "temperature", "tool_choice", "tools"),
+        *("top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
+        "reasoning_format",  # Groq's and llama.cpp's; `thinking` reads it for every provider
+    )
+)
+"""The fields of OpenAI's chat completions beside model and messages; every provider takes, translates or refuses them.
+"""
+
+SAMPLING = frozenset(
+    (
+        *("top_k", "top_n_sigma", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "mirostat", "mirostat_tau"),
+        *("mirostat_eta", "dynatemp_range", "dynatemp_exponent", "xtc_probability", "xtc_threshold", "dry_multiplier"),
+        *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "samplers", "min_keep"),
+        *("grammar", "json_schema", "chat_template_kwargs", "ignore_eos", "cache_prompt", "n_keep", "n_predict"),
+    )
+)
+"""llama.cpp's own options."""
+
+TRANSPORT = frozenset(
+    (
+        *("extra_headers", "extra_query", "extra_body", "timeout", "headers", "default_headers", "max_retries"),
+        *("api_key", "api_base", "base_url", "api_version", "organization", "project", "http_client", "client_args"),
+    )
+)
+"""What any-llm and the services' clients take for the connection, beside the fields of a question."""
 
 _OURS = ("stream", "stream_options", "reasoning_format", "model", "messages")
 

@@ -62,6 +62,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The upstream's default model."""
     models: tuple[str, ...] = ()
     """What it serves, in place of what it lists."""
+    parameters: tuple[str, ...] = ()
+    """Further fields of a request that are handed on to it."""
     connect_timeout: float | None = None
     first_token_timeout: float | None = None
     idle_timeout: float | None = None

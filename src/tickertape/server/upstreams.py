@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tickertape.errors import SettingsError
 from tickertape.providers.dialects import DIALECTS, dialect
+from tickertape.providers.parameters import TRANSPORT
 
 if TYPE_CHECKING:
     from tickertape.providers.base import Provider
@@ -66,12 +67,24 @@ def check(upstreams: tuple[UpstreamSettings, ...]) -> None:
                 f"The upstream {upstream.name!r} has {' and '.join(unused)}, which the dialect 'any' cannot use; "
                 "leave it out."
             )
+        if TRANSPORT.intersection(upstream.parameters):
+            names = ", ".join(sorted(TRANSPORT.intersection(upstream.parameters)))
+            raise SettingsError(
+                f"The upstream {upstream.name!r} has {names} among its parameters: with that a caller could change "
+                "where its requests go, or its key."
+            )
         if upstream.retries is not None and upstream.retries < 0:
             raise SettingsError(f"The upstream {upstream.name!r} has retries = {upstream.retries}; it is 0 or more.")
 
 
 def make(upstream: UpstreamSettings, settings: Settings) -> Provider:
     """Return the provider. Raises SettingsError for a key that cannot be had and a field that cannot be used."""
+    provider = _make(upstream, settings)
+    provider.allow(upstream.parameters)
+    return provider
+
+
+def _make(upstream: UpstreamSettings, settings: Settings) -> Provider:
     limits = {
         name: getattr(settings, name) if getattr(upstream, name) is None else getattr(upstream, name)
         for name in ("connect_timeout", "first_token_timeout", "idle_timeout", "retries")
