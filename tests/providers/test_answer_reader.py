@@ -12,6 +12,8 @@ from tickertape.providers.ollama_reader import LineReader
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.upstream import Upstream
 
+from .asked import read
+
 if TYPE_CHECKING:
     from tickertape.providers.answer_reader import AnswerReader
 
@@ -23,9 +25,9 @@ DEEP = b'{"usage": {"a": ' + b"[" * 100_000
 def test_a_message_that_is_nested_beyond_measure_is_an_error_of_the_upstream(
     kind: type[AnswerReader], prefix: bytes
 ) -> None:
-    reader = kind(Upstream("up.example"))
     framed = prefix + DEEP + b"\n" if kind is LineReader else b"data: " + prefix + DEEP + b"\n\n"
-    assert reader.feed(framed) == []
-    assert reader.error is not None
-    assert "up.example" in reader.error.message
-    assert len(reader.error.message) < 1000
+    deltas, error = read(kind(Upstream("up.example")), framed)
+    assert deltas == []
+    assert error is not None
+    assert "up.example" in error.message
+    assert len(error.message) < 1000

@@ -172,10 +172,13 @@ def test_an_error_keeps_its_words_and_status() -> None:
 
 def test_an_array_is_an_answer_too() -> None:
     parts = [json.loads(event([{"text": "a"}])[6:]), json.loads(event([{"text": "b"}], "STOP")[6:])]
-    assert GEMINI.reader(ASK).whole(json.dumps(parts).encode()) == [Text("a"), Text("b"), Finish("stop")]
-    reader = GEMINI.reader(ASK)
-    assert reader.whole(json.dumps([{"error": {"message": "No."}}]).encode()) == []
-    assert reader.error is not None
+    assert read(GEMINI.reader(ASK), json.dumps(parts, indent=2).encode()) == (
+        [Text("a"), Text("b"), Finish("stop")],
+        None,
+    )
+    deltas, error = read(GEMINI.reader(ASK), json.dumps([{"error": {"message": "No."}}]).encode())
+    assert deltas == []
+    assert error is not None
 
 
 def test_only_models_that_answer_are_listed() -> None:

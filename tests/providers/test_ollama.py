@@ -7,9 +7,10 @@ import pytest
 
 from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
 from tickertape.errors import ProviderError
-from tickertape.providers.answer_reader import Lines
 from tickertape.providers.base import Request
 from tickertape.providers.ollama import Ollama
+from tickertape.providers.ollama_reader import LineReader
+from tickertape.providers.upstream import Upstream
 
 from .asked import CALLED, LINKED, PICTURE, RESULT, SCHEMA, TOOL, USER, asked, body, read, refused
 
@@ -129,9 +130,7 @@ def test_lines_are_the_same_however_they_are_cut_and_bounded() -> None:
     for size in (1, 3, 50, len(whole)):
         pieces = [whole[n : n + size] for n in range(0, len(whole), size)]
         assert answer(*pieces)[0] == [Text("é😀"), Text("b"), *COUNTED]
-    reader = OLLAMA.reader(ASK)
-    reader._framing = Lines(1000)
-    deltas, error = read(reader, line(content="a"), line(content="b" * 2000))
+    deltas, error = read(LineReader(Upstream("up.example"), 1000), line(content="a"), line(content="b" * 2000))
     assert deltas == [Text("a")]
     assert error is not None
     assert "1,000 bytes" in error.message

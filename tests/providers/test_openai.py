@@ -174,7 +174,7 @@ async def test_an_upstream_that_does_not_stream_answers_in_one_piece(openai: Ope
 
 async def test_a_web_page_in_place_of_an_answer_is_an_error(openai: OpenAI, upstream: Upstream) -> None:
     upstream.script = answering(200, "<html>Welcome</html>", kind="text/html")
-    assert "no chat completion" in (await failure(openai))[1].message
+    assert "a web page" in (await failure(openai))[1].message
 
 
 REFUSALS = [

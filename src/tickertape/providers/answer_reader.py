@@ -6,11 +6,12 @@ in whatever shape it comes; and only the dialect's own terminal marker is a `Fin
 
 An error may come in place of a message, as ``{"error": …}``, ``{"object": "error", …}`` or a bare ``{"message": …}``,
 or as a line that is no message at all: ``error: {…}`` (older llama.cpp) or a bare ``{"error": …}`` among events.
+How the body is framed is found out by `framing`. A message without words, ``null``, a word such as ``ping`` or the
+``[DONE]`` of another dialect keep a connection open, and are no failure.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from tickertape.deltas import Delta, Finish, Usage
 from tickertape.errors import EventTooLarge, ProviderError
 from tickertape.foreign_json import loads
-from tickertape.sse import Decoder, Event
+from tickertape.providers.framing import JsonBody, Kind, Opening
+from tickertape.sse import Decoder
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
@@ -28,12 +30,21 @@ if TYPE_CHECKING:
 _TAIL = 2048
 """Bytes. How much of the end of a body is kept, to find an error there that is no event."""
 
-_BOM = b"\xef\xbb\xbf"
-
 _WORDS = ("error", "message", "detail", "msg")
 """Fields in which servers say what went wrong."""
 
 _LAST_WORDS = re.compile(rb"[\r\n](?:error: *([^\r\n]+)|(\{ *\"error\"[^\r\n]+))")
+
+_FILLER = re.compile(
+    r"""[\s:]*("?\s*[(\[]?(null|ping|pong|keep[-_ ]?alive|heartbeat|done)[)\]]?\s*"?)?\s*""", re.IGNORECASE
+)
+"""Messages that say nothing; they keep a connection open, or mark an end in another dialect than the reader's."""
+
+_FILLER_TYPES = frozenset(("ping", "heartbeat", "keepalive", "keep-alive", "keep_alive"))
+"""Types of events that say nothing, unless they hold an object."""
+
+_FIELD = re.compile(r"(data|event|id|retry|) ?:|(data|event|id|retry)?$")
+"""The beginning of a line of an event stream."""
 
 
 class AnswerReader(ABC):
@@ -56,7 +67,10 @@ class AnswerReader(ABC):
         self._tail = b"\n"
         self._closed = False
         self._usage: dict[str, Any] | None = None
-        self._framing = self._frames(max_event_size)
+        self._max_event_size = max_event_size
+        self._opening: Opening | None = Opening()
+        self._framing: Decoder | JsonBody = Decoder(max_event_size)
+        self._framed = True
 
     @property
     def over(self) -> bool:
@@ -71,6 +85,8 @@ class AnswerReader(ABC):
         if not data:
             return self._sorted(self._close())
         out: list[Delta] = []
+        if self._opening is not None and not (data := self._begin_body(self._opening, data)):
+            return out
         self._tail = (self._tail + data)[-_TAIL:]
         try:
             events = self._framing.feed(data)
@@ -78,8 +94,11 @@ class AnswerReader(ABC):
             self.error = self._upstream.unusable(f"sent too much at once. {error}")
             return out
         self.events += len(events)
+        message = self._message if self._framed else self._unframed
         for event in events:
-            self._message(event.data, out)
+            if event.type in _FILLER_TYPES and event.data[:1] != "{":
+                continue
+            message(event.data, out)
             if self.over:
                 break
         return self._sorted(out)
@@ -91,27 +110,27 @@ class AnswerReader(ABC):
         self._message(data, out)
         return self._sorted(out)
 
-    def whole(self, body: bytes) -> list[Delta]:
-        """Return the deltas of an answer that came in one piece of JSON: the upstream does not stream."""
-        out: list[Delta] = []
-        self._closed = True
-        value = loads(body.decode("utf-8", "replace"))
-        if isinstance(value, dict):
-            self._in_one_piece(value, out)
-        else:
-            self.error = self._upstream.unusable("answered with what is no chat completion. Check the base URL.")
-        return self._sorted(out + self._owed())
-
     @abstractmethod
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         """Append what one message of the dialect means; set ``error`` for one that is an error or none."""
 
-    def _in_one_piece(self, value: dict[str, Any], out: list[Delta]) -> None:
-        """Append what an answer means that came whole. In most dialects it has the shape of a message."""
-        self._message(json.dumps(value), out)
+    def _unframed(self, data: str, out: list[Delta]) -> None:
+        """Append what JSON without events around it means: a message, or a whole answer where nothing was streamed."""
+        self._message(data, out)
 
-    def _frames(self, max_event_size: int) -> Decoder | Lines:
-        return Decoder(max_event_size)
+    def _begin_body(self, opening: Opening, data: bytes) -> bytes:
+        """Return what is to be read of the first bytes, nothing while they do not say what the body is."""
+        found = opening.feed(data)
+        if found is None:
+            return b""
+        self._opening = None
+        kind, held = found
+        if kind is Kind.PAGE:
+            self.error = self._upstream.unusable("answered with a web page, which is no answer. Check the base URL.")
+            return b""
+        if kind is Kind.JSON:
+            self._framing, self._framed = JsonBody(self._max_event_size), False
+        return held
 
     def _finish(self, reason: str, out: list[Delta]) -> None:
         """Note the terminal marker. Only the first counts."""
@@ -120,18 +139,20 @@ class AnswerReader(ABC):
             out.append(Finish(reason))
 
     def _complain(self, data: str | bytes) -> None:
-        """Set the error that a message is, in whatever shape, or the one that it is no message."""
+        """Set the error that a message is, in whatever shape, or the one that it is no message, unless it is filler."""
+        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        if _FILLER.fullmatch(text):
+            return
         value = loads(data)
         if isinstance(value, dict):
             words = value.get("object") == "error" or any(value.get(name) for name in _WORDS)
             self.error = self._upstream.reported(value) if words else self._foreign(data)
             return
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         words = text.strip().removeprefix("error:")
         if words != text.strip():
             self.error = self._upstream.reported(loads(words))
         else:
-            self.error = self._upstream.unusable(f"sent an event that is not a JSON object: {data[:80]!r}.")
+            self.error = self._upstream.unusable(f"sent a message that is not a JSON object: {data[:80]!r}.")
 
     def _foreign(self, data: str | bytes) -> ProviderError:
         return self._upstream.unusable(f"sent what is no part of an answer in this dialect: {data[:80]!r}.")
@@ -140,11 +161,10 @@ class AnswerReader(ABC):
         self._closed = True
         out: list[Delta] = []
         try:
-            if isinstance(self._framing, Decoder):
-                self._framing.close()
-            else:
-                for event in self._framing.close():
-                    self._message(event.data, out)
+            for event in self._framing.close() or ():
+                if self.error is None and not self.done:
+                    self.events += 1
+                    self._unframed(event.data, out)
         except EventTooLarge as error:
             self.error = self._upstream.unusable(f"sent too much at once. {error}")
         if not self.finished and self.error is None:
@@ -157,7 +177,18 @@ class AnswerReader(ABC):
         if found is not None:
             words = (found[1] or found[2]).decode("utf-8", "replace")
             self.error = self._upstream.reported(loads(words))
-        return found is not None
+        elif self._closed and not self.events and (words := self._plain_words()):
+            self.error = self._upstream.reported(words)
+        return self.error is not None
+
+    def _plain_words(self) -> str:
+        """Return what a body without any message says in plain text, as gateways do; "" if it is an event cut off."""
+        if not self._framed:
+            return ""
+        *lines, last = re.split(r"[\r\n]", self._tail.decode("utf-8", "replace"))
+        if not any(field.startswith(last) for field in ("data", "event", "id", "retry", "error")):
+            lines.append(last)
+        return " ".join(line for line in lines if not _FIELD.match(line)).strip()
 
     def _owed(self) -> list[Delta]:
         usage, self._usage = self._usage, None
@@ -171,38 +202,3 @@ class AnswerReader(ABC):
         if self._thinking.over:
             self._thinking = None
         return out
-
-
-class Lines:
-    """Newline-delimited JSON: bytes, however cut, to messages. Empty lines are none.
-
-    Raises EventTooLarge for a line beyond ``max_size`` bytes. A last line without its end is a message too,
-    if it is whole: nothing else could end the body.
-    """
-
-    def __init__(self, max_size: int) -> None:
-        self._limit = max_size
-        self._begun = bytearray()
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the messages that these bytes complete."""
-        head, newline, rest = data.rpartition(b"\n")
-        if newline:
-            whole = bytes(self._begun) + head
-            self._begun = bytearray(rest)
-            lines = [line for line in whole.removeprefix(_BOM).split(b"\n") if line.strip()]
-        else:
-            self._begun += data
-            lines = []
-        if len(self._begun) > self._limit or any(len(line) > self._limit for line in lines):
-            raise EventTooLarge(self._limit)
-        return [_event(line) for line in lines]
-
-    def close(self) -> list[Event]:
-        """Return the message that the body's end completes, if there is one."""
-        line = bytes(self._begun).strip()
-        return [_event(line)] if line and isinstance(loads(line.decode("utf-8", "replace")), dict) else []
-
-
-def _event(line: bytes) -> Event:
-    return Event(line.decode("utf-8", "replace"))

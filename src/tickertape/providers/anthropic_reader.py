@@ -101,10 +101,11 @@ class MessageReader(AnswerReader):
             self._finish(_REASONS.get(self._reason, self._reason), out)
             out += self._owed()
 
-    def _in_one_piece(self, value: dict[str, Any], out: list[Delta]) -> None:
-        blocks = value.get("content")
-        if value.get("type") != "message" or not isinstance(blocks, list):
-            self._complain(json.dumps(value))
+    def _unframed(self, data: str, out: list[Delta]) -> None:
+        value = loads(data)
+        blocks = value.get("content") if isinstance(value, dict) and value.get("type") == "message" else None
+        if not isinstance(blocks, list):
+            self._message(data, out)
             return
         for index, block in enumerate(blocks):
             if isinstance(block, dict):

@@ -73,18 +73,6 @@ class ResponseReader(AnswerReader):
         super().__init__(upstream, max_event_size)
         self._calls = 0
 
-    def whole(self, body: bytes) -> list[Delta]:
-        """Return the deltas of a JSON array, which Gemini sends when it is not asked for events, or of one response."""
-        value = loads(body.decode("utf-8", "replace"))
-        if not isinstance(value, list) or not value:
-            return super().whole(body)
-        out: list[Delta] = []
-        self._closed = True
-        for response in value:
-            if self.error is None:
-                self._message(json.dumps(response), out)
-        return out + self._owed()
-
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         try:
             response = _decode(data)

@@ -39,7 +39,6 @@ class Ollama(Remote):
     root = "/api"
     fields = STANDARD | frozenset(_OPTIONS) | {"options", "keep_alive", "think", "format", "truncate", "shift"}
     list_path = "/tags"
-    unstreamed = ("text/html",)  # lines of JSON are taken as they come, whatever a proxy calls them
     prefills = True
 
     def question(self, request: Request) -> tuple[str, bytes]:

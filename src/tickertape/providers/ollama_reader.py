@@ -14,7 +14,7 @@ import msgspec
 
 from tickertape.deltas import Raw, Reasoning, Text
 from tickertape.foreign_json import UNREADABLE, loads
-from tickertape.providers.answer_reader import AnswerReader, Lines
+from tickertape.providers.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
@@ -42,9 +42,6 @@ class LineReader(AnswerReader):
     """Turns Ollama's lines into deltas."""
 
     _calls = 0
-
-    def _frames(self, max_event_size: int) -> Lines:
-        return Lines(max_event_size)
 
     def _message(self, data: str | bytes, out: list[Delta]) -> None:
         try:

@@ -13,7 +13,6 @@ The usual chunk is decoded straight into a Struct of what we need; whatever does
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,8 +88,8 @@ class ChunkReader(AnswerReader):
             if choice.finish_reason:
                 self._ended(choice.finish_reason, out)
 
-    def _in_one_piece(self, value: dict[str, Any], out: list[Delta]) -> None:
-        self._unusual(json.dumps(value), out)
+    def _unframed(self, data: str, out: list[Delta]) -> None:
+        self._unusual(data, out)
 
     def _ended(self, reason: str, out: list[Delta]) -> None:
         if reason == "error":
@@ -102,7 +101,10 @@ class ChunkReader(AnswerReader):
         """Take a chunk that is an error, or of types that no specification has."""
         chunk = loads(data)
         if not isinstance(chunk, dict):
-            self._complain(data)
+            if str(chunk).strip() == "[DONE]":  # among spaces, or as a JSON string
+                self._message("[DONE]", out)
+            else:
+                self._complain(data)
             return
         usage = chunk.get("usage")
         self._usage = usage if isinstance(usage, dict) and usage else self._usage

@@ -38,6 +38,9 @@ logger = logging.getLogger("tickertape")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name (RFC 9110, section 5.1)."""
 
+_ANSWERED = (200, 201, 202, 203, 206)
+"""Statuses that may come with an answer: some servers say that they made it, or accepted the question."""
+
 _NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 """What no header's value may hold (section 5.5), or has no UTF-8 form."""
 
@@ -79,8 +82,6 @@ class Remote(Provider):
     root: ClassVar[str] = "/v1"
     """The path below which the dialect has its routes, if a URL names none."""
     list_path: ClassVar[str] = "/models"
-    unstreamed: ClassVar[Sequence[str]] = ("application/json", "text/html")
-    """Content types of what came in one piece."""
     favourites: ClassVar[Sequence[str]] = ()
     """Patterns of models that answer well and cheaply, the best first: the default when nobody chose."""
 
@@ -167,10 +168,6 @@ class Remote(Provider):
         reader, counts = self.reader(request), Estimate(request)
         timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
         try:
-            if response.content_type in self.unstreamed:
-                batch = reader.whole(await self._link.body(response, self._max_event_size, self._first))
-                counts.see(batch)
-                yield batch
             while not reader.over:
                 events = reader.events
                 batch = reader.feed(await self._read(response, reader))
@@ -212,7 +209,7 @@ class Remote(Provider):
             raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
 
     async def _open(self, request: Request) -> aiohttp.ClientResponse:
-        """Ask, again if that may help, and return the response once its status is 200. Nothing was read of it."""
+        """Ask, again if that may help, and return the response once its status is a success; its body is unread."""
         path, body = self._encoded(request)
         tries = 0
         while True:
@@ -235,7 +232,7 @@ class Remote(Provider):
 
     async def _ask(self, model: str, path: str, body: bytes) -> aiohttp.ClientResponse:
         response = await self._link.send("POST", path, body, self._first)
-        if response.status != 200:
+        if response.status not in _ANSWERED:
             raise await self._refusal(response, model)
         return response
 
@@ -266,7 +263,7 @@ class Remote(Provider):
         if response.status in (404, 405, 501):
             self._link.release(response, ended=False)
             return []
-        if response.status != 200:
+        if response.status not in _ANSWERED:
             raise await self._refusal(response, "")
         return self.listed(await self._rest(response, self._max_event_size, _LIST_LIMIT))
 
