@@ -140,6 +140,15 @@ async def test_finish_on_an_ended_stream_does_nothing(log: Log) -> None:
     assert tape.read(0) == [text(1), DONE]
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_the_log_says_whether_a_stream_has_an_entry(log: Log, ended: bool) -> None:
+    tape = await begin(log, text(1), text(2))
+    if ended:
+        await log.finish(tape, [DONE])
+    last = len(tape.entries)
+    assert [await log.reach(tape, number) for number in (0, 1, last, last + 1, 10**9)] == [*[True] * 3, *[False] * 2]
+
+
 async def test_the_stream_stays_ended_however_it_is_got(log: Log) -> None:
     tape = await begin(log)
     await log.finish(tape, [DONE])

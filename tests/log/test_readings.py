@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tickertape.errors import UnknownStream
+from tickertape.log import journal
 from tickertape.log.base import Tape
 from tickertape.log.readings import Readings
 from tickertape.log.sqlite import SqliteLog
@@ -158,3 +159,55 @@ async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_sha
         await log.append(tape, [text(2)])
         await log.finish(tape, [DONE])
         assert await whole(found) == [text(1), text(2), DONE]
+
+
+# --- cursors that are ahead of this process
+
+
+async def test_a_cursor_that_is_ahead_of_the_producers_own_view_waits_for_it(tmp_path: Path) -> None:
+    """What is committed may have been read in another process before its producer was told."""
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        tape = await begin(log, text(1))
+        async with untold(log) as committed:
+            await log.append(tape, [text(2)])
+            await committed.wait()
+            reaching = asyncio.create_task(log.reach(tape, 2))
+            await turn()
+            assert not reaching.done()
+            assert not await log.reach(tape, 3)
+        assert await reaching
+        assert tape.entries == [text(1), text(2)]
+        await log.finish(tape, [DONE])
+
+
+async def test_a_cursor_that_is_ahead_of_what_is_known_of_another_process_is_found_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "tape.db"
+    async with SqliteLog(path, lost=LOST) as here, SqliteLog(path, lost=LOST) as there:
+        tape = await begin(here, text(1))
+        copy = await there.get(tape.header.id, "ann")
+        for task in there._background:
+            task.cancel()  # it would come to know in a while
+        await here.append(tape, [text(2)])
+        await caught_up(tape, 2)
+        assert (await there.reach(copy, 3), await there.reach(copy, 2)) == (False, True)
+        await here.finish(tape, [DONE])
+        assert await there.reach(copy, 3)
+        assert (copy.entries, copy.ended) == (tape.entries, True)
+
+
+async def test_a_cursor_at_the_end_that_others_gave_to_a_stream_waits_until_its_producer_knows(tmp_path: Path) -> None:
+    """It stood still, was taken for dead, and does not know it yet."""
+    path = tmp_path / "tape.db"
+    async with SqliteLog(path, lost=LOST) as log:
+        tape = await begin(log, text(1))
+        outside = journal.connect(path)
+        assert journal.reap(outside, log._writer.producer, LOST) == 1
+        outside.close()
+        reaching = asyncio.create_task(log.reach(tape, 2))
+        assert not await log.reach(tape, 3)
+        await log.append(tape, [text(2)])
+        while tape.error is None:
+            await tape.wait(1)
+        await log.fail(tape, DONE)
+        assert await reaching
+        assert tape.entries == [text(1), LOST]

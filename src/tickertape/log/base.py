@@ -212,6 +212,13 @@ class Log(ABC):
         """Return the stream's tape, from memory or disk. Raises UnknownStream, also for another owner's."""
 
     @abstractmethod
+    async def reach(self, tape: Tape, number: int) -> bool:
+        """Say whether the stream has so many entries; if so, the tape has them when this returns.
+
+        A reader may have been shown them by another process before this one was told that they are committed.
+        """
+
+    @abstractmethod
     async def keyed(self, owner: str, key: Key) -> Tape | None:
         """Return the stream that this owner's key has begun, None if there is none. Raises KeyReused, as `create`."""
 

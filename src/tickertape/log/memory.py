@@ -47,6 +47,9 @@ class MemoryLog(Log):
             raise UnknownStream(stream_id)
         return tape
 
+    async def reach(self, tape: Tape, number: int) -> bool:
+        return len(tape.entries) >= number
+
     async def keyed(self, owner: str, key: Key) -> Tape | None:
         made = self._keys.get((owner, key.value))
         if made is None:

@@ -259,6 +259,27 @@ class SqliteLog(Log):
             raise UnknownStream(stream_id)
         return tape
 
+    async def reach(self, tape: Tape, number: int) -> bool:
+        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
+        if tape.line is None:
+            if len(tape.entries) < number and not tape.ended:
+                await self.get(tape.header.id, tape.header.owner)
+            return len(tape.entries) >= number
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._lease):
+                await self._told(tape, number)
+        return len(tape.entries) >= number
+
+    async def _told(self, tape: SqliteTape, number: int) -> None:
+        """Wait until a tape that is produced here has so many entries, if the file has them or is about to."""
+        while len(tape.entries) < number <= tape.appended and not tape.ended and tape.error is None:
+            await tape.wait(len(tape.entries))  # the writer may have committed them: its word is on its way
+        if len(tape.entries) < number and not tape.ended:
+            # Beyond what this process has appended there is only an end that another one has given it as its dead.
+            stored = await self._readings.read(tape.header.id)
+            while stored.ended and len(stored.entries) >= number and not tape.ended:
+                await tape.wait(len(tape.entries))
+
     async def keyed(self, owner: str, key: Key) -> Tape | None:
         stream_id = await self._in_reader(functools.partial(self._keyed, owner, key))
         return None if stream_id is None else await self.get(stream_id, owner)

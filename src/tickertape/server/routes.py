@@ -266,7 +266,7 @@ async def _replay(services: Services, tape: Tape, cursor: str | None, receive: R
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
     after = position(cursor, tape.header.id) if cursor else 0
     headers = [*STREAM_HEADERS, _location(tape)]
-    if after is None or after > len(tape.entries):
+    if after is None or not await services.log.reach(tape, after):
         headers.append((b"tickertape-cursor", b"reset"))
         after = 0
     if tape.ended and after == len(tape.entries):

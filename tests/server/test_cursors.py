@@ -1,0 +1,63 @@
+"""A reader that moves from one worker to another goes on at its cursor, whatever the next one knows yet."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from log.engines import DONE, LOST, begin, caught_up, text
+from log.test_readings import untold
+from tickertape.log.sqlite import SqliteLog
+from tickertape.server.fanout import Fanout
+from tickertape.server.routes import get_stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_and_nothing_again(
+    tmp_path: Path,
+) -> None:
+    """The producer's thread has committed entry 2, another worker has shown it, its own loop is yet to know."""
+
+    async def begun(_stream_id: str) -> None:
+        pass
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            left.set()
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+    left = asyncio.Event()
+    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+        services: Any = SimpleNamespace(log=log, fanout=Fanout(), conversations=SimpleNamespace(begun=begun))
+        tape = await begin(log, text(1))
+        name = tape.header.id
+        scope: Any = {
+            "path_params": {"id": name},
+            "owner": "ann",
+            "headers": [(b"last-event-id", f"{name}.2".encode())],
+            "query_string": b"",
+        }
+        async with untold(log) as committed:
+            await log.append(tape, [text(2)])
+            await committed.wait()
+            serving = asyncio.create_task(get_stream(services, scope, receive, send))
+            for _ in range(20):
+                await asyncio.sleep(0)
+        await caught_up(tape, 2)
+        await log.finish(tape, [text(3), DONE])
+        await serving
+        services.fanout.close()
+    start, body = sent[0], b"".join(message["body"] for message in sent[1:])
+    assert start["status"] == 200
+    assert b"tickertape-cursor" not in dict(start["headers"]), "its cursor is valid"
+    assert [line for line in body.splitlines() if line.startswith(b"id: ")] == [
+        f"id: {name}.{number}".encode() for number in (3, 4)
+    ]
