@@ -8,7 +8,8 @@
     │   ├── UnknownStream     no such stream, or not this owner's                             (the caller's fault)
     │   ├── StreamEnded       an append after the terminal event: the writer was fenced       (ours)
     │   ├── KeyReused         an Idempotency-Key came again with another body                 (the caller's)
-    │   └── LogUnavailable    disk full, I/O error, damaged or newer file                     (the machine's)
+    │   ├── LogUnavailable    disk full, I/O error, damaged or newer file                     (the machine's)
+    │   └── StreamDamaged     what is stored of one stream is not what was written            (the machine's)
     ├── ChatError             the conversations could not do what was asked
     │   ├── UnknownChat       no such conversation or message, or not this owner's            (the caller's fault)
     │   ├── ChatConflict      it cannot be done in the state that the conversation is in      (the caller's)
@@ -93,6 +94,18 @@ class LogUnavailable(LogError):
     def shown(self) -> str:
         """The sentence for callers, who need not know where a server keeps its files."""
         return self._shown
+
+
+class StreamDamaged(LogError):
+    """What is stored of this stream, of this owner as far as that can be read, is not what was written."""
+
+    def __init__(self, stream_id: str, owner: str) -> None:
+        super().__init__(
+            f"Stream {stream_id!r} is damaged on the server's disk: its checksum does not match. It cannot be read; "
+            "ask again, or restore a backup."
+        )
+        self.stream_id = stream_id
+        self.owner = owner
 
 
 class ChatError(TickertapeError):

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERIFY = 2.0
+"""Seconds that looking for damage may take: some gigabytes when the file is in memory, less from a disk."""
+
+_WAL_HEADER = struct.Struct(">8I")
+_WAL_FRAME = struct.Struct(">6I")
 
 _HEADER = """
 SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
@@ -53,3 +65,73 @@ def why(error: sqlite3.Error) -> str:
     """Return the reason for an error of SQLite, as the second half of a sentence."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
     return _REASONS.get(code, str(error))
+
+
+def verify(connection: sqlite3.Connection, seconds: float = VERIFY) -> bool:
+    """Look for damage; return False if the time was too short to look everywhere.
+
+    Raises sqlite3.DatabaseError if there is some. What is not looked at here is told when it is read.
+    """
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return False
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+    if finding != "ok":
+        damage = sqlite3.DatabaseError(finding)
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
+    return True
+
+
+def wal_commits(path: Path) -> list[int]:
+    """Return which frames of the file's write-ahead log end a transaction, by what each frame says of itself.
+
+    SQLite believes a frame only if it and all before it are whole, and drops the others without a word: with this,
+    `lost_commits` can tell. To be called before the file is opened.
+    """
+    try:
+        with path.with_name(f"{path.name}-wal").open("rb") as wal:
+            head = wal.read(_WAL_HEADER.size)
+            if len(head) < _WAL_HEADER.size:
+                return []
+            size, salts = _wal_header(head)
+            step = _WAL_FRAME.size + size
+            wal.seek(0, os.SEEK_END)
+            count = (wal.tell() - _WAL_HEADER.size) // step
+            commits = []
+            for number in range(count):
+                wal.seek(_WAL_HEADER.size + number * step)
+                _page, commit, *found = _WAL_FRAME.unpack(wal.read(_WAL_FRAME.size))
+                salts = salts or found[:2]
+                if commit and found[:2] == salts:  # other salts: left over from before the log was begun anew
+                    commits.append(number + 1)
+            return commits
+    except OSError:
+        return []
+
+
+def _wal_header(head: bytes) -> tuple[int, list[int] | None]:
+    """Return a write-ahead log's page size and salts; of one whose header is damaged, the usual size and None."""
+    magic, _version, size, _number, *salts = _WAL_HEADER.unpack(head)
+    words = struct.unpack(">8I" if magic & 1 else "<8I", head)
+    one = two = 0
+    for at in range(0, 6, 2):
+        one = (one + words[at] + two) & 0xFFFFFFFF
+        two = (two + words[at + 1] + one) & 0xFFFFFFFF
+    if [one, two] != salts[2:]:
+        return 4096, None
+    return size, salts[:2]
+
+
+def lost_commits(connection: sqlite3.Connection, commits: list[int]) -> int:
+    """Return how many of the transactions that `wal_commits` found SQLite could not read. Does a checkpoint."""
+    if not commits:
+        return 0
+    _busy, frames, _done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return sum(number > frames for number in commits)

@@ -16,6 +16,7 @@ from tickertape.log import schema
 from tickertape.log.base import Header, Key
 from tickertape.log.journal import connect
 from tickertape.log.sqlite import SqliteLog
+from tickertape.sqlite_file import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +181,6 @@ def test_looking_for_damage_ends_in_time(tmp_path: Path) -> None:
         made.execute("BEGIN")
         made.executemany("INSERT INTO journal (producer, body) VALUES (1, ?)", [(b"x" * 900,)] * 20_000)
         made.execute("COMMIT")
-        assert schema.verify(made, seconds=-1) is False
-        assert schema.verify(made) is True
+        assert verify(made, seconds=-1) is False
+        assert verify(made) is True
         assert made.execute("SELECT count(*) FROM journal").fetchone() == (20_000,)

@@ -94,6 +94,7 @@ def too_long(what: str) -> ProviderError:
 
 
 LOST = _error(State.LOST, 503, "The server that was writing this answer stopped; this is what was written.")
+DAMAGED = _error(State.LOST, 500, "The rest of this answer is damaged on the server's disk; this is what can be read.")
 
 
 class Order(msgspec.Struct, frozen=True):

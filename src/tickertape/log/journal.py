@@ -9,6 +9,7 @@ Tables::
                      t"lo"
                      #18 9 1 end      the last line of this group is the terminal entry of stream 18
                      .{"state":"completed"}
+                 with a checksum each, see `checksums`
     producer     one row a process that writes; a lock on its lock file proves that it exists, its beat that it runs
     idempotency  which stream an owner's Idempotency-Key made
 
@@ -20,19 +21,26 @@ A crash leaves ticks of unfolded streams. All ticks are whole, for a tick is a t
 next, or a neighbour that notices, takes the dead producer's streams: what was committed is kept, a stream without
 its terminal entry gets the one for *lost*, and all are folded (`reap`). With ``synchronous=NORMAL`` a killed process
 loses nothing that was committed; a power cut may lose the last ticks, never their order.
+
+Damage is told, never read as text: a tick with a wrong checksum is passed over, and a stream ends where the number of
+its next entry is not the one that follows. While its producer lives, that is mended with the fold; else the stream
+ends there, with the terminal entry for *damaged*. A folded stream with a wrong checksum is not read at all.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tickertape.errors import LogUnavailable
+from tickertape.errors import LogUnavailable, StreamDamaged
 from tickertape.log import schema
 from tickertape.log.base import now
-from tickertape.sqlite_file import share, why
+from tickertape.log.checksums import UNKNOWN, header, stream_is_intact, tick_is_intact, whole
+from tickertape.sqlite_file import lost_commits, share, wal_commits, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +48,17 @@ if TYPE_CHECKING:
 
     from tickertape.log.base import Key
 
+logger = logging.getLogger("tickertape")
+
 TIMEOUT = 10
 """Seconds that one process waits for another one's transaction."""
+
+
+LOST_COMMITS = (
+    "The write-ahead log of %s ends in transactions that cannot be read and are lost, %d of them. After a killed "
+    "process that is the one it was writing, which nobody has seen; after a power cut or on a bad disk, answers may "
+    "lack their ends or be missing."
+)
 
 
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
@@ -71,12 +88,18 @@ def check(path: Path) -> None:
 def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
     """Open the file, in autocommit mode; make or migrate its tables. Raises LogUnavailable with the reason."""
     connection: sqlite3.Connection | None = None
+    commits = wal_commits(path)
     try:
         connection = sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None, check_same_thread=False)
-        schema.identify(connection, path)  # before anything is changed
+        # Damage may have made of a text what is none: its checksum says so, not an error in the middle of a query.
+        connection.text_factory = _text
+        if not schema.identify(connection, path):  # before anything is changed
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # can be set as long as there are no tables
         share(connection, TIMEOUT)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is not left in the file
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a checkpoint's fsync is rare
+        lost = lost_commits(connection, commits)
         connection.execute("BEGIN IMMEDIATE")
         schema.prepare(connection, path)
         connection.execute("COMMIT")
@@ -86,7 +109,13 @@ def connect(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
         if isinstance(error, sqlite3.Error):
             raise explain(error, path) from error
         raise
+    if lost:
+        logger.warning(LOST_COMMITS, path, lost)
     return connection
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
 
 
 def join(connection: sqlite3.Connection, name: str) -> int:
@@ -101,31 +130,52 @@ def group(no: int, first: int, entries: Sequence[bytes], *, ended: bool) -> byte
     return b"\n".join((b"#%d %d %d%b" % (no, first, len(entries), b" end" if ended else b""), *entries))
 
 
-def gather(ticks: Iterable[tuple[bytes]], found: dict[bytes, list[bytes]]) -> set[bytes]:
-    """Add the entries in these ticks to those streams, named by their `mark`, that are in ``found``.
+class Gathered:
+    """What was read from ticks: the entries of some streams, named by their `mark`.
 
-    Returns the marks of the streams that end. After a death this goes through a million of groups, most of them of one
-    entry: it takes 0.4 µs each, and 1 µs when it is written as a generator of groups.
+    ``ended`` are those whose terminal entry was there, ``torn`` those of which something before was not. ``damaged``
+    counts the ticks that could not be read.
     """
-    ended: set[bytes] = set()
-    for (body,) in ticks:
-        lines = body.split(b"\n")
-        at, size = 0, len(lines)
+
+    def __init__(self, streams: Iterable[bytes]) -> None:
+        self.entries: dict[bytes, list[bytes]] = {stream: [] for stream in streams}
+        self.ended: set[bytes] = set()
+        self.torn: set[bytes] = set()
+        self.damaged = 0
+
+    def add(self, ticks: Iterable[tuple[int, bytes, int]]) -> None:
+        """Read ticks, given as producer, body and checksum in order of arrival.
+
+        After a death this goes through a million of groups, most of them of one entry: it takes 0.5 µs each, and twice
+        that when it is written as a generator of groups.
+        """
+        for producer, body, crc in ticks:
+            if not tick_is_intact(producer, body, crc):
+                self.damaged += 1
+                continue
+            try:
+                self._read(body.split(b"\n"))
+            except (ValueError, IndexError):  # only one without a checksum gets here
+                self.damaged += 1
+
+    def _read(self, lines: list[bytes]) -> None:
+        found, at, size = self.entries, 0, len(lines)
         while at < size:
             head = lines[at].split(b" ")
+            after = at + 2 if head[2] == b"1" else at + 1 + int(head[2])
+            if after > size:
+                raise ValueError
             entries = found.get(head[0])
-            if head[2] == b"1":
-                after = at + 2
-                if entries is not None:
+            if entries is not None:
+                if int(head[1]) != len(entries) + 1:
+                    self.torn.add(head[0])
+                elif after == at + 2:
                     entries.append(lines[at + 1])
-            else:
-                after = at + 1 + int(head[2])
-                if entries is not None:
+                else:
                     entries += lines[at + 1 : after]
-            if len(head) > 3 and entries is not None:
-                ended.add(head[0])
+                if len(head) > 3 and head[0] not in self.torn:
+                    self.ended.add(head[0])
             at = after
-    return ended
 
 
 def mark(no: int) -> bytes:
@@ -150,31 +200,40 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 
 class Found(NamedTuple):
-    """What the file holds of a stream: its committed entries, whether it has ended, its place in the line."""
+    """What the file holds of a stream: its committed entries, whether it has ended, its place in the line.
+
+    ``damaged`` says that entries after these cannot be read, until its producer folds them.
+    """
 
     entries: list[bytes]
     ended: bool
     place: int
+    damaged: bool = False
 
 
 def read(connection: sqlite3.Connection, no: int) -> Found | None:
-    """Return what there is of a stream, None if it is gone; within a `snapshot`."""
-    row = connection.execute("SELECT body, place FROM stream WHERE no = ?", (no,)).fetchone()
+    """Return what there is of a stream, None if it is gone; within a `snapshot`. Raises StreamDamaged."""
+    query = "SELECT id, owner, model, created, ended, body, crc, place FROM stream WHERE no = ?"
+    row = connection.execute(query, (no,)).fetchone()
     if row is None:
         return None
-    body, place = row
+    stream_id, owner, model, created, ended, body, crc, place = row
+    if not stream_is_intact(header(stream_id, owner, model, created), ended, body, crc):
+        raise StreamDamaged(stream_id, owner)
     if body is not None:
         return Found(body.split(b"\n"), ended=True, place=0)
-    entries, ended = entries_of(connection, no)
-    return Found(entries, ended, 0 if ended else place)
+    found = entries_of(connection, no)
+    return found if found.ended else found._replace(place=place)
 
 
-def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
+def entries_of(connection: sqlite3.Connection, no: int) -> Found:
     """Return an unfolded stream's committed entries and whether it has ended."""
-    found: dict[bytes, list[bytes]] = {mark(no): []}
-    query = "SELECT body FROM journal WHERE instr(body, ?) ORDER BY tick"
-    ended = gather(connection.execute(query, (mark(no) + b" ",)), found)
-    return found[mark(no)], bool(ended)
+    name = mark(no)
+    gathered = Gathered([name])
+    query = "SELECT producer, body, crc FROM journal WHERE instr(body, ?) ORDER BY tick"
+    gathered.add(connection.execute(query, (name + b" ",)))
+    damaged = bool(gathered.torn or gathered.damaged)
+    return Found(gathered.entries[name], ended=bool(gathered.ended), place=0, damaged=damaged)
 
 
 def keyed(connection: sqlite3.Connection, owner: str, key: Key) -> str | None:
@@ -187,25 +246,61 @@ def keyed(connection: sqlite3.Connection, owner: str, key: Key) -> str | None:
     return str(row[1])
 
 
-def reap(connection: sqlite3.Connection, producer: int, lost: bytes) -> int:
-    """Fold all streams of a dead producer, the unfinished ones ended with ``lost``; return how many those were."""
+def reap(connection: sqlite3.Connection, producer: int, lost: bytes, damaged: bytes | None = None) -> int:
+    """Fold all streams of a dead producer, the unfinished ones ended with ``lost``; return how many those were.
+
+    Those of which a part cannot be read end where that begins, with ``damaged`` if it is given.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        query = "SELECT no FROM stream WHERE producer = ? AND ended IS NULL"
-        running: dict[bytes, list[bytes]] = {mark(no): [] for (no,) in connection.execute(query, (producer,))}
-        query = "SELECT body FROM journal WHERE producer = ? ORDER BY tick"
-        unfinished = running.keys() - gather(connection.execute(query, (producer,)), running)
+        query = "SELECT no, id, owner, model, created, crc FROM stream WHERE producer = ? AND ended IS NULL"
+        rows = {mark(no): (no, *columns) for no, *columns in connection.execute(query, (producer,))}
+        gathered = Gathered(rows)
+        query = "SELECT producer, body, crc FROM journal WHERE producer = ? ORDER BY tick"
+        gathered.add(connection.execute(query, (producer,)))
+        unfinished = rows.keys() - gathered.ended
+        # Nobody knows whose entries were in a tick that cannot be read: perhaps the last ones of any of them.
+        torn = unfinished if gathered.damaged else gathered.torn
         for name in unfinished:
-            running[name].append(lost)
+            gathered.entries[name].append((damaged or lost) if name in torn else lost)
         ended = now()
         connection.executemany(
-            "UPDATE stream SET ended = ?, body = ? WHERE no = ?",
-            ((ended, b"\n".join(entries), int(name[1:])) for name, entries in running.items()),
+            "UPDATE stream SET ended = ?, body = ?, crc = ? WHERE no = ?",
+            (_folded(rows[name], ended, b"\n".join(entries)) for name, entries in gathered.entries.items()),
         )
-        connection.execute("DELETE FROM journal WHERE producer = ?", (producer,))
+        # With what a damaged number keeps from being anybody's: nobody else could delete it.
         connection.execute("DELETE FROM producer WHERE no = ?", (producer,))
+        connection.execute("DELETE FROM journal WHERE producer NOT IN (SELECT no FROM producer)")
         connection.execute("COMMIT")
     except BaseException:
         roll_back(connection)
         raise
+    if torn:
+        names = ", ".join(str(rows[name][1]) for name in sorted(torn))
+        logger.error("A part of the stream log is damaged; these answers were cut off where it begins: %s", names)
     return len(unfinished)
+
+
+def _folded(row: tuple[Any, ...], ended: float, body: bytes) -> tuple[float, bytes, int, int]:
+    """Return what is written to a stream's row at its end. A header that is damaged stays so."""
+    no, stream_id, owner, model, created, crc = row
+    seal = header(stream_id, owner, model, created)
+    return ended, body, whole(seal, ended, body) if crc in (seal, UNKNOWN) else crc, no
+
+
+def damages(connection: sqlite3.Connection, deadline: float = math.inf) -> Iterator[str | None]:
+    """Compare all checksums until this moment of `time.monotonic`; yield a sentence for each that is wrong.
+
+    None is yielded for every row that is as it was written, for those who show how far this is.
+    """
+    query = "SELECT id, owner, model, created, ended, body, crc FROM stream"
+    for stream_id, owner, model, created, ended, body, crc in connection.execute(query):
+        intact = stream_is_intact(header(stream_id, owner, model, created), ended, body, crc)
+        yield None if intact else str(StreamDamaged(str(stream_id), str(owner)))
+        if time.monotonic() > deadline:
+            return
+    for number, producer, body, crc in connection.execute("SELECT tick, producer, body, crc FROM journal"):
+        intact = tick_is_intact(producer, body, crc)
+        yield None if intact else f"Transaction {number} of the stream log is damaged: answers end where it begins."
+        if time.monotonic() > deadline:
+            return

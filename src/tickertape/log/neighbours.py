@@ -42,8 +42,12 @@ def take(lock: FileLock) -> None:
         ) from error
 
 
-def reap_dead(connection: sqlite3.Connection, log: Path, name: str, lost: bytes, lease: float) -> tuple[int, int]:
-    """End what dead producers left with ``lost``; return how many streams that were, and how many producers live.
+def reap_dead(
+    connection: sqlite3.Connection, log: Path, name: str, ends: tuple[bytes, bytes], lease: float
+) -> tuple[int, int]:
+    """End what dead producers left; return how many streams that were, and how many producers live.
+
+    ``ends`` are the terminal entries for lost and for damaged ones.
 
     Those who are not called ``name`` are looked at. ``lease`` is in seconds.
     """
@@ -58,10 +62,10 @@ def reap_dead(connection: sqlite3.Connection, log: Path, name: str, lost: bytes,
             if time.monotonic() - beat <= lease:
                 living += 1
             else:
-                streams += journal.reap(connection, no, lost)
+                streams += journal.reap(connection, no, *ends)
             continue
         try:
-            streams += journal.reap(connection, no, lost)
+            streams += journal.reap(connection, no, *ends)
             lock_path(log, other).unlink(missing_ok=True)
         finally:
             lock.release()

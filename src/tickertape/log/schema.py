@@ -8,28 +8,29 @@ while the next one takes over from it. A file of a newer format, or of another p
 from __future__ import annotations
 
 import logging
-import sqlite3
-import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
 from tickertape.sqlite_file import header
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
 logger = logging.getLogger("tickertape")
 
 APPLICATION_ID = 0x7469636B  # "tick", so that file(1) and we can tell
 
-VERSION = 2
+VERSION = 3
 """The format that this version writes: `PRAGMA user_version`."""
 
-VERIFY = 2.0
-"""Seconds that looking for damage may take: some gigabytes when the file is in memory, less from a disk."""
-
 _SCHEMA = """
-CREATE TABLE producer (no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, beat REAL NOT NULL);
+CREATE TABLE producer (
+    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    beat REAL NOT NULL,
+    settings TEXT NOT NULL DEFAULT ''  -- those that all who use the file must share, as JSON
+);
 CREATE TABLE stream (
     no INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -41,11 +42,17 @@ CREATE TABLE stream (
     seen REAL NOT NULL DEFAULT 0,     -- monotonic time at which a process other than the producer had readers
     ended REAL,
     body BLOB,
-    place INTEGER NOT NULL DEFAULT 0  -- in the line before its provider, as its producer told others last
+    place INTEGER NOT NULL DEFAULT 0, -- in the line before its provider, as its producer told others last
+    crc INTEGER NOT NULL DEFAULT -1   -- see checksums.py
 );
 CREATE INDEX running ON stream (producer) WHERE ended IS NULL;
 CREATE INDEX ended ON stream (ended) WHERE ended IS NOT NULL;
-CREATE TABLE journal (tick INTEGER PRIMARY KEY AUTOINCREMENT, producer INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE journal (
+    tick INTEGER PRIMARY KEY AUTOINCREMENT,
+    producer INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    crc INTEGER NOT NULL DEFAULT -1
+);
 CREATE TABLE idempotency (
     owner TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -62,6 +69,12 @@ MIGRATIONS = {
         # of them, in the thread that commits the tokens: 50 ms for 50 000 answers in memory, more from a disk.
         "ALTER TABLE stream ADD COLUMN place INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX ended ON stream (ended) WHERE ended IS NOT NULL",
+    ),
+    2: (
+        # What was written before has no checksum, and what a process of the version before still writes gets none.
+        "ALTER TABLE stream ADD COLUMN crc INTEGER NOT NULL DEFAULT -1",
+        "ALTER TABLE journal ADD COLUMN crc INTEGER NOT NULL DEFAULT -1",
+        "ALTER TABLE producer ADD COLUMN settings TEXT NOT NULL DEFAULT ''",
     ),
 }
 """From each older format to the one after it."""
@@ -98,25 +111,3 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     for statement in statements:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def verify(connection: sqlite3.Connection, seconds: float = VERIFY) -> bool:
-    """Look for damage; return False if the time was too short to look everywhere.
-
-    Raises sqlite3.DatabaseError if there is some. What is not looked at here is told when it is read.
-    """
-    deadline = time.monotonic() + seconds
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-    try:
-        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return False
-        raise
-    finally:
-        connection.set_progress_handler(None, 0)
-    if finding != "ok":
-        damage = sqlite3.DatabaseError(finding)
-        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise damage
-    return True

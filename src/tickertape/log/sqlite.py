@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
-from tickertape.errors import LogError, StreamEnded, UnknownStream
-from tickertape.log import journal, schema
+from tickertape.errors import LogError, StreamDamaged, StreamEnded, UnknownStream
+from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
@@ -35,6 +35,7 @@ from tickertape.log.readings import Readings
 from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Tell
 from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
+from tickertape.sqlite_file import VERIFY, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,15 +73,24 @@ class SqliteTape(Tape):
 class SqliteLog(Log):
     """Streams in one file. ``lost`` is the terminal entry for streams whose producer died.
 
+    ``damaged`` is that for streams of which a part cannot be read any more, ``lost`` by default.
     ``synchronous`` is SQLite's: ``NORMAL`` survives a killed process, ``FULL`` a power cut as well. ``lease`` and
     ``reap`` are in seconds, `LEASE` and `REAP` by default.
     """
 
     def __init__(
-        self, path: Path | str, *, lost: bytes, synchronous: str = "NORMAL", lease: float = LEASE, reap: float = REAP
+        self,
+        path: Path | str,
+        *,
+        lost: bytes,
+        damaged: bytes | None = None,
+        synchronous: str = "NORMAL",
+        lease: float = LEASE,
+        reap: float = REAP,
     ) -> None:
         self._path = Path(path)
         self._lost = lost
+        self._damaged = damaged or lost
         self._synchronous = synchronous
         self._lease = lease
         self._interval = reap
@@ -93,6 +103,7 @@ class SqliteLog(Log):
         self._readings = Readings(lambda name: self._in_reader(functools.partial(self._load, name)))
         self._neighbours = 0
         self._news = False  # there are tapes that the watch has not looked at, or we have changed some
+        self._unreadable: set[str | int] = set()  # streams whose damage the operator was told of
         self._late: list[Fold | Late] = []  # could not be written; tried again by and by
         self._background: set[asyncio.Task[None]] = set()
 
@@ -131,17 +142,23 @@ class SqliteLog(Log):
             self._writes = journal.connect(self._path, synchronous=self._synchronous)
             undo.callback(self._writes.close)
             with self._explained():
-                if not schema.verify(self._connection):
-                    logger.info("The stream log %s is too large to be checked at the start", self._path)
+                self._look_for_damage()
                 self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
             undo.pop_all()
 
+    def _look_for_damage(self) -> None:
+        """Look through the file for a while; raise for a part that cannot be used, tell of answers that cannot."""
+        deadline = time.monotonic() + VERIFY
+        if not verify(self._connection):
+            logger.info("The stream log %s is too large to be checked at the start", self._path)
+        for damage in journal.damages(self._connection, deadline):
+            if damage is not None:
+                logger.error("%s", damage)
+
     def _close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            journal.reap(
-                self._connection, self._writer.producer, self._lost
-            )  # folds what is left; nothing runs any more
+        with contextlib.suppress(sqlite3.Error):  # folds what is left; nothing runs any more
+            journal.reap(self._connection, self._writer.producer, self._lost, self._damaged)
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._connection.close()
         self._writes.close()
@@ -249,7 +266,12 @@ class SqliteLog(Log):
         tape = self._tapes.get(stream_id)
         if tape is None or tape in self._foreign:
             # A neighbour's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
-            loaded = await self._readings.read(stream_id)
+            try:
+                loaded = await self._readings.read(stream_id)
+            except StreamDamaged as error:
+                if error.owner != owner:
+                    raise UnknownStream(stream_id) from error
+                raise
             tape = self._tapes.setdefault(stream_id, loaded)
             self._catch_up(tape, loaded.entries, loaded.ended, loaded.queued)
             if not tape.ended and tape.line is None and tape not in self._foreign:
@@ -296,10 +318,25 @@ class SqliteLog(Log):
             if row is None:
                 raise UnknownStream(stream_id)
             no, owner, model, created = row
-            entries, ended, place = journal.read(connection, no) or ([], False, 0)
-        tape = SqliteTape(Header(id=stream_id, owner=owner, model=model, created=created), entries, no, ended=ended)
-        tape.queued = place
+            found = self._read(connection, no) or journal.Found([], ended=False, place=0)
+        header = Header(id=stream_id, owner=owner, model=model, created=created)
+        tape = SqliteTape(header, found.entries, no, ended=found.ended)
+        tape.queued = found.place
         return tape
+
+    def _read(self, connection: sqlite3.Connection, no: int) -> journal.Found | None:
+        """Return what the file holds of a stream; tell the operator, once, of what it does no longer."""
+        try:
+            found = journal.read(connection, no)
+        except StreamDamaged as error:
+            if error.stream_id not in self._unreadable:
+                self._unreadable.add(error.stream_id)
+                logger.error("%s", error)
+            raise
+        if found is not None and found.damaged and no not in self._unreadable:
+            self._unreadable.add(no)
+            logger.error("A part of the stream log %s is damaged; an answer stands still until its end", self._path)
+        return found
 
     # --- neighbours
 
@@ -341,7 +378,9 @@ class SqliteLog(Log):
         return lost
 
     def _reap(self) -> int:
-        lost, self._neighbours = reap_dead(self._connection, self._path, self._name, self._lost, self._lease)
+        lost, self._neighbours = reap_dead(
+            self._connection, self._path, self._name, (self._lost, self._damaged), self._lease
+        )
         return lost
 
     async def _patrol(self) -> None:
@@ -373,9 +412,7 @@ class SqliteLog(Log):
         if version == seen:
             return version
         for tape in tapes:
-            with journal.snapshot(self._connection) as connection:
-                # One that has ended and was forgotten meanwhile has an end too, if nobody knows which.
-                entries, ended, place = journal.read(connection, tape.no) or ([*tape.entries, self._lost], True, 0)
+            entries, ended, place = self._seen_of(tape)
             if ended or len(entries) > len(tape.entries) or place != tape.queued:
                 self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended, place)
         for (stream_id,) in self._connection.execute(
@@ -383,6 +420,15 @@ class SqliteLog(Log):
         ).fetchall():
             self._loop.call_soon_threadsafe(self._stop, stream_id)
         return version
+
+    def _seen_of(self, tape: SqliteTape) -> tuple[list[bytes], bool, int]:
+        """Return what there is of a foreign tape now. One that is gone or damaged has an end, if nobody knows which."""
+        try:
+            with journal.snapshot(self._connection) as connection:
+                found = self._read(connection, tape.no)
+        except StreamDamaged:
+            return [*tape.entries, self._damaged], True, 0
+        return found[:3] if found is not None else ([*tape.entries, self._lost], True, 0)
 
     def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool, place: int) -> None:
         if tape.line is not None:

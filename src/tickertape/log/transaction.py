@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
-from tickertape.log import journal
+from tickertape.log import checksums, journal
 from tickertape.log.base import now
 
 if TYPE_CHECKING:
@@ -24,13 +24,17 @@ class Fenced(LogUnavailable):
 
 
 class Line:
-    """The writer's view of one running stream: its row, its producer, and the next entry that may be committed."""
+    """The writer's view of one running stream: its row, its producer, and the next entry that may be committed.
 
-    __slots__ = ("next", "no", "producer", "ticks")
+    ``seal`` is the checksum of its header.
+    """
+
+    __slots__ = ("next", "no", "producer", "seal", "ticks")
 
     def __init__(self) -> None:
         self.no = 0
         self.producer = 0
+        self.seal = 0
         self.next = 1
         self.ticks: list[int] = []
 
@@ -48,9 +52,10 @@ class Transaction:
     def insert(self, header: Header, line: Line) -> None:
         """Insert a stream's row."""
         self._begin()
+        line.seal = checksums.header(header.id, header.owner, header.model, header.created)
         cursor = self.connection.execute(
-            "INSERT INTO stream (id, owner, model, created, producer) VALUES (?, ?, ?, ?, ?)",
-            (header.id, header.owner, header.model, header.created, self._producer),
+            "INSERT INTO stream (id, owner, model, created, producer, crc) VALUES (?, ?, ?, ?, ?, ?)",
+            (header.id, header.owner, header.model, header.created, self._producer, line.seal),
         )
         line.no, line.producer = cursor.lastrowid or 0, self._producer
 
@@ -104,7 +109,11 @@ class Transaction:
         """Write a stream's body."""
         self._check(line)
         self._begin()
-        self.connection.execute("UPDATE stream SET ended = ?, body = ? WHERE no = ?", (now(), body, line.no))
+        ended = now()
+        crc = checksums.whole(line.seal, ended, body)
+        self.connection.execute(
+            "UPDATE stream SET ended = ?, body = ?, crc = ? WHERE no = ?", (ended, body, crc, line.no)
+        )
 
     def delete(self, ticks: Iterable[int]) -> None:
         """Delete ticks that nobody needs any more."""
@@ -117,9 +126,10 @@ class Transaction:
         tick = None
         if self._tick:
             # One statement, also a fence: a producer that was declared dead has no row and writes nothing.
+            body = b"\n".join(self._tick)
             cursor = self.connection.execute(
-                "INSERT INTO journal (producer, body) SELECT no, ?2 FROM producer WHERE no = ?1",
-                (self._producer, b"\n".join(self._tick)),
+                "INSERT INTO journal (producer, body, crc) SELECT no, ?2, ?3 FROM producer WHERE no = ?1",
+                (self._producer, body, checksums.tick(self._producer, body)),
             )
             if not cursor.rowcount:
                 raise Fenced

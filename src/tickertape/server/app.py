@@ -13,7 +13,7 @@ from starlette.routing import Route, Router
 from tickertape.chats import Chats
 from tickertape.deltas import encode_delta
 from tickertape.errors import ChatError, LogError, TickertapeError
-from tickertape.generation import LOST, Generations
+from tickertape.generation import DAMAGED, LOST, Generations
 from tickertape.log.base import now
 from tickertape.log.sqlite import SqliteLog
 from tickertape.server import conversation_routes
@@ -86,7 +86,12 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[dict[str, Any]]:
         settings = self._settings
-        log = SqliteLog(settings.data / LOG_FILE, lost=encode_delta(LOST), synchronous=settings.synchronous)
+        log = SqliteLog(
+            settings.data / LOG_FILE,
+            lost=encode_delta(LOST),
+            damaged=encode_delta(DAMAGED),
+            synchronous=settings.synchronous,
+        )
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(log)

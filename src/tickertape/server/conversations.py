@@ -23,6 +23,7 @@ from tickertape.errors import (
     ChatConflict,
     ChatError,
     LogError,
+    StreamDamaged,
     TickertapeError,
     UnknownStream,
 )
@@ -217,6 +218,9 @@ class Conversations:
             early = now() - segment.begun < BEGINNING
             if segment.stream not in self._beginning and not early:
                 await self._unbegun(segment.stream, LOST.state, LOST.error)
+        except StreamDamaged as error:
+            damage = Outcome(state=State.LOST, error=error_object(as_shown(error)))
+            await self.chats.write(lambda store: store.settle(segment.stream, damage))
         else:
             if tape.ended:
                 await self._settle(tape)

@@ -15,6 +15,7 @@ from tickertape.errors import (
     KeyReused,
     LogUnavailable,
     ProviderError,
+    StreamDamaged,
     TickertapeError,
     UnknownChat,
     UnknownStream,
@@ -78,6 +79,8 @@ def as_shown(error: TickertapeError) -> ProviderError:
             return BadRequest(str(error), status=422, code="idempotency_key_reused")
         case LogUnavailable():
             return ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
+        case StreamDamaged():
+            return ProviderError(str(error), status=500, type="server_error", code="stream_damaged")
         case UnknownChat():
             return BadRequest(str(error), status=404, code="unknown_conversation")
         case ChatConflict():
