@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 VERIFY = 2.0
 """Seconds that looking for damage may take: some gigabytes when the file is in memory, less from a disk."""
 
+LOST_COMMITS = (
+    "The write-ahead log of %s ends in transactions that cannot be read and are lost, %d of them. After a killed "
+    "process that is the one it was writing, which nobody has seen; after a power cut or on a bad disk, answers may "
+    "lack their ends or be missing."
+)
+"""What the operator is told of `lost_commits`."""
+
 _WAL_HEADER = struct.Struct(">8I")
 _WAL_FRAME = struct.Struct(">6I")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tickertape.chats.place import check
 from tickertape.chats.values import ChatLimits
+from tickertape.sqlite_upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Chats:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tickertape-chats-write")
         self._opening = threading.Lock()
         self._store: Store | None = None
+        self._upkeep = Upkeep(path, self._shrink)
         self.changed: Callable[[], object] | None = None
 
     @property
@@ -56,8 +58,13 @@ class Chats:
         task.add_done_callback(self._wrote)
         return await asyncio.shield(task)
 
+    def purged(self) -> None:
+        """Say that something was deleted for good: let nothing of it be left in the file, and give the space back."""
+        self._upkeep.deleted()
+
     async def close(self) -> None:
         """Finish what was asked for and close the file."""
+        await self._upkeep.close()
         loop = asyncio.get_running_loop()
         for thread in (self._reader, self._writer):
             await loop.run_in_executor(None, thread.shutdown)
@@ -66,6 +73,9 @@ class Chats:
 
     async def _run(self, thread: Executor, call: Callable[[Store], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(self._opened()))
+
+    async def _shrink(self) -> bool:
+        return await self._run(self._writer, lambda store: store.shrink())
 
     def _opened(self) -> Store:
         with self._opening:
@@ -77,5 +87,7 @@ class Chats:
             return self._store
 
     def _wrote(self, task: asyncio.Future[T]) -> None:
-        if not task.cancelled() and task.exception() is None and self.changed is not None:
-            self.changed()
+        if not task.cancelled() and task.exception() is None:
+            self._upkeep.written()
+            if self.changed is not None:
+                self.changed()

@@ -6,18 +6,22 @@ IMMEDIATE``): it waits for its turn instead of failing half way. The file's ``us
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import ChatsUnavailable
-from tickertape.sqlite_file import header, share, why
+from tickertape.sqlite_file import LOST_COMMITS, header, lost_commits, share, verify, wal_commits, why
+from tickertape.sqlite_upkeep import make_shrinkable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
+
+logger = logging.getLogger("tickertape")
 
 APPLICATION_ID = 0x74696368  # "tich", so that file(1) and we can tell
 VERSION = 1
@@ -27,12 +31,21 @@ TIMEOUT = 10
 
 
 def check(path: Path) -> None:
-    """See that a file that exists is one of ours. Raises ChatsUnavailable with the reason; needs no SQLAlchemy."""
+    """See that a file that exists is one of ours, and is whole, as far as can be seen in a moment.
+
+    Raises ChatsUnavailable with the reason; needs no SQLAlchemy.
+    """
     if not path.exists():
         return
+    commits = wal_commits(path)
     try:
         with closing(sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)) as connection:
             _identify(connection, path)
+            if lost := lost_commits(connection, commits):
+                logger.warning(LOST_COMMITS, path, lost)
+            if not verify(connection):
+                logger.info("The conversations %s are too large to be checked at the start", path)
+            make_shrinkable(connection, path)
     except sqlite3.Error as error:
         raise explain(error, path) from error
 
@@ -82,6 +95,9 @@ def explain(error: BaseException | None, path: Path) -> ChatsUnavailable:
 
 def _connected(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself
+    _application, _version, tables = header(connection)
+    if not tables:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # can be set as long as there are no tables
     share(connection, TIMEOUT)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA secure_delete = ON")  # what was deleted for good is not left in the file

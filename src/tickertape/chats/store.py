@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tickertape.chats import marks, rows, settling, shelf, turns
 from tickertape.chats.place import engine, explain
+from tickertape.sqlite_upkeep import shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -140,6 +141,12 @@ class Store:
         with self._writing() as connection:
             marks.forget(connection)
             return shelf.purge(connection, self._clock() - self._limits.undo, forgotten)
+
+    def shrink(self) -> bool:
+        """Give some of the space that was freed back to the file system; return whether there is more."""
+        with self._writing() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            return shrink(raw)
 
     # --- changes
 

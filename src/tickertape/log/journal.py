@@ -40,7 +40,7 @@ from tickertape.errors import LogUnavailable, StreamDamaged
 from tickertape.log import schema
 from tickertape.log.base import now
 from tickertape.log.checksums import UNKNOWN, header, stream_is_intact, tick_is_intact, whole
-from tickertape.sqlite_file import lost_commits, share, wal_commits, why
+from tickertape.sqlite_file import LOST_COMMITS, lost_commits, share, wal_commits, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,13 +52,6 @@ logger = logging.getLogger("tickertape")
 
 TIMEOUT = 10
 """Seconds that one process waits for another one's transaction."""
-
-
-LOST_COMMITS = (
-    "The write-ahead log of %s ends in transactions that cannot be read and are lost, %d of them. After a killed "
-    "process that is the one it was writing, which nobody has seen; after a power cut or on a bad disk, answers may "
-    "lack their ends or be missing."
-)
 
 
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:

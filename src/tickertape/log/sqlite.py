@@ -32,13 +32,16 @@ from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
 from tickertape.log.readings import Readings
-from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Tell
+from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Shrink, Tell
 from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
 from tickertape.sqlite_file import VERIFY, verify
+from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from tickertape.log.tasks import Task
 
 T = TypeVar("T")
 
@@ -111,7 +114,8 @@ class SqliteLog(Log):
 
     async def __aenter__(self) -> SqliteLog:
         self._loop = asyncio.get_running_loop()
-        self._intake = Intake(self._loop, lambda tasks: self._writer.submit(tasks))
+        self._intake = Intake(self._loop, self._submit)
+        self._upkeep = Upkeep(self._path, self._shrink)
         try:
             await self._in_reader(self._open)
         except BaseException:
@@ -125,6 +129,7 @@ class SqliteLog(Log):
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self._upkeep.close()
         self._try_again()
         self._intake.submit()
         self._writer.stop()
@@ -145,7 +150,14 @@ class SqliteLog(Log):
                 self._look_for_damage()
                 self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
+                if not self._neighbours:
+                    make_shrinkable(self._connection, self._path)
             undo.pop_all()
+
+    def _submit(self, tasks: list[Task]) -> None:
+        self._writer.submit(tasks)
+        if any(type(task) is not Beat for task in tasks):
+            self._upkeep.written()
 
     def _look_for_damage(self) -> None:
         """Look through the file for a while; raise for a part that cannot be used, tell of answers that cannot."""
@@ -370,7 +382,14 @@ class SqliteLog(Log):
         gone = await task.done
         for stream_id in gone:
             self._tapes.pop(stream_id, None)
+        if gone:
+            self._upkeep.deleted()
         return len(gone)
+
+    async def _shrink(self) -> bool:
+        task = Shrink(self._loop.create_future())
+        self._intake.add(task)
+        return await task.done
 
     async def reap(self) -> int:
         lost = await self._in_reader(self._reap)

@@ -159,7 +159,7 @@ class Forget:
         self.left: list[str] = []
 
     def write(self, transaction: Transaction) -> None:
-        """Delete. The pages are used again; nothing is ever vacuumed."""
+        """Delete."""
         self.gone = transaction.forget(self.streams)
         self.left = transaction.there(self.streams)
 
@@ -186,6 +186,28 @@ class Expire(Forget):
     def write(self, transaction: Transaction) -> None:
         """Find and delete them."""
         self.gone = transaction.forget(transaction.old(self.before, self.BATCH))
+
+
+class Shrink:
+    """Give some pages that nothing uses back to the file system; ``done`` gets whether there are more."""
+
+    def __init__(self, done: asyncio.Future[bool]) -> None:
+        self.done = done
+        self.more = False
+
+    def write(self, transaction: Transaction) -> None:
+        """Give them back. It goes the way of the tokens, so that it never keeps them from the file."""
+        self.more = transaction.shrink()
+
+    def committed(self) -> None:
+        """Tell who waits."""
+        if not self.done.done():
+            self.done.set_result(self.more)
+
+    def failed(self, error: LogError) -> None:
+        """Raise in who waits."""
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 class Beat:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tickertape.errors import LogUnavailable
 from tickertape.log import checksums, journal
 from tickertape.log.base import now
+from tickertape.sqlite_upkeep import shrink
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,6 +85,11 @@ class Transaction:
         """Return those of these streams that there are."""
         find = "SELECT 1 FROM stream WHERE id = ?"
         return [stream_id for stream_id in streams if self.connection.execute(find, (stream_id,)).fetchone()]
+
+    def shrink(self) -> bool:
+        """Make the file smaller by a few pages, if many are free; return whether it can be made smaller still."""
+        self._begin()
+        return shrink(self.connection)
 
     def claim(self, header: Header, key: Key) -> str | None:
         """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""

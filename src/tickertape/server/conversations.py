@@ -256,7 +256,10 @@ class Conversations:
         """Do so for some conversations; return how many are gone."""
         doomed = await self.chats.write(lambda store: store.doomed())
         forgotten = set(doomed).difference(await self._log.forget(doomed))
-        return await self.chats.write(lambda store: store.purge(forgotten))
+        purged = await self.chats.write(lambda store: store.purge(forgotten))
+        if purged:
+            self.chats.purged()
+        return purged
 
     async def close(self) -> None:
         """Finish taking over, then close the chats; the answers have ended before."""

@@ -1,0 +1,211 @@
+"""The files of a server that runs: a plain copy has what was written, nothing has what was deleted, space is freed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from chats.conftest import OWNER, ask
+from log.conftest import quick_path
+from log.engines import DONE, LOST, begin, caught_up
+from tickertape import sqlite_upkeep
+from tickertape.chats import ChatLimits, Chats
+from tickertape.chats.place import check
+from tickertape.log.base import Header, now
+from tickertape.log.journal import connect
+from tickertape.log.sqlite import SqliteLog
+from tickertape.server.conversations import Conversations
+from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["quick_path"]
+
+SECRET = "The-Eagle-Has-Landed"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHECKPOINT", "RETRY", "PAUSE"):
+        monkeypatch.setattr(sqlite_upkeep, name, 0.0)
+
+
+async def kept_up(*keepers: Upkeep) -> None:
+    """Wait until nothing is left to be done."""
+    for upkeep in keepers:
+        while upkeep._timer is not None or (upkeep._work is not None and not upkeep._work.done()):
+            await asyncio.sleep(0)
+
+
+def found(folder: Path) -> dict[str, int]:
+    """Return how often the secret stands in which file, as bytes."""
+    counts = {file.name: file.read_bytes().count(SECRET.encode()) for file in folder.iterdir()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[Chats, Conversations]:
+    chats = Chats(folder / "chats.db", ChatLimits(undo=undo), clock=now)
+    return chats, Conversations(chats, log, cast("Any", None), cast("Any", None))
+
+
+async def answer(chats: Chats, log: SqliteLog, conversations: Conversations, text: str, size: int = 3) -> str:
+    """Ask and answer, the way that a generation does; return the conversation's id."""
+    turn = await chats.write(lambda store: store.turn(OWNER, ask(f"What of {text}?")))
+    tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
+    for number in range(size):
+        await log.append(tape, [f't"{text} {number} "'.encode()])
+        await caught_up(tape, number + 2)
+    await log.finish(tape, [DONE])
+    await conversations.refresh()
+    return turn.chat
+
+
+async def test_what_was_deleted_for_good_is_in_no_file_of_a_server_that_runs(quick_path: Path) -> None:
+    """Guards: `secure_delete`, and that the write-ahead logs are cut after a purge."""
+    async with SqliteLog(quick_path / "tape.db", lost=LOST) as log:
+        chats, conversations = conversations_of(quick_path, log, undo=1e-9)
+        chat = await answer(chats, log, conversations, SECRET, size=300)
+        await answer(chats, log, conversations, "something else")
+        await kept_up(log._upkeep, chats._upkeep)
+        assert set(found(quick_path)) >= {"tape.db", "chats.db"}, "it is there as long as it is kept"
+        await conversations.delete(OWNER, chat)
+        await conversations.tidy()
+        await kept_up(log._upkeep, chats._upkeep)
+        assert found(quick_path) == {}
+        await conversations.close()
+
+
+async def test_what_has_expired_is_in_no_file_even_if_somebody_read_when_it_was_deleted(quick_path: Path) -> None:
+    """Guards: that the cut of the write-ahead log is tried again."""
+    path = quick_path / "tape.db"
+    async with SqliteLog(path, lost=LOST) as log:
+        tape = await begin(log, SECRET.encode())
+        await log.finish(tape, [DONE])
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT body FROM stream").fetchone()
+            assert await log.expire(now() + 1) == 1
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            assert found(quick_path)
+            reader.execute("ROLLBACK")
+        await kept_up(log._upkeep)
+        assert found(quick_path) == {}
+
+
+async def test_a_deletion_that_nobody_waited_for_is_carried_out_at_the_end(quick_path: Path) -> None:
+    path = quick_path / "tape.db"
+    async with SqliteLog(path, lost=LOST) as neighbour:
+        async with SqliteLog(path, lost=LOST) as log:
+            tape = await begin(log, SECRET.encode())
+            await log.finish(tape, [DONE])
+            await log.expire(now() + 1)
+        assert found(quick_path) == {}
+        del neighbour
+
+
+async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quick_path: Path) -> None:
+    """Guards: a checkpoint now and then, without which all of it may stand in the write-ahead logs alone."""
+    async with SqliteLog(quick_path / "tape.db", lost=LOST) as log:
+        chats, conversations = conversations_of(quick_path, log)
+        asked = [await answer(chats, log, conversations, f"number {number}") for number in range(5)]
+        await kept_up(log._upkeep, chats._upkeep)
+        copy = quick_path / "copy"
+        copy.mkdir()
+        for name in ("tape.db", "chats.db"):
+            shutil.copyfile(quick_path / name, copy / name)
+        await conversations.close()
+    async with SqliteLog(copy / "tape.db", lost=LOST) as log:
+        chats, conversations = conversations_of(copy, log)
+        assert (await chats.read(lambda store: store.listing(OWNER))).total == 5
+        for number, chat in enumerate(asked):
+            kept = await chats.read(lambda store, chat=chat: store.conversation(OWNER, chat))  # type: ignore[misc]
+            assert (kept.messages[1].state, f"number {number} 2" in kept.messages[1].content) == ("completed", True)
+        await conversations.close()
+
+
+async def test_nothing_is_done_where_nothing_was_written(quick_path: Path) -> None:
+    async with SqliteLog(quick_path / "tape.db", lost=LOST, reap=0.001) as log:
+        for _ in range(300):
+            await asyncio.sleep(0.0001)
+        assert (log._upkeep._timer, log._upkeep._work) == (None, None)
+
+
+async def test_the_file_shrinks_when_answers_have_expired_and_what_is_left_is_whole(quick_path: Path) -> None:
+    path = quick_path / "tape.db"
+    async with SqliteLog(path, lost=LOST, synchronous="OFF") as log:
+        for _ in range(60):
+            tape = await begin(log, b"x" * 100_000)
+            await log.finish(tape, [DONE])
+        kept = await begin(log, b"y" * 50_000)
+        await log.append(kept, [b"z" * 50_000])
+        await caught_up(kept, 2)
+        await kept_up(log._upkeep)
+        before = path.stat().st_size
+        assert await log.expire(now() + 1) == 60
+        await kept_up(log._upkeep)
+        assert before > 6_000_000
+        assert path.stat().st_size < 1_500_000, "1 MiB stays for what comes"
+        await log.finish(kept, [DONE])
+    with closing(connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT length(body) FROM stream").fetchone()[0] > 100_000
+
+
+def test_pages_are_given_back_a_few_at_a_time(quick_path: Path) -> None:
+    with closing(connect(quick_path / "tape.db")) as connection:
+        connection.executemany("INSERT INTO journal (producer, body) VALUES (1, ?)", [(b"x" * 3000,)] * 1000)
+        connection.execute("DELETE FROM journal")
+        (before,) = connection.execute("PRAGMA page_count").fetchone()
+        assert shrink(connection) is True
+        (after,) = connection.execute("PRAGMA page_count").fetchone()
+        assert before - after - sqlite_upkeep.STEP in (0, 1), "and the page that says where these were"
+        while shrink(connection):
+            pass
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (sqlite_upkeep.SPARE,)
+        assert shrink(connection) is False
+
+
+@pytest.mark.parametrize("name", ["tape.db", "chats.db"])
+async def test_a_file_that_could_not_shrink_can_after_the_next_start_if_it_is_small(
+    quick_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = quick_path / name
+
+    async def open_and_close() -> tuple[int]:
+        async with SqliteLog(quick_path / "tape.db", lost=LOST):
+            chats = Chats(quick_path / "chats.db")
+            check(quick_path / "chats.db")
+            await chats.write(lambda store: store.newest())
+            await chats.close()
+        with closing(sqlite3.connect(path)) as connection:
+            found: tuple[int] = connection.execute("PRAGMA auto_vacuum").fetchone()
+            return found
+
+    assert await open_and_close() == (2,)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM;")
+    monkeypatch.setattr(sqlite_upkeep, "SMALL", 0)
+    assert await open_and_close() == (0,)
+    monkeypatch.setattr(sqlite_upkeep, "SMALL", 10_000_000)
+    assert await open_and_close() == (2,)
+
+
+def test_a_checkpoint_waits_for_nobody_and_makes_no_file(quick_path: Path) -> None:
+    path = quick_path / "tape.db"
+    with pytest.raises(sqlite3.OperationalError):
+        checkpoint(path)
+    assert not path.exists()
+    with closing(connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO producer (name, beat) VALUES ('a', 0)")
+        assert checkpoint(path, empty=True) is False
+        connection.execute("COMMIT")
+        assert checkpoint(path, empty=True) is True
+        assert path.with_name("tape.db-wal").stat().st_size == 0
