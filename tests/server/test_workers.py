@@ -39,11 +39,47 @@ def test_a_worker_that_cannot_be_started_now_is_started_later(
             raise made
         return made
 
-    received = iter([None, None, signal.SIGTERM])
+    ended = iter([False, False, True])
     monkeypatch.setattr(workers, "_spawn", spawn)
-    monkeypatch.setattr(workers, "_next", lambda _signals, _seconds: next(received, None))
+    monkeypatch.setattr(workers, "_ended", lambda _signals, _seconds: next(ended, False))
+    monkeypatch.setattr(workers, "RESPAWN", 0)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with socket.socket() as listener, caplog.at_level(logging.ERROR, "tickertape"):
         assert workers.supervise(Settings(), None, listener, 2, lambda: None) == 0
     assert "cannot be started now: Resource temporarily unavailable" in caplog.text
     assert (steady.poll(), last.poll()) == (0, 0)
+
+
+class Crowd:
+    """Makes workers that die at once, as often as a supervisor starts one, and counts the starts."""
+
+    def __init__(self) -> None:
+        self.made: list[Worker] = []
+
+    def __call__(self, _order: bytes, _listener: socket.socket) -> Worker:
+        self.made.append(Worker(-11 if self.made else None))
+        return self.made[-1]
+
+
+def test_a_supervisor_sleeps_until_a_signal_comes_and_a_worker_that_keeps_dying_is_not_restarted_in_a_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd()
+    waits: list[float | None] = []
+
+    def ended(_signals: object, seconds: float | None) -> bool:
+        waits.append(seconds)
+        if len(waits) == 9:
+            crowd.made[-1].returncode = None  # the last one lives
+        return len(waits) == 10
+
+    monkeypatch.setattr(workers, "_spawn", crowd)
+    monkeypatch.setattr(workers, "_ended", ended)
+    monkeypatch.setattr(workers, "RESPAWN", 3600)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with socket.socket() as listener:
+        assert workers.supervise(Settings(), None, listener, 2, lambda: None) == 0
+    assert len(crowd.made) == 3, "restarted again before its time"
+    assert waits[0] == 0, "the dead worker was seen at once"
+    assert all(seconds is not None and seconds > 3000 for seconds in waits[1:9])
+    assert waits[9] is None, "with all alive it wakes up for signals alone"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from tickertape.chats.place import check as check_chats
 from tickertape.errors import SettingsError
 from tickertape.log.journal import check
 from tickertape.server.app import CHATS_FILE, LOG_FILE, App
+from tickertape.server.descriptors import most_connections, raise_limit
+from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
+from tickertape.server.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,18 +31,14 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 """Connections that wait to be accepted, before the next is refused."""
 
-TURN = 64
-"""Connections that are accepted in one turn of the event loop: of thousands that come at once, the first ones stream
-before the last ones take memory for their requests. An open stream costs 11 kB with 32, 13 with 64, 17 with 128, 21
-without; but a saturated loop turns seldom, and with 32 the 500 connections that came every second had to wait."""
-
 
 def prepare(settings: Settings) -> None:
-    """Set up logging, and see that the files can be opened. Raises LogUnavailable, ChatsUnavailable."""
+    """Set up logging and descriptors, and see that the files can be opened. Raises LogUnavailable, ChatsUnavailable."""
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(level if level == "DEBUG" else "WARNING")
     logging.getLogger("asyncio").setLevel("WARNING")
+    raise_limit()
     check(settings.data / LOG_FILE)
     check_chats(settings.data / CHATS_FILE)
 
@@ -75,6 +77,17 @@ def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started
     Raises what kept the app from starting.
     """
     app = App(settings, catalog)
+    logging.getLogger("uvicorn.error").addFilter(_expected)
+    try:
+        make_server(settings, app, started).run([listener])
+    except SystemExit:
+        if app.failure is not None:
+            raise app.failure from None
+        raise
+
+
+def make_server(settings: Settings, app: App, started: Callable[[], object]) -> _Server:
+    """Return uvicorn with our limits, for an app."""
     config = uvicorn.Config(
         app,
         loop="asyncio",  # uvloop is no faster here, and lets new connections starve: first token p99 0.57 s to 0.17
@@ -84,34 +97,49 @@ def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started
         log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
-        backlog=TURN,
         timeout_graceful_shutdown=2,  # after the drain nothing is left but connections that do not read
     )
-    logging.getLogger("uvicorn.error").addFilter(_expected)
-    try:
-        _Server(config, app, started).run([listener])
-    except SystemExit:
-        if app.failure is not None:
-            raise app.failure from None
-        raise
+    return _Server(config, app, connection_limits(settings), started)
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """Return the limits for the connections of one process."""
+    limits = {name: getattr(settings, name) for name in ConnectionLimits.__struct_fields__}
+    limits["connections"] = settings.connections or most_connections()
+    return ConnectionLimits(**limits)
 
 
 class _Server(uvicorn.Server):
     """uvicorn waits for open streams before it ends the app; here the app ends the streams first.
 
-    The first signal asks for an orderly end within the grace period, the second for an end at once.
+    The first signal asks for an orderly end within the grace period, the second for an end at once. Connections are
+    accepted by a `Listener`. uvicorn looks ten times a second whether to end; here that is an event.
     """
 
-    def __init__(self, config: uvicorn.Config, app: App, started: Callable[[], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: App, limits: ConnectionLimits, started: Callable[[], object]
+    ) -> None:
         super().__init__(config)
+        self.server_state = DatedState()
         self._app = app
+        self._limits = limits
         self._on_started = started
+        self._exit = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listener in sockets or ():
-            listener.listen(BACKLOG)  # asyncio has made it as short as its turns
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        self._loop = asyncio.get_running_loop()
+        self.connections = Connections(self.config, self.server_state, self.lifespan.state, self._limits)
+        self.servers = [Listener(listener, self.connections) for listener in sockets or ()]  # type: ignore[misc]
+        self.started = True
         self._on_started()
+
+    async def main_loop(self) -> None:
+        if not self.should_exit:
+            await self._exit.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -124,6 +152,13 @@ class _Server(uvicorn.Server):
             self._app.hurry()
         else:  # of a second Ctrl-C uvicorn would cut its own end short, and print how that failed
             super().handle_exit(sig, frame)
+            self.end()
+
+    def end(self) -> None:
+        """Begin an orderly end; safe in a signal handler, and from another thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._exit.set)  # wakes the loop up as well
 
 
 def _expected(record: logging.LogRecord) -> bool:

@@ -16,6 +16,12 @@ from tickertape.server.requests import parse_disconnect
 TUNABLE = (
     "heartbeat",
     "send_timeout",
+    "head_timeout",
+    "body_timeout",
+    "keep_alive",
+    "max_head",
+    "max_headers",
+    "connections",
     "patience",
     "grace",
     "retention",
@@ -31,6 +37,9 @@ TUNABLE = (
     *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
 )
 """What ``--set NAME=VALUE`` takes: settings that few need, without an option of their own."""
+
+_FROM_0 = ("retries", "connections")
+"""Those that may be 0."""
 
 _SYNCHRONOUS = Literal["NORMAL", "FULL"]
 
@@ -101,6 +110,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
     send_timeout: float = 60.0
     """Seconds after which a reader that takes nothing is dropped."""
+    head_timeout: float = 15.0
+    """Seconds for a request's head: one packet is enough for most, and a phone in a tunnel needs a few."""
+    body_timeout: float = 30.0
+    """Seconds without a byte of a request's body."""
+    keep_alive: float = 5.0
+    """Seconds that a connection is kept for the next request. Proxies that keep theirs longer want more than theirs."""
+    max_head: int = 64 * 1024
+    """Bytes of a request's first line and headers: cookies of other programs on localhost come along."""
+    max_headers: int = 100
+    """Headers of a request; Apache's number."""
+    connections: int = 0
+    """Connections to a process. 0: half of its descriptors, for each may need one to an upstream."""
     patience: float = 1.0
     """Seconds that the status line waits for a fast error of the upstream."""
     grace: float = 8.0
@@ -139,8 +160,8 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
     made = msgspec.convert(changed, Settings, strict=False, dec_hook=_path)
     for name in TUNABLE:
         value = _value(made, name)
-        if isinstance(value, (int, float)) and not 0 < value < float("inf") and (name, value) != ("retries", 0):
-            least = "0 or more" if name == "retries" else "more than 0"
+        if isinstance(value, (int, float)) and not 0 < value < float("inf") and not (name in _FROM_0 and value == 0):
+            least = "0 or more" if name in _FROM_0 else "more than 0"
             raise SettingsError(f"{name} must be {least}; it was {value:g}.")
     try:
         parse_disconnect(made.page_disconnect)

@@ -13,10 +13,11 @@ another one is waiting already.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tickertape.server.http_protocol import Connections, HttpProtocol
 from tickertape.server.readers import Reader
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ END = b"0\r\n\r\n"
 class Wire(Reader, asyncio.Protocol):
     """A reader that has its connection to itself."""
 
-    __slots__ = ("_ahead", "_before", "_keep_alive", "_transport")
+    __slots__ = ("_ahead", "_connections", "_keep_alive", "_transport")
 
     def __init__(
         self, channel: Channel, index: int, renderer: Renderer, now: float, cycle: RequestResponseCycle
@@ -41,7 +42,11 @@ class Wire(Reader, asyncio.Protocol):
         self._ahead = b""  # of the next request
         before = cycle.transport.get_protocol()
         assert isinstance(before, HttpToolsProtocol)  # noqa: S101 - only of these connections are taken over
-        self._before = (before.config, before.server_state, before.app_state)
+        self._connections: Connections | _Uncounted = (
+            before.shared
+            if isinstance(before, HttpProtocol)
+            else _Uncounted(before.config, before.server_state, before.app_state)
+        )
         cycle.flow.resume_reading()  # a large body that nobody read had paused it
         self._transport.set_protocol(self)
         # So it is for the one before. It closes the transport unless there is an error.
@@ -70,8 +75,7 @@ class Wire(Reader, asyncio.Protocol):
         if not self._keep_alive:
             self._transport.close()
             return
-        config, state, app_state = self._before
-        after = HttpToolsProtocol(config, state, app_state)
+        after = self._connections.protocol()
         after.connection_made(self._transport)
         if not self.open:
             after.pause_writing()
@@ -102,6 +106,21 @@ class Wire(Reader, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave."""
         self.channel.leave(self)
+        self._connections.closed()
+
+
+class _Uncounted(NamedTuple):
+    """What makes protocols for a uvicorn that is not ours."""
+
+    config: Any
+    state: Any
+    app_state: dict[str, Any]
+
+    def protocol(self) -> HttpToolsProtocol:
+        return HttpToolsProtocol(self.config, self.state, self.app_state)
+
+    def closed(self) -> None:
+        """Count nothing."""
 
 
 def take_over(send: Send) -> RequestResponseCycle | None:
@@ -110,6 +129,6 @@ def take_over(send: Send) -> RequestResponseCycle | None:
     if type(cycle) is not RequestResponseCycle or not cycle.chunked_encoding or cycle.scope["method"] == "HEAD":
         return None
     protocol = cycle.transport.get_protocol()
-    if type(protocol) is not HttpToolsProtocol or protocol.scope is not cycle.scope:  # the next request has begun
+    if not isinstance(protocol, HttpToolsProtocol) or protocol.scope is not cycle.scope:  # the next request has begun
         return None
     return None if cycle.more_body or cycle.disconnected else cycle

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tickertape")
 
 RESPAWN = 1.0
-"""Seconds between two starts of a worker that keeps dying."""
+"""Seconds between two starts of workers that keep dying."""
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 REFUSED = 78
 """Exit code of a worker that cannot start and has said why; EX_CONFIG of sysexits.h."""
@@ -49,16 +50,22 @@ class Order(msgspec.Struct, frozen=True):
 def supervise(
     settings: Settings, model_file: Path | None, listener: socket.socket, count: int, started: Callable[[], object]
 ) -> int:
-    """Run ``count`` workers until SIGINT or SIGTERM, then end them; return the exit code."""
+    """Run ``count`` workers until SIGINT or SIGTERM, then end them; return the exit code.
+
+    This process sleeps until a signal comes. The end of a worker is one too: SIGCHLD.
+    """
     order = msgspec.json.encode(Order(settings, model_file, listener.fileno()), enc_hook=str)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (*_ENDING, signal.SIGCHLD):
         signal.signal(number, lambda received, _frame: signals.put(received))
     first = [_spawn(order, listener) for _ in range(count)]
     workers = list(first)
     started()
     code = 0
-    while _next(signals, RESPAWN) is None:
+    restarted = float("-inf")
+    while not _ended(signals, _until_restart(workers, restarted)):
+        if _until_restart(workers, restarted) != 0:
+            continue
         if any(worker.poll() == REFUSED for worker in first):
             code = 1  # it has said why; the next one would say the same
             break
@@ -69,23 +76,32 @@ def supervise(
                     workers[index] = _spawn(order, listener)
                 except OSError as error:  # too many processes, or too little memory: the others serve on
                     logger.error("A worker cannot be started now: %s", error.strerror or error)
+        restarted = time.monotonic()
     _signal(workers)
     deadline = time.monotonic() + settings.grace + 5
     while any(worker.poll() is None for worker in workers):
-        if _next(signals, 0.1) is not None:
+        if _ended(signals, max(0.0, deadline - time.monotonic())):
             _signal(workers)  # the second signal: at once
         elif time.monotonic() > deadline:
             for worker in workers:
                 worker.kill()
+            deadline += RESPAWN
     return code
 
 
-def _next(signals: queue.SimpleQueue[int], seconds: float) -> int | None:
-    """Return the next signal, None if none comes in time."""
-    try:
-        return signals.get(timeout=seconds)
-    except queue.Empty:
+def _until_restart(workers: list[subprocess.Popen[bytes]], restarted: float) -> float | None:
+    """Return the seconds until dead workers are to be replaced, None if all live."""
+    if all(worker.poll() is None for worker in workers):
         return None
+    return max(0.0, restarted + RESPAWN - time.monotonic())
+
+
+def _ended(signals: queue.SimpleQueue[int], seconds: float | None) -> bool:
+    """Wait for a signal, for ever with None; return whether it was one that asks for the end."""
+    try:
+        return signals.get(timeout=seconds) in _ENDING
+    except queue.Empty:
+        return False
 
 
 def _signal(workers: list[subprocess.Popen[bytes]]) -> None:
