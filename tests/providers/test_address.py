@@ -33,12 +33,3 @@ def test_a_password_in_the_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_address(url)
     assert "secret" not in str(caught.value)
-
-
-def test_the_proxy_of_the_environment_is_used_except_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "inside.example")
-    assert read_address("https://api.example.com/v1").proxy == "http://proxy.example:3128"
-    for url in ("https://inside.example/v1", "http://localhost:1/v1", "http://127.0.0.1/v1", "http://[::1]:5/v1"):
-        assert read_address(url).proxy is None

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
+from tickertape.client.connections import HEAD_LIMITS, proxy_failure, through, words_of
 from tickertape.client.hangup import hang_up
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, Request, chosen, failed, tell
+from tickertape.errors import SettingsError
+from tickertape.proxy import proxy_for
 from tickertape.sse.actions import Connect, Loss, Read, State, Stop, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 from tickertape.sse.reconnect import Reconnector
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
+    from tickertape.proxy import Proxy
     from tickertape.sse.actions import Policy
     from tickertape.sse.event import Event
 
@@ -30,8 +34,8 @@ class AsyncEventSource:
     """The events of a stream, over all its connections: ``async for`` it, in an ``async with`` that closes it.
 
     The asyncio twin of `tickertape.EventSource`, which see: the same arguments, names and promises. ``auth`` may
-    be a coroutine function. ``session`` is an aiohttp session of yours and stays open. Cancelling a task that waits
-    for the next event closes the connection at once, and the source with it.
+    be a coroutine function. ``session`` is an aiohttp session of yours and stays open; proxies are its matter then.
+    Cancelling a task that waits for the next event closes the connection at once, and the source with it.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class AsyncEventSource:
         self._auth = auth
         self._own_session = session is None
         self._session = session
+        self._proxy: Proxy | None = None
         self._on_open = on_open
         self._on_reconnect = on_reconnect
         self._action: Connect | Read | Wait | Stop = self._machine.connect()
@@ -152,7 +157,9 @@ class AsyncEventSource:
         self._drop()
         self.last_event_id = self._machine.last_event_id  # an ID without an event counts, once all before is out
         if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_once,))
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_once,), **HEAD_LIMITS
+            )
         headers = self._request.headers_for(connect, await self._authorization(connect))
         if connect.last_event_id:
             headers["last-event-id"] = connect.last_event_id.decode()  # aiohttp writes headers in UTF-8
@@ -166,7 +173,7 @@ class AsyncEventSource:
             if not self._closed.is_set() or task is None or task.cancelling():
                 raise
             return Stop()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, SettingsError) as error:
             return self._lost(error)
         finally:
             self._opening = None
@@ -179,11 +186,14 @@ class AsyncEventSource:
     async def _send(
         self, session: aiohttp.ClientSession, connect: Connect, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
+        if self._own_session:
+            self._proxy = None  # until the environment was read, which may fail
+            self._proxy = proxy_for(connect.url)
         return await session.request(
             connect.method,
             connect.url,
             data=self._request.body_for(connect),
-            headers=headers,
+            **through(self._proxy, connect.url, headers),
             allow_redirects=False,
             raise_for_status=False,
             timeout=aiohttp.ClientTimeout(
@@ -209,6 +219,8 @@ class AsyncEventSource:
 
     def _lost(self, error: Exception) -> Wait | Stop:
         loss, detail = _loss(error)
+        if self._proxy is not None and loss in (Loss.UNREACHABLE, Loss.FUTILE):
+            detail += f" (through {self._proxy})"
         return self._machine.lost(loss, detail, time.time())
 
     async def _authorization(self, connect: Connect) -> str | None:
@@ -248,13 +260,19 @@ def _loss(error: Exception) -> tuple[Loss, str]:
     match error:
         case aiohttp.ClientSSLError():
             return Loss.FUTILE, str(error)
+        case aiohttp.ClientHttpProxyError(status=407):
+            return Loss.FUTILE, proxy_failure(error)
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            return Loss.UNREACHABLE, proxy_failure(error)
         case aiohttp.ClientConnectorError():
-            return Loss.UNREACHABLE, str(error.os_error)
+            return Loss.UNREACHABLE, words_of(error.os_error)
         case aiohttp.ConnectionTimeoutError():
             return Loss.UNREACHABLE, str(error)
         case aiohttp.SocketTimeoutError():
             return Loss.SILENT, ""
         case aiohttp.InvalidURL():
+            return Loss.FUTILE, str(error)
+        case SettingsError():
             return Loss.FUTILE, str(error)
         case _ if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
             return Loss.FUTILE, str(error)

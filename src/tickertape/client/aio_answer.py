@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from tickertape.client.aio import AsyncEventSource
+from tickertape.client.connections import through
 from tickertape.client.question import cancellation, is_tickertape, prepare, probe, repeatable, stream_id
 from tickertape.client.request import failed
 from tickertape.client.transcript import Transcript
 from tickertape.deltas import State, Text
 from tickertape.errors import ConnectionFailed, EventTooLarge
+from tickertape.proxy import proxy_for
 from tickertape.sse.actions import Stop
 
 if TYPE_CHECKING:
@@ -198,9 +200,10 @@ class AsyncAnswer(Transcript):
 
     async def _call(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         session = self._session or aiohttp.ClientSession()
+        options = through(proxy_for(url) if session is not self._session else None, url, headers)
         try:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-            async with session.request(method, url, headers=headers, allow_redirects=False, timeout=timeout) as answer:
+            async with session.request(method, url, allow_redirects=False, timeout=timeout, **options) as answer:
                 return answer.status, await answer.read()
         finally:
             if session is not self._session:

@@ -17,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tickertape.errors import SettingsError
+from tickertape.proxy import Proxy, proxy_for
 from tickertape.sse.actions import Loss
 
 if TYPE_CHECKING:
@@ -86,11 +88,51 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+class _StrictPool(urllib3.PoolManager):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self._proxied: dict[Proxy, urllib3.ProxyManager] = {}
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **more: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        try:
+            proxy = proxy_for(url)
+        except SettingsError as error:
+            raise urllib3.exceptions.LocationValueError(str(error)) from error
+        if proxy is None:
+            return super().urlopen(method, url, redirect, **more)
+        try:
+            return self._through(proxy).urlopen(method, url, redirect, **more)
+        except urllib3.exceptions.ProxyError as error:
+            raise ProxyFailed(proxy, error.original_error) from error
+
+    def clear(self) -> None:
+        super().clear()
+        for pool in self._proxied.values():
+            pool.clear()
+
+    def _through(self, proxy: Proxy) -> urllib3.ProxyManager:
+        if proxy not in self._proxied:
+            credentials = {"proxy-authorization": proxy.authorization} if proxy.authorization else None
+            pool = self._proxied[proxy] = urllib3.ProxyManager(proxy.url, proxy_headers=credentials)
+            pool.pool_classes_by_scheme = self.pool_classes_by_scheme
+        return self._proxied[proxy]
+
+
+class ProxyFailed(urllib3.exceptions.ProxyError):
+    """There is no connection through this proxy."""
+
+    def __init__(self, proxy: Proxy, reason: Exception) -> None:
+        super().__init__(f"The request did not get through {proxy}", reason)
+        self.proxy = proxy
+
+
 def strict_pool() -> urllib3.PoolManager:
-    """Return a pool manager whose connections tell a truncated head from a whole one."""
-    pool = urllib3.PoolManager()
-    pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-    return pool
+    """Return a pool manager whose connections tell a truncated head from a whole one.
+
+    It goes through the proxy that the environment names for a URL; one of no use raises LocationValueError.
+    """
+    return _StrictPool()
 
 
 def what_was_lost(error: Exception) -> tuple[Loss, str]:
@@ -101,6 +143,9 @@ def what_was_lost(error: Exception) -> tuple[Loss, str]:
         case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.ConnectTimeoutError():
             # Its sentence starts with the connection's repr; the URL is told anyway.
             return Loss.UNREACHABLE, str(error.args[-1]).rpartition("): ")[2]
+        case ProxyFailed(proxy=proxy, original_error=reason):
+            loss = Loss.FUTILE if " 407 " in str(reason) else Loss.UNREACHABLE
+            return loss, f"{str(reason).rpartition('): ')[2]} (through {proxy})"
         case urllib3.exceptions.ReadTimeoutError():
             return Loss.SILENT, ""
         case urllib3.exceptions.LocationParseError() | ValueError():

@@ -45,7 +45,8 @@ class EventSource:
     comes back after a 5xx or 429 on a reconnect, where the standard gives up. ``policy`` has the rest.
 
     ``on_open`` gets the headers of each answer, ``on_comment`` each comment, ``on_reconnect`` each `Wait`; they may
-    raise. ``pool`` is a urllib3 pool manager of yours and stays open. One thread iterates; any thread may `close`.
+    raise. ``pool`` is a urllib3 pool manager of yours and stays open; without one, a proxy that the environment names
+    is used (`tickertape.proxy`). One thread iterates; any thread may `close`.
     """
 
     def __init__(

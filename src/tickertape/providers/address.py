@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
 from tickertape.errors import SettingsError
+from tickertape.proxy import Proxy, proxy_for
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -16,7 +15,7 @@ class Address(msgspec.Struct, frozen=True):
 
     roots: tuple[str, ...]
     host: str
-    proxy: str | None
+    proxy: Proxy | None
     query: str = ""
 
     def endpoint(self, root: str, path: str) -> str:
@@ -54,20 +53,9 @@ def read_address(base_url: str, below: str = "/v1") -> Address:
     return Address(
         roots=(root,) if path else (root + below, root),
         host=url.netloc if port else host,
-        proxy=_proxy(url.scheme, host, url.netloc),
+        proxy=proxy_for(root),
         query=url.query,
     )
-
-
-def _proxy(scheme: str, host: str, netloc: str) -> str | None:
-    """Return the proxy that the environment names for this host; this machine is never behind one."""
-    try:
-        loopback = ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost" or host.endswith(".localhost")
-    if loopback or proxy_bypass(netloc):
-        return None
-    return getproxies().get(scheme)
 
 
 def _shown(base_url: str) -> str:

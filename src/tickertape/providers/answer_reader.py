@@ -178,7 +178,8 @@ class AnswerReader(ABC):
             words = (found[1] or found[2]).decode("utf-8", "replace")
             self.error = self._upstream.reported(loads(words))
         elif self._closed and not self.events and (words := self._plain_words()):
-            self.error = self._upstream.reported(words)
+            unreadable = self._upstream.unusable("answered with what is neither events nor JSON. Check the base URL.")
+            self.error = unreadable if "\ufffd" in words else self._upstream.reported(words)
         return self.error is not None
 
     def _plain_words(self) -> str:

@@ -12,7 +12,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 
+from tickertape.client.connections import HEAD_LIMITS, proxy_failure, through, words_of
 from tickertape.client.hangup import hang_up
 from tickertape.providers.stall import Stalled
 
@@ -90,7 +92,11 @@ class Link:
         try:
             async with asyncio.timeout(limit):
                 response = await self._session_here().request(
-                    method, url, data=body, headers=headers, allow_redirects=False, proxy=self._address.proxy
+                    method,
+                    url,
+                    data=body,
+                    allow_redirects=False,
+                    **through(self._address.proxy, url, headers),
                 )
         except aiohttp.ConnectionTimeoutError:
             raise self._upstream.too_slow(
@@ -119,9 +125,12 @@ class Link:
             if data := response.content._read_nowait(-1):  # it came while this process had no time to look
                 return data
             raise self._upstream.too_slow(str(stalled)) from None
-        except _BROKEN:
+        except _BROKEN as error:
             # aiohttp raises before it hands out what came in earlier, and has no public way to get at that.
-            return response.content._read_nowait(-1)
+            data = response.content._read_nowait(-1)
+            if not data and isinstance(error.__cause__, ContentEncodingError):
+                raise self._upstream.unusable(f"sent a body that cannot be decoded: {_first_line(error)}.") from None
+            return data
 
     async def body(self, response: aiohttp.ClientResponse, size: int, limit: float) -> bytes:
         """Return a body of up to ``size`` bytes; what is beyond, or comes after ``limit`` seconds, is left out."""
@@ -162,6 +171,7 @@ class Link:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
                 read_bufsize=_READ_BUFFER,
+                **HEAD_LIMITS,
             )
         return self._session
 
@@ -177,23 +187,28 @@ class Link:
             case aiohttp.ClientConnectorSSLError():
                 what = f"does not speak TLS ({error.os_error}). Check whether the base URL should begin with http://."
             case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
-                what = "cannot be reached through the proxy that the environment names. Check HTTPS_PROXY and NO_PROXY."
+                what = (
+                    f"cannot be reached through {self._address.proxy} ({proxy_failure(error)}). "
+                    "Correct that, or exempt the upstream in NO_PROXY."
+                )
             case aiohttp.ClientConnectorError():
-                what = f"cannot be reached ({_short(error.os_error)}). Check that it runs and the base URL is right."
+                what = f"cannot be reached ({words_of(error.os_error)}). Check that it runs and the base URL is right."
             case aiohttp.ServerDisconnectedError() | OSError():
                 what = "closed the connection before it answered. Try again; if it goes on, look at its log."
+            case aiohttp.ClientResponseError(message=words) if "content-encoding" in words:
+                encoding = words.partition(": ")[2].partition(". ")[0]
+                what = f"encoded its answer with {encoding}, which was not asked for and cannot be decoded here."
             case _:
-                what = f"answered with what is no HTTP ({type(error).__name__}). Check the base URL."
+                what = f"answered with what is no HTTP ({_first_line(error)}). Check the base URL."
         passing = isinstance(error, aiohttp.ServerDisconnectedError | OSError)
         return self._upstream.unreachable(what, passing=passing and not isinstance(error, _LASTING))
 
 
-def _short(error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError):  # asyncio words it "Connect call failed ('127.0.0.1', 1)"
-        return "connection refused"
-    if isinstance(error, ConnectionResetError):  # in a TLS handshake; asyncio says nothing at all
-        return "it closed the connection"
-    return error.strerror or str(error) or type(error).__name__
+def _first_line(error: Exception) -> str:
+    """Return the words of one of aiohttp's parsers without the bytes that they are about, which may be anything."""
+    words = str(getattr(error, "message", "")) or str(error.__cause__ or error)
+    lines = words.removeprefix("400, message:").strip().partition("\n")[0].partition(": b'")
+    return lines[0].rstrip(":.") or type(error).__name__
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -25,7 +25,14 @@ _WORDS = 500
 
 _DAY = 86_400.0
 
-_STATUS = {408: 504, 500: 502, 503: 503, 504: 504, 529: 503}  # 529: Anthropic's "overloaded"; other 5xx are 502
+_STATUS = {
+    407: 502,
+    408: 504,
+    500: 502,
+    503: 503,
+    504: 504,
+    529: 503,
+}  # 529: Anthropic's "overloaded"; other 5xx are 502
 
 _TYPES = {
     "invalid_request_error": 400,
@@ -69,6 +76,9 @@ class Upstream(msgspec.Struct, frozen=True):
             what, do = "wants an API key, and none is set", f"Set {self.key_name} to a key of this upstream."
         elif status in (401, 403):
             what, do = "refused the API key", f"Check the key ({self.key_name}) and what it may use."
+        elif status == 407:
+            what = "is behind a proxy that wants a user name and password, or others"
+            do = "Give them in the proxy's URL, as in HTTP_PROXY=http://user:password@host:3128."
         elif status == 404:
             what, do = (
                 f"does not know the model {model[:80]!r} or this address",
