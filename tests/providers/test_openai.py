@@ -290,17 +290,26 @@ async def test_a_fault_before_the_answer_is_a_bad_gateway(openai: OpenAI, upstre
 
 
 STALLS = {
-    "before the headers": ([HANG], "did not answer within 0.1 s"),
-    "before the first token": ([SSE_HEAD, piece(HEALTHY[0] + b": keep-alive\n\n"), HANG], "no token within 0.1 s"),
-    "in the middle": ([SSE_HEAD, piece(HEALTHY[1] + b": keep-alive\n\n"), HANG], "nothing for 0.2 s"),
-    "in an error's body": ([b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\noops", HANG], "failed (HTTP 500): oops."),
+    "before the headers": ([HANG], "first_token_timeout", "did not answer within 0.2 s"),
+    "before the first token": (
+        [SSE_HEAD, piece(HEALTHY[0] + b": keep-alive\n\n"), HANG],
+        "first_token_timeout",
+        "no token within 0.2 s",
+    ),
+    "in the middle": ([SSE_HEAD, piece(HEALTHY[1] + b": keep-alive\n\n"), HANG], "idle_timeout", "nothing for 0.2 s"),
+    "in an error's body": (
+        [b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\noops", HANG],
+        "connect_timeout",
+        "failed (HTTP 500): oops.",
+    ),
 }
 
 
-@pytest.mark.parametrize(("script", "words"), STALLS.values(), ids=STALLS.keys())
-async def test_a_stall_ends_with_a_timeout(make: Make, upstream: Upstream, script: Any, words: str) -> None:
+@pytest.mark.parametrize(("script", "limit", "words"), STALLS.values(), ids=STALLS.keys())
+async def test_a_stall_ends_with_a_timeout(make: Make, upstream: Upstream, script: Any, limit: str, words: str) -> None:
     upstream.script = script
-    provider = make(connect_timeout=0.3, first_token_timeout=0.1, idle_timeout=0.2)
+    others = dict.fromkeys(("connect_timeout", "first_token_timeout", "idle_timeout"), 60.0)
+    provider = make(**{**others, limit: 0.2})
     _, error = await failure(provider)
     assert error.status == (502 if "500" in words else 504)
     assert words in error.message

@@ -19,6 +19,8 @@ class Proxy:
         self.asked: list[str] = []
         self.port = 0
         self._ready = threading.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
     @property
@@ -35,7 +37,7 @@ class Proxy:
         self._thread.join()
 
     async def _main(self) -> None:
-        self._loop, self._stop, self._tasks = asyncio.get_running_loop(), asyncio.Event(), set[asyncio.Task[None]]()
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -43,7 +45,10 @@ class Proxy:
         server.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        closing = (writer.wait_closed() for writer in self._writers)
+        await asyncio.gather(*self._tasks, *closing, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._serve(reader, writer))
@@ -51,6 +56,7 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.asked.append(head)
@@ -59,6 +65,7 @@ class Proxy:
                 await writer.drain()
                 return
             there, to = await asyncio.open_connection("127.0.0.1", self._target)
+            self._writers.append(to)
             if head.startswith("CONNECT "):
                 writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
             else:
