@@ -6,20 +6,20 @@ import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-from chats.conftest import OWNER, ask
+from chats.conftest import OWNER
 from log.conftest import quick_path
 from log.engines import DONE, LOST, begin, caught_up
+from support.answers import answer, conversations_of
 from tickertape import sqlite_upkeep
-from tickertape.chats import ChatLimits, Chats
+from tickertape.chats import Chats
 from tickertape.chats.place import check
-from tickertape.log.base import Header, now
+from tickertape.log.base import now
 from tickertape.log.journal import connect
 from tickertape.log.sqlite import SqliteLog
-from tickertape.server.conversations import Conversations
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
 
 if TYPE_CHECKING:
@@ -47,23 +47,6 @@ def found(folder: Path) -> dict[str, int]:
     """Return how often the secret stands in which file, as bytes."""
     counts = {file.name: file.read_bytes().count(SECRET.encode()) for file in folder.iterdir()}
     return {name: count for name, count in counts.items() if count}
-
-
-def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[Chats, Conversations]:
-    chats = Chats(folder / "chats.db", ChatLimits(undo=undo), clock=now)
-    return chats, Conversations(chats, log, cast("Any", None), cast("Any", None))
-
-
-async def answer(chats: Chats, log: SqliteLog, conversations: Conversations, text: str, size: int = 3) -> str:
-    """Ask and answer, the way that a generation does; return the conversation's id."""
-    turn = await chats.write(lambda store: store.turn(OWNER, ask(f"What of {text}?")))
-    tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
-    for number in range(size):
-        await log.append(tape, [f't"{text} {number} "'.encode()])
-        await caught_up(tape, number + 2)
-    await log.finish(tape, [DONE])
-    await conversations.refresh()
-    return turn.chat
 
 
 async def test_what_was_deleted_for_good_is_in_no_file_of_a_server_that_runs(quick_path: Path) -> None:

@@ -36,7 +36,7 @@ _REASONS = {
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; check that the folder exists and can be written",
     sqlite3.SQLITE_PERM: "the file cannot be opened; check the permissions",
     sqlite3.SQLITE_BUSY: "another program keeps the file locked; close it",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away (a new one is made) or restore a copy",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away (a new one is made) or restore a backup",
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database; move it away or choose another --data folder",
 }
 

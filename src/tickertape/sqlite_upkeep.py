@@ -95,8 +95,8 @@ class Upkeep:
             self._again(RETRY)
 
     async def _keep_up(self) -> None:
+        empty, self._deleted = self._deleted, False
         try:
-            empty, self._deleted = self._deleted, False
             while empty:
                 if not await self._shrink():
                     break
@@ -105,7 +105,7 @@ class Upkeep:
                 self._deleted = True
                 self._again(RETRY)
         except asyncio.CancelledError:
-            self._deleted = empty
+            self._deleted = self._deleted or empty
             raise
         except Exception:
             logger.debug("The upkeep of %s failed", self._path, exc_info=True)  # a full disk: who writes says so

@@ -198,7 +198,7 @@ def test_a_log_that_is_damaged_further_in_ends_the_server_with_a_sentence(tmp_pa
     assert ended.returncode == 1
     assert set(ended.stderr.splitlines()) == {
         f"tickertape: The stream log {tmp_path / 'tape.db'} cannot be used: the file is damaged; "
-        "move it away (a new one is made) or restore a copy."
+        "move it away (a new one is made) or restore a backup."
     }
 
 

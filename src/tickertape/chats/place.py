@@ -40,7 +40,7 @@ def check(path: Path) -> None:
     commits = wal_commits(path)
     try:
         with closing(sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)) as connection:
-            _identify(connection, path)
+            identify(connection, path)
             if lost := lost_commits(connection, commits):
                 logger.warning(LOST_COMMITS, path, lost)
             if not verify(connection):
@@ -72,7 +72,7 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
     try:
         with made.begin() as connection:
             raw: Any = connection.connection.dbapi_connection
-            if not _identify(raw, path):
+            if not identify(raw, path):
                 metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
@@ -109,7 +109,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _identify(connection: sqlite3.Connection, path: Path) -> bool:
+def identify(connection: sqlite3.Connection, path: Path) -> bool:
     """Say whether the file holds our tables, or none. Raises ChatsUnavailable for another program's or version's."""
     application, version, tables = header(connection)
     if tables and application != APPLICATION_ID:

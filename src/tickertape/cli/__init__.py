@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-COMMANDS = ("serve", "ask", "models", "tail", "doctor")
+COMMANDS = ("serve", "ask", "models", "tail", "doctor", "backup", "restore", "check")
 
 
 class _Commands(click.Group):

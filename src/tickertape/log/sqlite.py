@@ -372,9 +372,12 @@ class SqliteLog(Log):
                 return total
 
     async def forget(self, streams: Sequence[str]) -> list[str]:
-        task = Forget(streams, self._loop.create_future())
-        await self._gone(task)
-        return task.left
+        left: list[str] = []
+        for first in range(0, len(streams), Expire.BATCH):
+            task = Forget(streams[first : first + Expire.BATCH], self._loop.create_future())
+            await self._gone(task)
+            left += task.left
+        return left
 
     async def _gone(self, task: Forget) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""

@@ -177,7 +177,7 @@ class Forget:
 class Expire(Forget):
     """Delete what ended before a time, a few at a time, so that no commit has to wait for long."""
 
-    BATCH = 200
+    BATCH = 20
 
     def __init__(self, before: float, done: asyncio.Future[list[str]]) -> None:
         super().__init__((), done)

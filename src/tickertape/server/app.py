@@ -23,6 +23,7 @@ from tickertape.server.conversations import Conversations
 from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
+from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,12 +35,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("tickertape")
-
-LOG_FILE = "tape.db"
-"""The stream log's file in the data folder."""
-
-CHATS_FILE = "chats.db"
-"""The conversations' file there."""
 
 YOUNG = 20_000
 """Objects more than at the last collection, before the next. At Python's 700 every wait of every stream is taken for

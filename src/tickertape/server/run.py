@@ -16,10 +16,11 @@ from uvicorn.config import STARTUP_FAILURE
 from tickertape.chats.place import check as check_chats
 from tickertape.errors import SettingsError
 from tickertape.log.journal import check
-from tickertape.server.app import CHATS_FILE, LOG_FILE, App
+from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
 from tickertape.server.listener import Listener
+from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,33 @@
+"""Questions and answers of conversations, made in one process as the server makes them, without a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from chats.conftest import OWNER, ask
+from log.engines import DONE, caught_up
+from tickertape.chats import ChatLimits, Chats
+from tickertape.log.base import Header, now
+from tickertape.server.conversations import Conversations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tickertape.log.sqlite import SqliteLog
+
+
+def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[Chats, Conversations]:
+    chats = Chats(folder / "chats.db", ChatLimits(undo=undo), clock=now)
+    return chats, Conversations(chats, log, cast("Any", None), cast("Any", None))
+
+
+async def answer(chats: Chats, log: SqliteLog, conversations: Conversations, text: str, size: int = 3) -> str:
+    """Ask and answer, the way that a generation does; return the conversation's id."""
+    turn = await chats.write(lambda store: store.turn(OWNER, ask(f"What of {text}?")))
+    tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
+    for number in range(size):
+        await log.append(tape, [f't"{text} {number} "'.encode()])
+        await caught_up(tape, number + 2)
+    await log.finish(tape, [DONE])
+    await conversations.refresh()
+    return turn.chat
