@@ -10,6 +10,7 @@ import pytest
 from tickertape.errors import LogUnavailable
 from tickertape.log.base import Header, Tape
 from tickertape.server.fanout import HEARTBEAT, Fanout
+from tickertape.server.readers import Cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,13 +42,19 @@ class Socket:
         self.gate.set()
         self.left = asyncio.Event()
         self.error: Exception | None = None
+        self.waiting = False
+        self.invalid = 0
 
     async def send(self, message: Message) -> None:
         if not self.gate.is_set():
+            self.waiting = True
             await self.gate.wait()
         if self.error is not None:
             raise self.error
         assert not self.ended, "something was sent after the end"
+        if message["type"] != "http.response.body" or not isinstance(message["body"], bytes):
+            self.invalid += 1
+            raise TypeError("no server takes this")
         self.body += message["body"]
         self.writes += 1
         if not message["more_body"]:
@@ -79,6 +86,13 @@ def attach(
 async def until(condition: Any) -> None:
     while not condition():
         await asyncio.sleep(0.001)
+
+
+async def is_cut(serving: asyncio.Task[None]) -> Cut:
+    """Return what a request raised that was cut."""
+    with pytest.raises(Cut) as raised:
+        await serving
+    return raised.value
 
 
 def text(*numbers: int) -> bytes:
@@ -170,7 +184,8 @@ async def test_a_reader_whose_connection_fails_does_not_stop_the_flush(fanout: F
     await until(lambda: broken.body and sound.body)
     broken.error = OSError("gone")
     tape.extend([b"e2"], ended=True)
-    await asyncio.gather(*serving)
+    await is_cut(serving[0])
+    await serving[1]
     assert sound.body == text(1, 2)
     assert not broken.ended
 
@@ -184,7 +199,7 @@ async def test_a_connection_that_fails_while_its_reader_is_slow_is_cut(fanout: F
     await until(lambda: sound.body == text(1, 2))
     broken.error = OSError("gone")
     broken.gate.set()
-    await serving[0]
+    await is_cut(serving[0])
     tape.extend([b"e3"], ended=True)
     await serving[1]
     assert (broken.body, broken.ended, sound.body) == (text(1), False, text(1, 2, 3))
@@ -210,11 +225,12 @@ async def test_an_entry_that_cannot_be_read_cuts_its_readers_and_nobody_else(
     damaged.extend([b"damaged"])
     sound.extend([b"e2"])  # in the same flush, after the damaged one
     await until(lambda: sockets[1].body == sockets[3].body == text(1, 2))
-    await asyncio.gather(serving[0], serving[2])
+    for cut in serving[0], serving[2]:
+        await is_cut(cut)
     late = Socket()
-    await attach(fanout, damaged, late, 0, Damaged)
+    await is_cut(attach(fanout, damaged, late, 0, Damaged))
     sound.extend([b"e3"], ended=True)
-    await asyncio.gather(*serving)
+    await asyncio.gather(serving[1], serving[3])
     assert [socket.ended for socket in sockets] == [False, True, False, True]
     assert (late.body, late.ended) == (b"", False)
     assert "cannot read" in caplog.text
@@ -228,12 +244,14 @@ async def test_closing_cuts_every_reader_without_an_end(fanout: Fanout) -> None:
     tape.extend([b"e2"])
     await until(lambda: socket.body == text(1, 2))
     fanout.close()
-    await asyncio.gather(*serving)
+    await is_cut(serving[0])
+    assert fanout.readers == tape.readers == 0
+    slow.gate.set()
+    await is_cut(serving[1])
     assert not socket.ended
     assert not slow.ended
-    assert fanout.readers == 0
     late = Socket()
-    await attach(fanout, tape, late)
+    await is_cut(attach(fanout, tape, late))
     assert not late.ended, "a reader who comes after the close is cut too"
 
 
@@ -256,7 +274,9 @@ async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> No
     await until(lambda: stuck.body and well.body)
     stuck.gate.clear()
     tape.extend([b"e2"])
-    await serving
+    await until(lambda: fanout.readers == tape.readers == 1)
+    stuck.gate.set()
+    assert "took nothing for 0.05 s" in str(await is_cut(serving))
     assert not stuck.ended
     assert not other.done()
     tape.extend([b"e3"], ended=True)
@@ -277,6 +297,83 @@ async def test_a_reader_is_told_its_place_in_the_line_by_a_comment(fanout: Fanou
     tape.extend([b"e2"], ended=True)
     await serving
     assert socket.body.endswith(text(2))
+
+
+async def test_a_slow_reader_is_told_its_place_once_it_takes_more(fanout: Fanout) -> None:
+    tape, slow, quick = a_tape(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, tape, slow), attach(fanout, tape, quick)]
+    await until(lambda: slow.body and quick.body)
+    slow.gate.clear()
+    tape.extend([b"e2"])
+    await until(lambda: quick.body == text(1, 2))
+    tape.queued = 2
+    tape.wake()
+    await until(lambda: b": queued, 1 before you\n" in quick.body)
+    slow.gate.set()
+    await until(lambda: b": queued, 1 before you\n" in slow.body)
+    tape.queued = 0
+    tape.extend([b"e3"], ended=True)
+    await asyncio.gather(*serving)
+    assert slow.body.count(b"queued") == quick.body.count(b"queued") == 1
+
+
+async def test_everything_is_sent_by_the_task_of_the_request_and_no_other_outlives_it(fanout: Fanout) -> None:
+    tape, socket = a_tape(b"e1"), Socket()
+    tasks = set()
+
+    async def send(message: Message) -> None:
+        tasks.add(asyncio.current_task())
+        await socket.send(message)
+
+    before = asyncio.all_tasks()
+    serving = asyncio.create_task(fanout.serve(tape, 0, Plain, send, socket.receive))  # type: ignore[arg-type]
+    for number in range(2, 20):
+        await until(lambda: socket.body == text(*range(1, number)))  # noqa: B023 - awaited at once
+        socket.gate.clear() if number % 3 else socket.gate.set()
+        tape.extend([b"e%d" % number])
+        await asyncio.sleep(0)
+        socket.gate.set()
+    tape.extend([b"e20"], ended=True)
+    await serving
+    assert socket.body == text(*range(1, 21))
+    assert tasks == {serving}
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_receive_that_fails_cuts_its_reader_and_the_log_says_why(
+    fanout: Fanout, caplog: pytest.LogCaptureFixture
+) -> None:
+    tape, socket = a_tape(b"e1"), Socket()
+
+    async def receive() -> Message:
+        await socket.left.wait()
+        raise RuntimeError("this server is broken")
+
+    serving = asyncio.create_task(fanout.serve(tape, 0, Plain, socket.send, receive))  # type: ignore[arg-type]
+    await until(lambda: socket.body)
+    socket.left.set()
+    assert str((await is_cut(serving)).__cause__) == "this server is broken"
+    assert "A reader of stream s is cut: receive raised RuntimeError('this server is broken')" in caplog.text
+    assert not socket.ended
+    assert tape.readers == 0
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+async def test_a_request_that_its_server_cancels_is_left_unfinished_at_once(fanout: Fanout, blocked: bool) -> None:
+    tape, socket = a_tape(b"e1"), Socket()
+    serving = attach(fanout, tape, socket)
+    await until(lambda: socket.body)
+    if blocked:
+        socket.gate.clear()
+        tape.extend([b"e2"])
+        await until(lambda: socket.waiting)
+    before = asyncio.all_tasks()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert not socket.ended
+    assert (socket.invalid, tape.readers) == (0 if blocked else 2, 0)
+    assert asyncio.all_tasks() < before
 
 
 async def test_readers_who_come_and_go_at_any_time_read_exactly_the_log(fanout: Fanout) -> None:

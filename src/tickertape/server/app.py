@@ -19,6 +19,7 @@ from tickertape.log.sqlite import SqliteLog
 from tickertape.server import conversation_routes
 from tickertape.server.assets import Assets
 from tickertape.server.changes import Changes
+from tickertape.server.connection import without_chunks
 from tickertape.server.conversations import Conversations
 from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
@@ -65,6 +66,8 @@ class App:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
+        if scope.get("http_version") == "1.0":
+            send = without_chunks(send)
         await self._app(scope, receive, send)
 
     async def drain(self) -> None:

@@ -1,12 +1,14 @@
-"""From tapes to sockets: push, don't wake.
+"""From tapes to sockets: push.
 
 What an event costs on its way to a reader is a small TCP send, 5 to 6 CPU-µs in the kernel, and everything
-around it. So there is no task, queue, lock or timer per reader or event:
+around it. So there is no queue, lock or timer per reader or event:
 
 * A commit marks its stream dirty. One *flush* walks the dirty streams, renders what is new once for all readers that
   stand at the same place, and hands every reader the same bytes.
-* A reader takes what is written at once, or it is not open: then it is passed over, and when it can take more, it
-  marks the stream and catches up from its index. A slow reader is an index, not a queue.
+* A reader takes one piece at a time. While it is sending one it is not open: it is passed over, and when it can take
+  more, it marks the stream and catches up from its index. A slow reader is an index, not a queue.
+* Where the connection is ours (`Wire`), the flush writes to it. Elsewhere (`AsgiReader`) the flush wakes the task of
+  the request, and that task calls ``send``: nothing that a middleware or a server sees runs outside of its request.
 * A flush comes at once when the last one is long enough ago. When flushes take long, they come less often, so that
   what has gathered shares a write, up to 20 ms.
 * One sweep a second looks after silence (heartbeats) and after readers that have stopped reading.
@@ -44,6 +46,8 @@ REST = 2.0
 LONGEST_REST = 0.020
 """Seconds. What a token may wait under load; 20 ms is below what a person notices."""
 
+ENDING = "the server is about to exit"
+
 
 class Renderer(Protocol):
     """Turns one stream's entries into the bytes of one dialect."""
@@ -58,7 +62,7 @@ class Renderer(Protocol):
 class Channel:
     """The readers of one tape."""
 
-    __slots__ = ("_fanout", "_renderers", "dirty", "queued", "readers", "tape")
+    __slots__ = ("_fanout", "_renderers", "dirty", "readers", "tape")
 
     def __init__(self, fanout: Fanout, tape: Tape) -> None:
         self._fanout = fanout
@@ -66,7 +70,6 @@ class Channel:
         self.tape = tape
         self.readers: set[Reader] = set()
         self.dirty = False
-        self.queued = 0  # the place in the line that the readers were told
 
     def renderer(self, dialect: type[Renderer]) -> Renderer:
         """Return the renderer that all readers of this dialect share."""
@@ -123,21 +126,17 @@ class Fanout:
             self._enter(Wire(channel, after, channel.renderer(dialect), self._loop.time(), response))
 
     async def serve(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
-        """Push everything after event number ``after`` until the end, or until the reader leaves.
+        """Send everything after event number ``after`` until the end, or until the client leaves.
 
-        The response must have been started. If this process ends, or the reader does not read, it returns with the
-        response unfinished, and the server cuts the connection: a proper end would look like a whole answer.
+        The response must have been started. Raises Cut, with the response unfinished, when this process ends, the
+        client takes nothing, or something fails.
         """
         channel = self._channel(tape)
         reader = AsgiReader(channel, after, channel.renderer(dialect), self._loop.time(), send)
-        try:
-            self._enter(reader)
-            while not self._closed and (await receive())["type"] != "http.disconnect":
-                pass  # a request's body may have come in several messages
-        except asyncio.CancelledError:
-            reader.abandon()
-        finally:
-            channel.leave(reader)
+        self._enter(reader)
+        if self._closed:
+            reader.cut(ENDING)
+        await reader.run(receive)
 
     def _channel(self, tape: Tape) -> Channel:
         """Return the tape's channel; who asks for it enters it at once."""
@@ -152,8 +151,8 @@ class Fanout:
         channel.readers.add(reader)
         channel.tape.enter()
         self._push(channel, reader, None, reader.since)
-        channel.queued = 0
-        channel.mark()  # says its place in the line, if it has one
+        if channel.tape.queued:
+            channel.mark()
 
     def close_channel(self, channel: Channel) -> None:
         """For channels: nobody is left in this one."""
@@ -166,7 +165,7 @@ class Fanout:
         self._sweeper.cancel()
         for channel in tuple(self._channels.values()):
             for reader in tuple(channel.readers):
-                reader.cut()
+                reader.cut(ENDING)
 
     def schedule(self, channel: Channel) -> None:
         """For channels: flush this one soon."""
@@ -183,8 +182,8 @@ class Fanout:
         dirty, self._dirty, self._scheduled = self._dirty, [], False
         for channel in dirty:
             channel.dirty = False
-            if channel.queued != channel.tape.queued:
-                self._tell_place(channel)
+            if channel.tape.queued:
+                self._send_place(channel)
             shared: Shared | None = {} if len(channel.readers) > 1 else None
             for reader in tuple(channel.readers):
                 self._push(channel, reader, shared, start)
@@ -192,14 +191,14 @@ class Fanout:
         end = self._loop.time()
         self._earliest = end + min(REST * (end - start), LONGEST_REST)
 
-    def _tell_place(self, channel: Channel) -> None:
-        """Say, in a comment, how many answers come before this one."""
-        channel.queued = channel.tape.queued
-        if channel.queued:
-            body = encode_comment(f"queued, {channel.queued - 1} before you")
-            for reader in tuple(channel.readers):
-                if reader.open:
-                    self._write(reader, reader.frame(body, last=False))
+    def _send_place(self, channel: Channel) -> None:
+        """Send, in a comment, how many answers come before this one."""
+        place = channel.tape.queued
+        body = encode_comment(f"queued, {place - 1} before you")
+        for reader in tuple(channel.readers):
+            if reader.open and reader.place != place:
+                reader.place = place
+                self._write(reader, reader.frame(body, last=False))
 
     def _push(self, channel: Channel, reader: Reader, shared: Shared | None, now: float) -> None:
         """Write what is new to a reader that can take it; ``shared`` is what was rendered for others."""
@@ -219,8 +218,8 @@ class Fanout:
                     shared[key] = reader.render(entries[index:end], last)
                 framed = shared[key]
         except Exception:  # an entry that cannot be read must not stop the flush for the others
-            logger.exception("Stream %s cannot be shown", tape.header.id)
-            reader.cut()
+            logger.exception("Stream %s cannot be rendered", tape.header.id)
+            reader.cut("the stream cannot be rendered")
             return
         reader.index = end
         reader.since = now
@@ -237,8 +236,8 @@ class Fanout:
         try:
             reader.write(framed, last)
         except Exception:
-            logger.debug("A reader's connection failed", exc_info=True)
-            reader.cut()
+            logger.warning("A reader of stream %s is cut: writing failed", reader.channel.tape.header.id, exc_info=True)
+            reader.cut("writing failed")
 
     async def _sweep(self) -> None:
         """Once in a while, bridge silence and end readers that have stopped reading."""
@@ -249,7 +248,7 @@ class Fanout:
                 for reader in tuple(channel.readers):
                     silence = now - reader.since
                     if not reader.open and silence >= self._send_timeout:
-                        reader.cut()
+                        reader.cut(f"the client took nothing for {self._send_timeout:g} s")
                     elif reader.open and silence >= self._heartbeat:
                         reader.since = now
                         self._write(reader, reader.frame(HEARTBEAT, last=False))

@@ -18,6 +18,7 @@ from tickertape.generation import Order
 from tickertape.log.base import follow
 from tickertape.server.chunks import Answer, ChunkRenderer, position
 from tickertape.server.metrics import CONTENT_TYPE, exposition
+from tickertape.server.readers import Cut
 from tickertape.server.requests import Ask, header, parse_ask, read_body
 from tickertape.server.responses import STREAM_HEADERS, reply, reply_error, reply_failure, reply_json, start
 
@@ -299,7 +300,7 @@ class Endpoint:
         self._methods = methods
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Run the handler. Its errors come before the first byte: the stream itself carries those after it."""
+        """Run the handler. Its errors come before the first byte; after it a stream carries its own, or is cut."""
         method = self._methods.get(scope["method"])
         if method is None:
             allowed = ", ".join(self._methods)
@@ -310,6 +311,8 @@ class Endpoint:
             return
         try:
             await method(scope["state"]["services"], scope, receive, send)
+        except Cut:
+            raise
         except TickertapeError as error:
             await reply_error(send, error)
         except Exception:

@@ -20,6 +20,7 @@ from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
 from tickertape.server.listener import Listener
+from tickertape.server.readers import Cut
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 
 if TYPE_CHECKING:
@@ -165,6 +166,6 @@ class _Server(uvicorn.Server):
 def _expected(record: logging.LogRecord) -> bool:
     """Drop what uvicorn says of things that we do on purpose, or say better."""
     message = record.getMessage()
-    cut = "without completing response" in message  # a reader that is cut
+    cut = record.exc_info is not None and isinstance(record.exc_info[1], Cut)
     unstarted = "Application startup failed" in message or "tickertape.errors" in message  # told in one sentence
     return not (cut or unstarted)

@@ -13,6 +13,7 @@ another one is waiting already.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -23,6 +24,8 @@ from tickertape.server.readers import Reader
 if TYPE_CHECKING:
     from tickertape.server.asgi import Send
     from tickertape.server.fanout import Channel, Renderer
+
+logger = logging.getLogger("tickertape")
 
 END = b"0\r\n\r\n"
 
@@ -63,8 +66,9 @@ class Wire(Reader, asyncio.Protocol):
         if last:
             self._give_back()
 
-    def cut(self) -> None:
+    def cut(self, reason: str) -> None:
         """Close the connection, at once if it does not take what has been written."""
+        logger.debug("A reader of stream %s is cut: %s", self.channel.tape.header.id, reason)
         if self.open:
             self._transport.close()
         else:
