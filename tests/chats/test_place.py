@@ -118,3 +118,21 @@ def test_a_file_that_another_program_keeps_locked_is_one_sentence_until_it_is_fr
     answer(store, ask("Hello"))
     assert store.listing(OWNER).total == 1
     store.close()
+
+
+def test_damage_where_nothing_is_read_at_the_start_is_told_at_the_start_too(
+    make_store: Callable[..., Store], tmp_path: Path
+) -> None:
+    """Guards: the look at the whole file; most of a conversation is read only when somebody opens it."""
+    store = make_store()
+    answer(store, ask("Hello"))
+    store.close()
+    file = tmp_path / "chats.db"
+    with closing(sqlite3.connect(file)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'recent'").fetchone()
+    damaged = bytearray(file.read_bytes())
+    damaged[(root - 1) * 4096 : root * 4096] = b"\xaa" * 4096
+    file.write_bytes(damaged)
+    with pytest.raises(ChatsUnavailable, match="the file is damaged; move it away"):
+        place.check(file)
+    assert file.read_bytes() == damaged

@@ -8,9 +8,8 @@ import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tickertape.chats.place import check
+from tickertape.chats.place import check, upkeep
 from tickertape.chats.values import ChatLimits
-from tickertape.sqlite_upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +39,7 @@ class Chats:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tickertape-chats-write")
         self._opening = threading.Lock()
         self._store: Store | None = None
-        self._upkeep = Upkeep(path, self._shrink)
+        self._upkeep = upkeep(path, self._shrink)
         self.changed: Callable[[], object] | None = None
 
     @property
@@ -57,6 +56,11 @@ class Chats:
         task = asyncio.ensure_future(self._run(self._writer, call))
         task.add_done_callback(self._wrote)
         return await asyncio.shield(task)
+
+    async def probe(self) -> None:
+        """Raise ChatsUnavailable if nothing can be written now. As long as the file is not open, the start knew."""
+        if self._store is not None:
+            await self._run(self._writer, lambda store: store.probe())
 
     def purged(self) -> None:
         """Say that something was deleted for good: let nothing of it be left in the file, and give the space back."""

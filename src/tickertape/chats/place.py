@@ -12,11 +12,13 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tickertape import sqlite_upkeep
 from tickertape.errors import ChatsUnavailable
-from tickertape.sqlite_file import LOST_COMMITS, header, lost_commits, share, verify, wal_commits, why
-from tickertape.sqlite_upkeep import make_shrinkable
+from tickertape.sqlite_file import LOST_COMMITS, FileIdentity, header, lost_commits, share, verify, wal_commits, why
+from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
@@ -71,8 +73,7 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
     event.listen(made, "begin", _begin)
     try:
         with made.begin() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            if not identify(raw, path):
+            if not identify(_raw(connection), path):
                 metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
@@ -82,6 +83,48 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
             raise explain(error.orig, path) from error
         raise
     return made
+
+
+class Presence:
+    """Sees that the file is still there: what is written to one that was deleted succeeds, and is on no disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity = FileIdentity(path)
+        self._told = False
+
+    def check(self) -> None:
+        """Raise ChatsUnavailable if the file was deleted or replaced; tell the operator once."""
+        if self._identity.lost:
+            error = ChatsUnavailable(
+                f"The conversations {self._path} were deleted or replaced while the server runs: what is written now "
+                "is on no disk. Restart the server.",
+                shown="The server's conversations were deleted or replaced while it runs; nothing is kept until it is "
+                "restarted.",
+            )
+            if not self._told:
+                self._told = True
+                logger.error("%s", error)
+            raise error
+
+
+def upkeep(path: Path, shrink: Callable[[], Awaitable[bool]]) -> Upkeep:
+    """Return what looks after the file while it is used; ``shrink`` calls the function of that name."""
+    return Upkeep(path, shrink)
+
+
+def shrink(connection: Connection) -> bool:
+    """Give some of the space that was freed back to the file system; return whether there is more."""
+    return sqlite_upkeep.shrink(_raw(connection))
+
+
+def probe(connection: Connection) -> None:
+    """Write something that changes nothing."""
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _raw(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
 
 
 def explain(error: BaseException | None, path: Path) -> ChatsUnavailable:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tickertape.chats import marks, rows, settling, shelf, turns
-from tickertape.chats.place import engine, explain
-from tickertape.sqlite_upkeep import shrink
+from tickertape.chats.place import Presence, engine, explain, probe, shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +45,7 @@ class Store:
         self._limits = limits
         self._clock = clock
         self._engine = engine(path, synchronous)
+        self._presence = Presence(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -58,6 +58,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        self._presence.check()
         with self._explained(), self._engine.begin() as connection:
             yield connection
 
@@ -145,8 +146,12 @@ class Store:
     def shrink(self) -> bool:
         """Give some of the space that was freed back to the file system; return whether there is more."""
         with self._writing() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            return shrink(raw)
+            return shrink(connection)
+
+    def probe(self) -> None:
+        """Commit something that says nothing, to find out whether anything can be."""
+        with self._writing() as connection:
+            probe(connection)
 
     # --- changes
 

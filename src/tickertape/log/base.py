@@ -241,6 +241,9 @@ class Log(ABC):
         These are still there, to be forgotten another time.
         """
 
+    async def probe(self) -> None:  # noqa: B027 - memory can always be written
+        """Commit something that says nothing. Raises LogUnavailable with the reason if that is not possible."""
+
     @abstractmethod
     async def reap(self) -> int:
         """End the streams of dead producers with the terminal entry for lost; return how many."""

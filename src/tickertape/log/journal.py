@@ -62,6 +62,15 @@ def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
     )
 
 
+def gone(path: Path) -> LogUnavailable:
+    """Return the sentence that says that the file is not there any more, though it can be written."""
+    return LogUnavailable(
+        f"The stream log {path} was deleted or replaced while the server runs: what is written now is on no disk. "
+        "Restart the server.",
+        shown="The server's stream log was deleted or replaced while it runs; nothing is kept until it is restarted.",
+    )
+
+
 def check(path: Path) -> None:
     """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
     try:

@@ -32,10 +32,10 @@ from tickertape.log.base import Header, Key, Log, Tape
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
 from tickertape.log.readings import Readings
-from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Shrink, Tell
+from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Probe, Shrink, Tell
 from tickertape.log.transaction import Fenced, Line
 from tickertape.log.writer import Writer
-from tickertape.sqlite_file import VERIFY, verify
+from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class SqliteLog(Log):
         self._neighbours = 0
         self._news = False  # there are tapes that the watch has not looked at, or we have changed some
         self._unreadable: set[str | int] = set()  # streams whose damage the operator was told of
+        self._gone_told = False  # that the file was deleted or replaced
         self._late: list[Fold | Late] = []  # could not be written; tried again by and by
         self._background: set[asyncio.Task[None]] = set()
 
@@ -150,6 +151,7 @@ class SqliteLog(Log):
                 self._look_for_damage()
                 self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
                 self._reap()
+                self._identity = FileIdentity(self._path)
                 if not self._neighbours:
                     make_shrinkable(self._connection, self._path)
             undo.pop_all()
@@ -183,6 +185,7 @@ class SqliteLog(Log):
     # --- producing
 
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
+        self._check_place()
         done: asyncio.Future[str | None] = self._loop.create_future()
         task = Create(header, list(entries), key, done)
         self._intake.add(task)
@@ -209,6 +212,7 @@ class SqliteLog(Log):
             return
         if tape.error is not None:
             raise tape.error
+        self._check_place()
         self._append(tape, entries)
         try:
             await self._intake.finish(tape)
@@ -229,6 +233,21 @@ class SqliteLog(Log):
         except LogError:
             await self._settle(tape, end)
             self._running.discard(tape)
+
+    async def probe(self) -> None:
+        self._check_place()
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._intake.add(Probe(done))
+        await done
+
+    def _check_place(self) -> None:
+        """Raise LogUnavailable if the file was deleted or replaced; once for every answer, not for every token."""
+        if self._identity.lost:
+            error = journal.gone(self._path)
+            if not self._gone_told:
+                self._gone_told = True
+                logger.error("%s", error)
+            raise error
 
     async def cancel(self, tape: Tape) -> None:
         if tape in self._running:

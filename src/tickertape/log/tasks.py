@@ -222,3 +222,20 @@ class Beat:
 
     def failed(self, error: LogError) -> None:
         """Do nothing: the next one comes."""
+
+
+class Probe(Beat):
+    """Find out whether anything can be written; ``done`` is done once it was."""
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.done = done
+
+    def committed(self) -> None:
+        """Tell who waits."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def failed(self, error: LogError) -> None:
+        """Raise in who waits."""
+        if not self.done.done():
+            self.done.set_exception(error)

@@ -23,6 +23,7 @@ from tickertape.server.connection import without_chunks
 from tickertape.server.conversations import Conversations
 from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
+from tickertape.server.readiness import Readiness
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 
@@ -101,8 +102,9 @@ class App:
             chats = Chats(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
             conversations = Conversations(chats, log, self._catalog, generations)
             changes = Changes(chats, fanout, conversations.refresh)
+            readiness = Readiness(settings.data, settings.min_free, log, chats)
             services = self._services = Services(
-                settings, log, self._catalog, generations, fanout, Assets(), conversations, changes
+                settings, log, self._catalog, generations, fanout, Assets(), conversations, changes, readiness
             )
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection

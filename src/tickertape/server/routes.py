@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tickertape.server.changes import Changes
     from tickertape.server.conversations import Conversations
     from tickertape.server.fanout import Fanout
+    from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings
 
     Method = Callable[["Services", Message, Receive, Send], Awaitable[None]]
@@ -53,6 +54,7 @@ class Services:
         assets: Assets,
         conversations: Conversations,
         changes: Changes,
+        readiness: Readiness,
     ) -> None:
         self.settings = settings
         self.log = log
@@ -62,6 +64,7 @@ class Services:
         self.assets = assets
         self.conversations = conversations
         self.changes = changes
+        self.readiness = readiness
 
     async def begin(self, ask: Ask, owner: str, continues: str | None = None) -> Tape:
         """Begin an answer, or find the one that the Idempotency-Key began.
@@ -177,9 +180,11 @@ async def get_health(_services: Services, _scope: Message, _receive: Receive, se
 
 
 async def get_ready(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
-    """``GET /readyz``: the process takes on answers."""
+    """``GET /readyz``: the process takes on answers, and what is written is kept; else 503 and the reasons."""
     if services.generations.closed:
         await reply_json(send, {"status": "ending"}, 503)
+    elif reasons := await services.readiness.reasons():
+        await reply_json(send, {"status": "not ready", "reasons": reasons}, 503)
     else:
         await reply_json(send, {"status": "ready"})
 

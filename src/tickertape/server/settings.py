@@ -26,6 +26,7 @@ TUNABLE = (
     "grace",
     "retention",
     "synchronous",
+    "min_free",
     "max_body",
     "max_messages",
     "connect_timeout",
@@ -144,6 +145,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How large conversations may be, and for how long a deletion can be taken back."""
     retention: float = 24 * 3600.0
     """Seconds that a stream is kept after its end."""
+    min_free: int = 64 * 1024 * 1024
+    """Bytes free on the data folder's disk below which the server says that it is not ready: before it is full."""
     synchronous: _SYNCHRONOUS = "NORMAL"
     """SQLite's: NORMAL survives a killed process, FULL a power cut as well."""
 

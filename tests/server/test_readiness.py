@@ -1,0 +1,153 @@
+"""What `/readyz` says when what is written would not be kept, and that nothing is answered on no disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chats.conftest import OWNER, ask
+from log.conftest import quick_path
+from log.engines import DONE, LOST, begin, new_header, text
+from log.faults import FlakyConnection
+from support.conversations import question
+from support.http import ask as post
+from support.http import request
+from tickertape.chats import Chats
+from tickertape.errors import ChatsUnavailable, LogUnavailable
+from tickertape.log.sqlite import SqliteLog
+from tickertape.server import readiness
+from tickertape.server.readiness import Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from conftest import Serve
+
+__all__ = ["quick_path"]
+
+
+@pytest.fixture(autouse=True)
+def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "FRESH", 0.0)
+
+
+@asynccontextmanager
+async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteLog, Chats]]:
+    async with SqliteLog(folder / "tape.db", lost=LOST) as log:
+        chats = Chats(folder / "chats.db")
+        try:
+            await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+            yield Readiness(folder, min_free, log, chats), log, chats
+        finally:
+            await chats.close()
+
+
+async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(
+    quick_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "tickertape")
+    async with opened(quick_path) as (ready, log, _chats):
+        assert await ready.reasons() == []
+        log._writer._connection = FlakyConnection(log._writes, 1, 1000)  # type: ignore[assignment]
+        for _ in range(2):
+            (reason,) = await ready.reasons()
+            assert "stream log cannot be used" in reason
+            assert str(quick_path) not in reason
+        log._writer._connection = log._writes
+        assert await ready.reasons() == []
+    assert caplog.text.count("Not ready:") == caplog.text.count("Ready again") == 1
+
+
+async def test_conversations_that_cannot_be_written_are_not_ready(quick_path: Path) -> None:
+    async with opened(quick_path) as (ready, _log, chats):
+        assert chats._store is not None
+        raw = chats._store._engine.raw_connection()
+        raw.cursor().execute("PRAGMA query_only = ON")
+        raw.close()
+        (reason,) = await ready.reasons()
+        assert "conversations cannot be used" in reason
+
+
+async def test_a_disk_with_less_space_than_the_mark_is_not_ready(quick_path: Path) -> None:
+    async with opened(quick_path, min_free=10**18) as (ready, _log, _chats):
+        (reason,) = await ready.reasons()
+        assert "bytes free, fewer than min_free, 1,000,000,000,000,000,000." in reason
+
+
+async def test_a_disk_that_is_stuck_is_not_ready(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "PATIENCE", 0.0)
+    async with opened(quick_path) as (ready, _log, _chats):
+        (reason,) = await ready.reasons()
+        assert "Nothing could be written for 0 seconds" in reason
+
+
+async def test_all_who_ask_at_once_cost_one_commit(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "FRESH", 60.0)
+    async with opened(quick_path) as (ready, log, _chats):
+        probes: list[str] = []
+        log._writes.set_trace_callback(probes.append)
+        for _ in range(3):
+            assert await asyncio.gather(*(ready.reasons() for _ in range(50))) == [[]] * 50
+        assert len([statement for statement in probes if "UPDATE producer" in statement]) == 1
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced", "file deleted", "wal deleted"])
+async def test_a_folder_that_was_deleted_or_replaced_takes_no_answers_and_is_told_once(
+    quick_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written to a deleted file succeeds, and is on no disk."""
+    data = quick_path / "data"
+    data.mkdir()
+    async with opened(data) as (ready, log, chats):
+        running = await begin(log)
+        other = await begin(log)
+        if what == "file deleted":
+            (data / "tape.db").unlink()
+            (data / "chats.db").unlink()
+        elif what == "wal deleted":
+            (data / "tape.db-wal").unlink()
+            (data / "chats.db-wal").unlink()
+        else:
+            shutil.move(data, quick_path / "moved")
+            if what == "replaced":
+                shutil.copytree(quick_path / "moved", data)
+        for _ in range(3):
+            with pytest.raises(LogUnavailable, match="was deleted or replaced while the server runs"):
+                await log.create(new_header(), [text(1)])
+            with pytest.raises(ChatsUnavailable, match="were deleted or replaced while the server runs"):
+                await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+        said = await ready.reasons()
+        assert len(said) == 2
+        assert all("nothing is kept until it is restarted" in reason for reason in said)
+        with pytest.raises(LogUnavailable):
+            await log.finish(running, [DONE])
+        await log.fail(running, b'.{"state":"failed"}')
+        assert running.entries == [text(1), b'.{"state":"failed"}'], "no answer is whole that nobody can read again"
+        del other
+    assert caplog.text.count("what is written now is on no disk. Restart") == 2 + 2, "by the log, and by the probe"
+
+
+def test_a_server_whose_folder_was_deleted_is_not_ready_and_refuses_questions(serve: Serve) -> None:
+    server = serve("--set", "min_free=1")
+    assert request(server.url, "POST", "/api/openai/stream", post("Hello")).status == 200
+    assert request(server.url, "POST", "/backend-api/conversation", question("Hello")).status == 200
+    assert request(server.url, "GET", "/readyz").json() == {"status": "ready"}
+    shutil.rmtree(server.data)
+    asked = request(server.url, "POST", "/api/openai/stream", post("Hello"))
+    assert (asked.status, asked.error["code"]) == (503, "log_unavailable")
+    asked = request(server.url, "POST", "/backend-api/conversation", question("Hello"))
+    assert (asked.status, asked.error["code"]) == (503, "chats_unavailable")
+    assert str(server.data) not in asked.error["message"]
+    assert request(server.url, "GET", "/healthz").status == 200
+    while (said := request(server.url, "GET", "/readyz")).status == 200:
+        pass  # what was found out a moment ago
+    assert said.json()["status"] == "not ready"
+    assert len(said.json()["reasons"]) == 2
+    server.terminate()
+    assert server.stderr.count("ERROR tickertape: The stream log") == 1
