@@ -57,7 +57,7 @@ def test_the_page_has_nothing_inline_and_names_no_other_host() -> None:
 
 def test_the_page_can_be_installed_with_icons_that_are_there() -> None:
     manifest = json.loads((PAGE / "manifest.webmanifest").read_text())
-    assert (manifest["display"], manifest["start_url"], manifest["scope"]) == ("standalone", "/", "/")
+    assert (manifest["display"], manifest["start_url"], manifest["scope"]) == ("standalone", "../../", "../../")
     assert {icon["purpose"] for icon in manifest["icons"]} == {"any", "maskable"}
     for icon in manifest["icons"]:
         assert (PAGE / icon["src"]).read_text().startswith("<svg")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tickertape.providers.catalog import Catalog
 from tickertape.providers.echo import Echo
 from tickertape.server.app import App
+from tickertape.server.reach import checked
 from tickertape.server.run import bind, make_server
 from tickertape.server.settings import Settings
 
@@ -21,7 +22,7 @@ class InProcess:
     """The server with these settings and a provider, echo if none is given; a context manager."""
 
     def __init__(self, data: Path, provider: Provider | None = None, **settings: Any) -> None:
-        self.settings = Settings(data=data, **settings)
+        self.settings = checked(Settings(data=data, **settings))
         self._provider = provider or Echo(0)
         self._failures: list[BaseException] = []
 

@@ -12,7 +12,7 @@ import click
 
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import with_upstreams
-from tickertape.server.guard import is_loopback
+from tickertape.server.reach import checked, is_loopback
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, default_data, tuned
@@ -60,6 +60,37 @@ _DEFAULTS = Settings()
 )
 @click.option("--insecure", is_flag=True, help="Allow an address that others can reach without a key.")
 @click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    envvar="TICKERTAPE_ALLOW_HOST",
+    help="A name under which this server is reached, like example.org or host.docker.internal; may be repeated.",
+)
+@click.option(
+    "--allow-origin",
+    "allow_origins",
+    multiple=True,
+    metavar="URL",
+    envvar="TICKERTAPE_ALLOW_ORIGIN",
+    help="Origin of another page that may use this server, like https://example.org; may be repeated.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    envvar="TICKERTAPE_TRUSTED_PROXY",
+    help="Address or network of a proxy whose X-Forwarded-* headers count, like 127.0.0.1; may be repeated.",
+)
+@click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    envvar="TICKERTAPE_ROOT_PATH",
+    help="Path below which a proxy has this server, like /chat.",
+)
+@click.option(
     "--disconnect",
     default=_DEFAULTS.disconnect,
     show_default=True,
@@ -96,7 +127,7 @@ def serve(
     from tickertape.server.run import serve as run
     from tickertape.server.takeover import Handover, Takeover
 
-    settings = with_upstreams(tuned(Settings(**options), tune), config)
+    settings = checked(with_upstreams(tuned(Settings(**options), tune), config))
     _check_reach(settings, insecure=insecure)
     try:
         parse_disconnect(settings.disconnect)
@@ -138,6 +169,13 @@ def _check_reach(settings: Settings, *, insecure: bool) -> None:
         raise SettingsError(
             f"Others can reach {settings.host}, and anybody could use this server. "
             "Give it a key with --api-key, or say --insecure if that is meant."
+        )
+    if not (is_loopback(settings.host) or settings.api_keys or settings.allow_hosts):
+        click.echo(
+            "tickertape: without a key and without --allow-host, every web page that somebody in this network opens "
+            "can use this server, by a name that is made to point here (DNS rebinding). Give it a key, or name it "
+            "with --allow-host NAME.",
+            err=True,
         )
 
 

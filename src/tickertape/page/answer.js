@@ -5,6 +5,7 @@
  * The message holds the truth and is saved as events arrive; text and cursor change together, so that a reload at any
  * moment goes on from the last event that was taken.
  */
+import { LOCKED } from './base.js';
 import { ChunkReader, sentence } from './chunks.js';
 import { Replay, startAgain, takeAll, takeSnapshot } from './taking.js';
 import { connect, snapshot, stop } from './transport.js';
@@ -138,7 +139,7 @@ export class Answer {
   async #refused({ status, error, message: why }) {
     if (this.phase === 'over') return;
     this.detach();
-    if (status === 401) {
+    if (error?.code === LOCKED) {
       this.#to('locked');
       return (await this.hooks.unlock()) && this.attach();
     }

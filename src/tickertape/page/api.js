@@ -1,5 +1,6 @@
 // @ts-check
 /** The conversations on the server, one call each. What does not work is thrown as `Refused`, or as fetch's TypeError. */
+import { BASE, LOCKED } from './base.js';
 import { unlock } from './key.js';
 
 /**
@@ -40,9 +41,9 @@ export class Refused extends Error {
 /** @param {string} path @param {string} [method] @param {object} [json] @returns {Promise<any>} */
 async function call(path, method = 'GET', json) {
   const headers = { Accept: 'application/json', ...(json && { 'Content-Type': 'application/json' }) };
-  const response = await fetch(`/backend-api/${path}`, { method, headers, body: json && JSON.stringify(json) });
-  if (response.status === 401 && (await unlock())) return call(path, method, json);
+  const response = await fetch(`${BASE}/backend-api/${path}`, { method, headers, body: json && JSON.stringify(json) });
   const body = await response.json().catch(() => null);
+  if (body?.error?.code === LOCKED && (await unlock())) return call(path, method, json);
   if (!response.ok) throw new Refused(response.status, body?.error);
   return body;
 }
@@ -65,5 +66,5 @@ export const api = {
   remove: (id) => call(`conversation/${id}`, 'DELETE'),
 
   /** Where a file of it can be fetched. @param {string} id @param {'markdown' | 'json'} format */
-  file: (id, format) => `/backend-api/conversation/${id}/export?format=${format}`,
+  file: (id, format) => `${BASE}/backend-api/conversation/${id}/export?format=${format}`,
 };

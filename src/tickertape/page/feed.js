@@ -5,6 +5,8 @@
  * gives an origin six over HTTP/1.1.
  */
 
+import { BASE } from './base.js';
+
 /** Milliseconds between two tries where the browser gives up by itself. */
 const RETRY = 3000;
 
@@ -50,7 +52,7 @@ export class Feed {
   #open() {
     clearTimeout(this.#timer);
     const cursor = this.#cursor && `?last_event_id=${encodeURIComponent(this.#cursor)}`;
-    const source = new EventSource(`/backend-api/changes${cursor}`);
+    const source = new EventSource(`${BASE}/backend-api/changes${cursor}`);
     source.onmessage = ({ data, lastEventId }) => {
       this.#cursor = lastEventId;
       const change = parsed(data);

@@ -1,5 +1,6 @@
 // @ts-check
 /** Asks for the server's key and changes it for a cookie, which EventSource and the reader's next visit can use. */
+import { BASE } from './base.js';
 import { byId } from './dom.js';
 
 /** @type {Promise<boolean> | null} */ let asking = null;
@@ -43,7 +44,7 @@ function ask() {
 async function refusal(key) {
   try {
     const headers = { 'Content-Type': 'application/json' };
-    const response = await fetch('/api/session', { method: 'POST', headers, body: JSON.stringify({ key }) });
+    const response = await fetch(`${BASE}/api/session`, { method: 'POST', headers, body: JSON.stringify({ key }) });
     if (response.ok) return '';
     return (await response.json())?.error?.message ?? `The server answered ${response.status}.`;
   } catch {

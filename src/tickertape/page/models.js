@@ -1,5 +1,6 @@
 // @ts-check
 /** The models that can be asked, and what is to be known about the one that is. */
+import { BASE, LOCKED } from './base.js';
 import { byId, h } from './dom.js';
 import { settings } from './settings.js';
 
@@ -41,12 +42,13 @@ export class Models {
 
   async load() {
     try {
-      const response = await fetch('/v1/models', { headers: { Accept: 'application/json' } });
-      if (response.status === 401) {
+      const response = await fetch(`${BASE}/v1/models`, { headers: { Accept: 'application/json' } });
+      const body = await response.json();
+      if (body.error?.code === LOCKED) {
         if (await this.unlock()) await this.load();
         return;
       }
-      this.#models = (await response.json()).data ?? [];
+      this.#models = body.data ?? [];
     } catch {
       return; // the page works without; an answer says what is wrong
     }

@@ -1,6 +1,8 @@
 // @ts-check
 /** Registers the worker that keeps the page for reading without a server, and tells it what is loaded already. */
 
+import { BASE } from './base.js';
+
 const WORKER = new URL('./worker.js', import.meta.url).href;
 
 /** Trusted Types: the one address that a script may be made of. @returns {any} */
@@ -14,10 +16,10 @@ function address() {
 export async function keepForReading() {
   if (!navigator.serviceWorker) return;
   try {
-    await navigator.serviceWorker.register(address(), { scope: '/' });
+    await navigator.serviceWorker.register(address(), { scope: `${BASE}/` });
     const { active } = await navigator.serviceWorker.ready;
     const loaded = performance.getEntriesByType('resource').map(({ name }) => name);
-    active?.postMessage(['/', ...loaded.filter((name) => name.includes('/assets/'))]);
+    active?.postMessage([`${BASE}/`, ...loaded.filter((name) => name.includes('/assets/'))]);
   } catch {
     // A browser that forbids it, or a private window: the page works as it did.
   }

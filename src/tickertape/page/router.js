@@ -1,18 +1,20 @@
 // @ts-check
 /** The address of what is shown: `/` a new chat, `/c/{id}` one that there is, `/c/{id}#{id}` a message in it. */
 
+import { BASE } from './base.js';
+
 /** Told when the address has become another. @type {() => void} */
 let routed = () => {};
 
 /** The chat that the address names; "" for a new one. */
-export const named = () => /^\/c\/([0-9a-f-]{24,36})$/.exec(location.pathname)?.[1] ?? '';
+export const named = () => /^\/c\/([0-9a-f-]{24,36})$/.exec(location.pathname.slice(BASE.length))?.[1] ?? '';
 
 /** The message that the address names; "" for none. */
 export const pointed = () => location.hash.slice(1);
 
 /** Show another address without going there. @param {string} id @param {boolean} [instead] of the one before, in the history */
 export function rename(id, instead = false) {
-  const path = id ? `/c/${id}` : '/';
+  const path = id ? `${BASE}/c/${id}` : `${BASE}/`;
   if (location.pathname + location.hash !== path) history[instead ? 'replaceState' : 'pushState'](null, '', path);
 }
 
@@ -28,9 +30,9 @@ export function onroute(listener) {
   addEventListener('popstate', listener);
   document.addEventListener('click', (event) => {
     const { target, button, metaKey, ctrlKey, shiftKey, altKey } = event;
-    const link = target instanceof Element ? target.closest('a[href="/"], a[href^="/c/"]') : null;
+    const link = target instanceof Element ? target.closest(`a[href="${BASE}/"], a[href^="${BASE}/c/"]`) : null;
     if (!link || button || metaKey || ctrlKey || shiftKey || altKey) return; // a new tab is the browser's affair
     event.preventDefault();
-    go(link.getAttribute('href')?.slice(3) ?? '');
+    go(link.getAttribute('href')?.slice(BASE.length + 3) ?? '');
   });
 }

@@ -1,5 +1,6 @@
 // @ts-check
 /** The list of chats on the page: opened, searched, renamed, deleted with a way back. */
+import { BASE } from './base.js';
 import { button, byId, h } from './dom.js';
 import { go } from './router.js';
 
@@ -67,7 +68,7 @@ export class Sidebar {
     const current = row.id === this.current();
     const title = row.title || 'New chat';
     const found = row.snippet && h('small', null, ...marked(row.snippet, this.chats.words));
-    const href = `/c/${row.id}${row.found && `#${row.found}`}`;
+    const href = `${BASE}/c/${row.id}${row.found && `#${row.found}`}`;
     const link = h('a', { href, 'aria-current': current && 'page', dir: 'auto' }, title, found);
     if (row.running) link.prepend(h('i', { className: 'live', title: 'being answered' }));
     const rename = button(`Rename “${title}”`, 'edit', () => this.#rename(row, link), true);
@@ -86,7 +87,7 @@ export class Sidebar {
       field.replaceWith(link);
       if (kept && title && title !== row.title) this.rename(row.id, title);
       else this.show();
-      /** @type {HTMLElement | null} */ (this.#list.querySelector(`a[href^="/c/${row.id}"]`))?.focus();
+      /** @type {HTMLElement | null} */ (this.#list.querySelector(`a[href^="${BASE}/c/${row.id}"]`))?.focus();
     };
     field.addEventListener('blur', () => done(true));
     field.addEventListener('keydown', (event) => {

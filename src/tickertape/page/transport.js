@@ -3,6 +3,7 @@
  * Two ways to read the same answer: `fetch` (one POST, then GETs where it was cut) and the browser's own EventSource
  * (a POST that only begins it, then a GET). Both tell the same story to the same handlers.
  */
+import { BASE } from './base.js';
 import { eventSize } from './stream-events.js';
 import { ResumableEventSource } from './stream.js';
 
@@ -28,11 +29,11 @@ const LONGEST_WAIT = 15_000;
 const FIRST_WAIT = 500;
 
 /** Where a turn of a conversation is asked for: it answers with the stream, and tells its place. */
-const ASK = '/backend-api/conversation';
+const ASK = `${BASE}/backend-api/conversation`;
 const JSON_ONLY = { Accept: 'application/json' };
 
 /** @param {string} stream */
-const urlOf = (stream) => `/v1/streams/${stream}`;
+const urlOf = (stream) => `${BASE}/v1/streams/${stream}`;
 
 /** What the server has of an answer; null if it has it no longer. @param {string} stream */
 export async function snapshot(stream) {

@@ -1,6 +1,8 @@
 // @ts-check
 /** What happened on the wire for one answer: the records behind its tape and the panel. Pure; time is an argument. */
 
+import { BASE } from './base.js';
+
 /** @import { Chunk } from './chunks.js' */
 /** @import { StreamEvent } from './sse.js' */
 /** @import { Message } from './store.js' */
@@ -78,7 +80,7 @@ export class WireLog {
     const { message_id: _, messages, ...json } = /** @type {any} */ (this.json ?? {});
     const asked = messages?.map((/** @type {any} */ { role, content }) => ({ role, content }));
     const quoted = `'${JSON.stringify({ ...json, messages: asked }).replaceAll("'", "'\\''")}'`;
-    return `curl -N ${origin}/backend-api/conversation -H 'Content-Type: application/json' -d ${quoted}`;
+    return `curl -N ${origin}${BASE}/backend-api/conversation -H 'Content-Type: application/json' -d ${quoted}`;
   }
 
   /** @param {Extract<Happening, { what: 'request' }>} request @param {number} now */

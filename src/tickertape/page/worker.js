@@ -6,6 +6,7 @@
  */
 
 const FOLDER = new URL('.', location.href).pathname;
+const BASE = new URL('../../', location.href).pathname; // with a slash at its end
 const worker = /** @type {any} */ (self);
 
 worker.addEventListener('install', () => worker.skipWaiting());
@@ -14,15 +15,17 @@ worker.addEventListener('fetch', (/** @type {any} */ event) => {
   const { method, mode, url } = event.request;
   const { origin, pathname } = new URL(url);
   if (method !== 'GET' || origin !== location.origin) return;
-  if (pathname.startsWith('/assets/')) event.respondWith(asset(event.request));
-  else if (mode === 'navigate' && (pathname === '/' || pathname.startsWith('/c/'))) event.respondWith(page(event.request));
+  if (pathname.startsWith(`${BASE}assets/`)) event.respondWith(asset(event.request));
+  else if (mode === 'navigate' && (pathname === BASE || pathname.startsWith(`${BASE}c/`))) event.respondWith(page(event.request));
 });
 // What was loaded before there was a worker; the browser has it in its own cache.
 worker.addEventListener('message', (/** @type {any} */ event) => event.waitUntil(keep(event.data)));
 
-/** Forget the copies of other versions. */
+/** Forget the copies of other versions, and nothing that another server below this origin keeps. */
 async function begin() {
-  for (const name of await caches.keys()) if (name !== FOLDER) await caches.delete(name);
+  for (const name of await caches.keys()) {
+    if (name !== FOLDER && name.startsWith(`${BASE}assets/`)) await caches.delete(name);
+  }
   await worker.clients.claim();
 }
 
@@ -47,9 +50,9 @@ async function page(request) {
   const cache = await caches.open(FOLDER);
   try {
     const response = await fetch(request);
-    if (response.ok) await cache.put('/', response.clone());
+    if (response.ok) await cache.put(BASE, response.clone());
     return response;
   } catch {
-    return (await cache.match('/')) ?? Response.error();
+    return (await cache.match(BASE)) ?? Response.error();
   }
 }

@@ -47,6 +47,9 @@ _TYPES = {
 }
 """Anthropic's error types, and the HTTP statuses that they have before the first byte."""
 
+_OWN_CODES = ("invalid_api_key",)
+"""OpenAI's code for a wrong key, with which this server refuses its own callers' keys."""
+
 _PASSING = (408, 500, 502, 503, 529)
 _SHORT = 0.5
 """Seconds that an upstream may ask us to wait; a longer wait is the caller's to decide, and so is a limit reached."""
@@ -98,7 +101,7 @@ class Upstream(msgspec.Struct, frozen=True):
             f"{self.name} {what} (HTTP {status}){_quoted(complaint.words)} {do}",
             status=shown_status(status),
             type=complaint.type or _type_of(status),
-            code=complaint.code or ("model_not_found" if status == 404 else f"upstream_{status}"),
+            code=_code(complaint.code or ("model_not_found" if status == 404 else f"upstream_{status}")),
             param=complaint.param or ("model" if status == 404 else None),
             retry_after=retry_after,
             passing=_passes(status, retry_after),
@@ -115,7 +118,7 @@ class Upstream(msgspec.Struct, frozen=True):
             f"{self.name} broke off with an error{_quoted(complaint.words)}",
             status=status,
             type=complaint.type or "upstream_error",
-            code=complaint.code or "upstream_error",
+            code=_code(complaint.code or "upstream_error"),
             param=complaint.param,
         )
 
@@ -141,6 +144,11 @@ class Upstream(msgspec.Struct, frozen=True):
 
     def _hidden(self, words: str) -> str:
         return words.replace(self.key, "[the API key]") if self.key else words
+
+
+def _code(code: str) -> str:
+    """Return the code for our caller: the server's own refusals of a key have theirs to themselves."""
+    return f"upstream_{code}" if code in _OWN_CODES else code
 
 
 def _passes(status: int, retry_after: float | None) -> bool:

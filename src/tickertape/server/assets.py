@@ -16,7 +16,7 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from tickertape.server.requests import header
+from tickertape.server.requests import header, url_of
 from tickertape.server.responses import Headers, reply
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ POLICY = (
 _ASSET_POLICY = "default-src 'none'; sandbox"
 _WORKER = "worker.js"
 _WORKER_POLICY = "default-src 'none'; connect-src 'self'"
+
+_PAGES = 16
+"""Paths for which the page is kept made; a server has one or two."""
 
 _COMMENTS = {
     "js": (
@@ -77,20 +80,30 @@ class Assets:
         self.hash = digest.hexdigest()[:12]
         index = contents.pop("index.html").replace(b"HASH", self.hash.encode())
         self.index = _asset("index.html", index, b"no-cache", POLICY)
+        self._pages = {"": self.index}  # by the path below which they are
         self.files = {
             path: _asset(path, body, b"public, max-age=31536000, immutable", _ASSET_POLICY)
             for path, body in contents.items()
         }
-        worker = self.files[_WORKER]
-        worker.headers.append((b"service-worker-allowed", b"/"))
+
+    def page(self, root_path: str) -> Asset:
+        """Return the page with the addresses of its files below this path."""
+        found = self._pages.get(root_path)
+        if found is None:
+            body = self.index.body.replace(b'="/', f'="{root_path}/'.encode())
+            found = _asset("index.html", body, b"no-cache", POLICY)
+            if len(self._pages) < _PAGES:
+                self._pages[root_path] = found
+        return found
 
     async def serve_page(self, scope: Message, send: Send) -> None:
         """Answer ``GET /``."""
-        etag = f'"{self.hash}"'
+        root_path = scope.get("root_path", "")
+        etag = f'"{self.hash}{root_path}"'
         if header(scope, b"if-none-match") == etag:
             await reply(send, 304, b"", [(b"etag", etag.encode())])
         else:
-            await _reply(scope, send, self.index, [(b"etag", etag.encode())])
+            await _reply(scope, send, self.page(root_path), [(b"etag", etag.encode())])
 
     async def serve_file(self, scope: Message, send: Send, path: str) -> bool:
         """Answer ``GET /assets/<hash>/<path>``; say whether there is such a file."""
@@ -98,7 +111,8 @@ class Assets:
         asset = self.files.get(name)
         if asset is None or folder != self.hash:
             return False
-        await _reply(scope, send, asset, [])
+        headers = [(b"service-worker-allowed", url_of(scope, "/").encode())] if name == _WORKER else []
+        await _reply(scope, send, asset, headers)
         return True
 
 

@@ -31,10 +31,14 @@ _PROBE = 0.5
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: its default model, and the upstreams in the order in which their models are listed."""
+    """The file: its default model, the upstreams in the order in which their models are listed, how it is reached."""
 
     upstream: tuple[UpstreamSettings, ...]
     model: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    root_path: str = ""
 
 
 def with_upstreams(settings: Settings, file: Path | None = None) -> Settings:
@@ -58,7 +62,15 @@ def with_upstreams(settings: Settings, file: Path | None = None) -> Settings:
     if found is not None:
         configuration = read_file(found)
         model = settings.model or configuration.model
-        return msgspec.structs.replace(settings, upstreams=configuration.upstream, model=model)
+        return msgspec.structs.replace(
+            settings,
+            upstreams=configuration.upstream,
+            model=model,
+            allow_hosts=settings.allow_hosts + configuration.allow_hosts,
+            allow_origins=settings.allow_origins + configuration.allow_origins,
+            trusted_proxies=settings.trusted_proxies + configuration.trusted_proxies,
+            root_path=settings.root_path or configuration.root_path,
+        )
     return msgspec.structs.replace(settings, upstreams=from_environment())
 
 

@@ -11,7 +11,7 @@ from tickertape.chats.export import as_json, as_markdown, item, whole
 from tickertape.errors import BadRequest
 from tickertape.server.conversation_requests import parse_change, parse_new, parse_page, parse_turn
 from tickertape.server.conversations import Unanswered
-from tickertape.server.requests import read_body
+from tickertape.server.requests import read_body, url_of
 from tickertape.server.responses import as_shown, error_object, reply, reply_failure, reply_json
 from tickertape.server.routes import cursor_of, get_page, resumed, stream_answer
 
@@ -36,7 +36,7 @@ async def post_turn(services: Services, scope: Message, receive: Receive, send: 
         place = {"tickertape": unanswered.turn.place}
         await reply_failure(send, error_object(error) | place, error.status, error.retry_after)
         return
-    await stream_answer(services, tape, 1 if turn.continues is None else 2, receive, send, turn.place)
+    await stream_answer(services, tape, 1 if turn.continues is None else 2, scope, receive, send, turn.place)
 
 
 async def get_conversations(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
@@ -55,7 +55,9 @@ async def post_conversations(services: Services, scope: Message, receive: Receiv
     body = await read_body(scope, receive, services.settings.max_body)
     chat_id, fields = parse_new(body, chats.limits)
     chat = await chats.write(lambda store: store.create(owner, chat_id, **fields))
-    await reply_json(send, item(chat), 201, [(b"location", f"/backend-api/conversation/{chat.id}".encode())])
+    await reply_json(
+        send, item(chat), 201, [(b"location", url_of(scope, f"/backend-api/conversation/{chat.id}").encode())]
+    )
 
 
 async def get_conversation(services: Services, scope: Message, _receive: Receive, send: Send) -> None:

@@ -2,14 +2,15 @@
 
 A server on loopback is reachable from every web page that its user opens. Three walls stand against that: a foreign
 `Host` is refused (DNS rebinding), a foreign `Origin` is refused, and bodies must be declared as JSON, which a
-foreign page cannot send without asking first.
+foreign page cannot send without asking first. `reach` and `cors` have the doors in them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
-import ipaddress
+import time
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,28 @@ import msgspec
 
 from tickertape.errors import BadRequest, ProviderError
 from tickertape.foreign_json import UNREADABLE
-from tickertape.server.requests import header, read_body
+from tickertape.server.cors import Shared, is_preflight, reply_preflight
+from tickertape.server.logins import Logins
+from tickertape.server.reach import LOOPBACK, Proxies, is_address, is_loopback, name_of
+from tickertape.server.requests import header, read_body, route_path, url_of
 from tickertape.server.responses import reply, reply_error
+from tickertape.server.sessions import Sessions
 
 if TYPE_CHECKING:
     from tickertape.server.asgi import App, Message, Receive, Send
+    from tickertape.server.responses import Headers
     from tickertape.server.settings import Settings
 
 COOKIE = "tickertape_session"
 LOCAL = "local"
 """The owner of everything on a server without keys."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_OPEN = ("/", "/healthz", "/readyz", "/favicon.ico", "/api/session")
+WRONG_KEY = "invalid_api_key"
+"""The code of our own refusals of a key, and of nobody else's."""
+
+_OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")
+_SESSION = "/api/session"
+_CHALLENGE: Headers = [(b"www-authenticate", b"Bearer")]
 
 
 class Guard:
@@ -40,93 +50,160 @@ class Guard:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self._app = app
-        self._names = {*_LOOPBACK, settings.host.lower()} if is_loopback(settings.host) else None
-        self._owners = {_token(key): f"key-{_token(key)[:16]}" for key in settings.api_keys}
+        self._settings = settings
+        self._proxies = Proxies(settings)
+        self._own = {*LOOPBACK, *settings.allow_hosts}
+        if is_loopback(settings.host):
+            self._own.add(settings.host.lower())
+        self._walled = is_loopback(settings.host) or bool(settings.allow_hosts)
+        self._owners = {_digest(key): f"key-{_digest(key)[:16]}" for key in settings.api_keys}
+        self._sessions = Sessions(settings.data, settings.session_lifetime)
+        self._logins = Logins(settings.login_attempts, time.monotonic)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let the request through or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        hosts = self._proxies.apply(scope)
         try:
-            self._check_host(scope)
-            if scope["path"] == "/api/session" and scope["method"] == "POST":
-                await self._begin_session(scope, receive, send)
-                return
-            scope["owner"] = self._owner(scope)
+            for host in hosts:
+                self._check_host(host)
+            other = self._other_origin(scope, hosts)
         except ProviderError as error:
             await reply_error(send, error)
-        else:
-            await self._app(scope, receive, send)
+            return
+        if other is not None:
+            send = Shared(send, other)
+        try:
+            answer = self._answer(scope, own_page=other is None)
+            if answer is not None:
+                await answer(scope, receive, send)
+                return
+        except ProviderError as error:
+            await reply_error(send, error, _CHALLENGE if error.status == 401 else ())
+            return
+        await self._app(scope, receive, send)
 
-    def _check_host(self, scope: Message) -> None:
-        host = (header(scope, b"host") or "").lower()
-        if self._names is not None and _name(host) not in self._names:
-            raise BadRequest(
-                f"This server answers on this machine only, not as {host!r}. Use 127.0.0.1 or localhost.",
-                status=421,
-                code="wrong_host",
-            )
+    def _answer(self, scope: Message, *, own_page: bool) -> App | None:
+        """Name the owner; or return what answers in place of the app. Raises ProviderError for who may not come in."""
+        path, method = route_path(scope), scope["method"]
+        if not own_page and is_preflight(scope):
+            return reply_preflight
+        if scope["path"] == scope.get("root_path"):  # the page's own addresses are below the path
+            return _redirect
+        if path == _SESSION and method in ("POST", "DELETE"):
+            if not own_page:
+                raise BadRequest(
+                    "Only this server's own page can sign in and out. Send the key with each request instead.",
+                    status=403,
+                    code="wrong_origin",
+                )
+            return self._begin_session if method == "POST" else self._end_session
+        scope["owner"] = self._owner(scope, path, own_page=own_page)
+        return None
+
+    def _check_host(self, host: str) -> None:
+        name = name_of(host)
+        # With names that are allowed, an address is too: a foreign page's name is never one.
+        if not self._walled or name in self._own or (not is_loopback(self._settings.host) and is_address(name)):
+            return
+        raise BadRequest(
+            f"This server does not answer as {host!r}. Use 127.0.0.1 or localhost; or whoever runs it allows that "
+            f"name, with --allow-host {name or 'NAME'}.",
+            status=421,
+            code="wrong_host",
+        )
+
+    def _other_origin(self, scope: Message, hosts: list[str]) -> str | None:
+        """Return the other origin whose page asks; None for our own page and programs. Raises BadRequest."""
         origin = header(scope, b"origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            raise BadRequest(
-                f"A page of {origin!r} asked {host!r}; only this server's own page may. "
-                "A proxy in between must hand on the Host header.",
-                status=403,
-                code="wrong_origin",
-            )
+        if origin is None or origin.partition("://")[2] in hosts:
+            return None
+        if origin in self._settings.allow_origins:
+            return origin
+        raise BadRequest(
+            f"A page of {origin!r} asked {hosts[-1]!r}; only this server's own page may. Whoever runs it can allow "
+            f"that, with --allow-origin {origin if '://' in origin else 'URL'}. A proxy in between must hand on the "
+            "Host header.",
+            status=403,
+            code="wrong_origin",
+        )
 
-    def _owner(self, scope: Message) -> str | None:
-        """Return who asks: a key's digest, so that no key is ever stored."""
+    def _owner(self, scope: Message, path: str, *, own_page: bool) -> str | None:
+        """Return who asks: a key's digest, so that no key is ever stored. The cookie is for our own page alone."""
         if not self._owners:
             return LOCAL
         scheme, _space, key = (header(scope, b"authorization") or "").partition(" ")
-        token = _token(key.strip()) if scheme.lower() == "bearer" else _cookie(scope)
-        for known, owner in self._owners.items():
-            if hmac.compare_digest(token.encode(), known.encode()):
-                return owner
-        if scope["path"] in _OPEN or scope["path"].startswith(("/assets/", "/c/")):
-            return None
+        bearer = scheme.lower() == "bearer"
+        owner = self._owner_of_key(key.strip()) if bearer else self._owner_of_cookie(scope) if own_page else None
+        if owner is not None or path in _OPEN or path.startswith(("/assets/", "/c/")):
+            return owner
         raise ProviderError(
             "The key that was sent is not one of the server's."
-            if scheme.lower() == "bearer"
+            if bearer
             else "This server wants a key: send it as Authorization: Bearer KEY.",
             status=401,
             type="authentication_error",
-            code="invalid_api_key",
+            code=WRONG_KEY,
         )
+
+    def _owner_of_key(self, key: str) -> str | None:
+        digest, found = _digest(key).encode(), None
+        for known, owner in self._owners.items():  # all of them, so that the time tells nothing
+            if hmac.compare_digest(digest, known.encode()):
+                found = owner
+        return found
+
+    def _owner_of_cookie(self, scope: Message) -> str | None:
+        token = _cookie(scope)
+        owner = self._sessions.owner(token) if token else None
+        return owner if owner in self._owners.values() else None
 
     async def _begin_session(self, scope: Message, receive: Receive, send: Send) -> None:
         """Exchange a key for a cookie: EventSource cannot send headers."""
+        if not self._owners:
+            raise BadRequest(
+                "This server has no keys: whoever can reach it may use it, and there is nothing to sign in to.",
+                code="no_keys",
+            )
+        client = (scope.get("client") or ("unknown",))[0]
+        self._logins.check(client)
         try:
             key = str(msgspec.json.decode(await read_body(scope, receive, 4096))["key"])
         except (*UNREADABLE, KeyError, TypeError) as error:
             raise BadRequest('The body must be {"key": "…"}.', param="key") from error
-        token = _token(key)
-        if self._owners and not any(hmac.compare_digest(token, known) for known in self._owners):
+        owner = self._owner_of_key(key)
+        if owner is None:
+            self._logins.failed(client)
             raise ProviderError(
-                "This key is not one of the server's.", status=401, type="authentication_error", code="invalid_api_key"
+                "This key is not one of the server's.", status=401, type="authentication_error", code=WRONG_KEY
             )
-        secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}"
-        await reply(send, 204, b"", [(b"set-cookie", cookie.encode())])
+        token = await asyncio.to_thread(self._sessions.begin, owner)
+        self._logins.succeeded(client, owner)
+        await reply(send, 204, b"", [_set_cookie(scope, token, int(self._settings.session_lifetime))])
+
+    async def _end_session(self, scope: Message, _receive: Receive, send: Send) -> None:
+        """Sign out. Again, or without a session, that does nothing."""
+        token = _cookie(scope)
+        if token:
+            await asyncio.to_thread(self._sessions.end, token)
+        await reply(send, 204, b"", [_set_cookie(scope, "", 0)])
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach a server that is bound to this address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+async def _redirect(scope: Message, _receive: Receive, send: Send) -> None:
+    await reply(send, 308, b"", [(b"location", url_of(scope, "/").encode())])
 
 
-def _name(host: str) -> str:
-    """Return the host without its port and brackets."""
-    return host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+def _digest(key: str) -> str:
+    return hashlib.sha256(b"tickertape key " + key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _token(key: str) -> str:
-    return hashlib.sha256(b"tickertape key " + key.encode()).hexdigest()
+def _set_cookie(scope: Message, token: str, seconds: int) -> tuple[bytes, bytes]:
+    secure = "; Secure" if scope.get("scheme") == "https" else ""
+    path = url_of(scope, "/")
+    value = f"{COOKIE}={token}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}"
+    return b"set-cookie", value.encode()
 
 
 def _cookie(scope: Message) -> str:

@@ -44,6 +44,16 @@ def header(scope: Message, name: bytes) -> str | None:
     return None
 
 
+def route_path(scope: Message) -> str:
+    """Return the path below the one where this app is."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
+
+
+def url_of(scope: Message, path: str) -> str:
+    """Return the URL, without scheme and host, of a path of this app, for the one who sent the request."""
+    return str(scope.get("root_path", "")) + path
+
+
 async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
     """Return the request's body. Raises BadRequest for one that is too large, cut, or not declared as JSON."""
     declared = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()

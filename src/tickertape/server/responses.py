@@ -103,6 +103,4 @@ async def reply_failure(
     headers = list(headers)
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(retry_after)))
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
     await reply_json(send, {"error": error}, status, headers)

@@ -19,7 +19,7 @@ from tickertape.log.base import follow
 from tickertape.server.chunks import Answer, ChunkRenderer, position
 from tickertape.server.metrics import CONTENT_TYPE, exposition
 from tickertape.server.readers import Cut
-from tickertape.server.requests import Ask, header, parse_ask, read_body
+from tickertape.server.requests import Ask, header, parse_ask, read_body, url_of
 from tickertape.server.responses import STREAM_HEADERS, reply, reply_error, reply_failure, reply_json, start
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ async def post_completions(services: Services, scope: Message, receive: Receive,
     if end.error is not None:
         await reply_failure(send, end.error | {"text": answer.text}, end.status, end.retry_after)
     else:
-        await reply_json(send, answer.completion(), headers=[_location(tape)])
+        await reply_json(send, answer.completion(), headers=[_location(scope, tape)])
 
 
 async def post_streams(services: Services, scope: Message, receive: Receive, send: Send) -> None:
@@ -119,7 +119,9 @@ async def post_streams(services: Services, scope: Message, receive: Receive, sen
     ask = await services.ask(scope, receive, disconnect="continue")  # it is asked now to be read later
     tape = await services.begin(ask, scope["owner"])
     stream_id = tape.header.id
-    await reply_json(send, {"id": stream_id, "url": f"/v1/streams/{stream_id}"}, 202, [_location(tape)])
+    await reply_json(
+        send, {"id": stream_id, "url": url_of(scope, f"/v1/streams/{stream_id}")}, 202, [_location(scope, tape)]
+    )
 
 
 async def get_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
@@ -129,7 +131,7 @@ async def get_stream(services: Services, scope: Message, receive: Receive, send:
     if "application/json" in accept and "text/event-stream" not in accept:
         await reply_json(send, Answer(tape).snapshot())
     else:
-        await _replay(services, tape, cursor_of(scope), receive, send)
+        await _replay(services, tape, cursor_of(scope), scope, receive, send)
 
 
 async def cancel_stream(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
@@ -212,11 +214,17 @@ async def _answer(
 ) -> None:
     """Begin an answer and stream it."""
     tape = await services.begin(ask, scope["owner"], continues)
-    await stream_answer(services, tape, 1 if continues is None else 2, receive, send)
+    await stream_answer(services, tape, 1 if continues is None else 2, scope, receive, send)
 
 
 async def stream_answer(
-    services: Services, tape: Tape, opening: int, receive: Receive, send: Send, place: dict[str, str] | None = None
+    services: Services,
+    tape: Tape,
+    opening: int,
+    scope: Message,
+    receive: Receive,
+    send: Send,
+    place: dict[str, str] | None = None,
 ) -> None:
     """Stream an answer from its start; an error that the upstream reports at once becomes the status.
 
@@ -233,7 +241,7 @@ async def stream_answer(
             error = end.error if place is None else end.error | {"tickertape": place}
             await reply_failure(send, error, end.status, end.retry_after)
             return
-    await start(send, 200, [*STREAM_HEADERS, _location(tape)])
+    await start(send, 200, [*STREAM_HEADERS, _location(scope, tape)])
     await services.fanout.stream(tape, 0, ChunkRenderer, send, receive)
 
 
@@ -264,14 +272,16 @@ async def resumed(services: Services, scope: Message, receive: Receive, send: Se
     if not cursor:
         return False
     tape = await services.log.get(cursor.rpartition(".")[0], scope["owner"])
-    await _replay(services, tape, cursor, receive, send)
+    await _replay(services, tape, cursor, scope, receive, send)
     return True
 
 
-async def _replay(services: Services, tape: Tape, cursor: str | None, receive: Receive, send: Send) -> None:
+async def _replay(
+    services: Services, tape: Tape, cursor: str | None, scope: Message, receive: Receive, send: Send
+) -> None:
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
     after = position(cursor, tape.header.id) if cursor else 0
-    headers = [*STREAM_HEADERS, _location(tape)]
+    headers = [*STREAM_HEADERS, _location(scope, tape)]
     if after is None or not await services.log.reach(tape, after):
         headers.append((b"tickertape-cursor", b"reset"))
         after = 0
@@ -294,8 +304,8 @@ def cursor_of(scope: Message) -> str | None:
     return header(scope, b"last-event-id") or query.get("last_event_id")
 
 
-def _location(tape: Tape) -> tuple[bytes, bytes]:
-    return b"location", f"/v1/streams/{tape.header.id}".encode()
+def _location(scope: Message, tape: Tape) -> tuple[bytes, bytes]:
+    return b"location", url_of(scope, f"/v1/streams/{tape.header.id}").encode()
 
 
 class Endpoint:

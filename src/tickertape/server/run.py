@@ -99,6 +99,7 @@ def make_server(settings: Settings, app: App, started: Callable[[], object]) -> 
         log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe whoever is on loopback; `reach` believes who is named
         timeout_graceful_shutdown=2,  # after the drain nothing is left but connections that do not read
     )
     return _Server(config, app, connection_limits(settings), started)

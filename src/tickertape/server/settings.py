@@ -22,6 +22,8 @@ TUNABLE = (
     "max_head",
     "max_headers",
     "connections",
+    "session_lifetime",
+    "login_attempts",
     "patience",
     "grace",
     "retention",
@@ -102,6 +104,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens a second: about what a large model writes. 0 is unpaced."""
     api_keys: tuple[str, ...] = ()
     """Who may use the server. None: everybody who can reach it."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names under which the server is reached, beside those of this machine: a proxy's, host.docker.internal."""
+    allow_origins: tuple[str, ...] = ()
+    """Origins of other pages that may use it."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose ``X-Forwarded-*`` counts. None: not even loopback, where browsers are too."""
+    root_path: str = ""
+    """The path below which a proxy has it."""
     disconnect: str = "abandon_after=15"
     """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ."""
     page_disconnect: str = "continue"
@@ -123,6 +133,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Headers of a request; Apache's number."""
     connections: int = 0
     """Connections to a process. 0: half of its descriptors, for each may need one to an upstream."""
+    session_lifetime: float = 30 * 24 * 3600.0
+    """Seconds that somebody stays signed in on the page."""
+    login_attempts: int = 10
+    """Wrong keys that one address may try within a minute, on the page."""
     patience: float = 1.0
     """Seconds that the status line waits for a fast error of the upstream."""
     grace: float = 8.0
