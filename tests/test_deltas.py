@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.deltas import (
+    Annotation,
+    Audio,
+    Begins,
+    ChunkFields,
+    Citation,
+    Continues,
     Delta,
+    DeltaFields,
     End,
     Finish,
+    Frame,
+    FunctionCall,
+    Image,
     Opens,
-    Raw,
     Reasoning,
+    ReasoningDetail,
+    Refusal,
+    ScoredText,
+    ServerTool,
     State,
     Stopped,
     Text,
+    ToolCall,
+    Typed,
     Usage,
     decode_delta,
     encode_delta,
@@ -34,11 +50,21 @@ values = st.recursive(
     max_leaves=8,
 )
 objects = st.dictionaries(unicode, values, max_size=4)
+words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=9)
+OBJECTS: tuple[Any, ...] = (
+    *(ReasoningDetail, ToolCall, FunctionCall, Annotation, Citation, Image, Audio, ServerTool),
+    *(DeltaFields, ChunkFields, Opens),
+)
 deltas = st.one_of(
     unicode.map(Text),
     unicode.map(Reasoning),
-    objects.map(Raw),
-    objects.map(Opens),
+    unicode.map(Begins),
+    unicode.map(Continues),
+    unicode.map(Refusal),
+    st.builds(ScoredText, unicode, objects),
+    *(objects.map(kind) for kind in OBJECTS),
+    st.builds(Typed, words, values),
+    st.builds(Frame, words, unicode),
     unicode.map(Finish),
     st.just(Stopped()),
     objects.map(Usage),
@@ -65,8 +91,9 @@ def test_an_entry_decodes_to_the_delta_it_was_made_from(delta: Delta | End) -> N
 def test_an_entry_is_one_line_with_a_tag_and_json(delta: Delta | End) -> None:
     entry = encode_delta(delta)
     assert not {b"\n"[0], b"\r"[0]} & set(entry)
-    assert entry[:1] in b"trdofsu."
-    json.loads(entry[1:])
+    tag, rest = entry[:1], entry[1:]
+    assert tag in b"bocltrpkjnagivwdqfuexs."
+    json.loads(rest.partition(b" ")[2] if tag in b"ex" else rest)
 
 
 @given(deltas, deltas)
@@ -80,7 +107,7 @@ def test_lone_surrogates_become_replacement_characters(text: str, kind: type) ->
     assert again == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-@pytest.mark.parametrize("kind", [Raw, Usage])
+@pytest.mark.parametrize("kind", [ToolCall, DeltaFields, Usage])
 def test_lone_surrogates_inside_objects_become_replacement_characters(kind: type) -> None:
     delta = kind({"tool_calls": [{"function": {"arguments": "a\ud83d"}}], "\ude00": None})
     (again,) = vars_of(decode_delta(encode_delta(delta)))
@@ -109,6 +136,9 @@ def test_line_ends_of_all_kinds_survive() -> None:
         b"",
         b"t",
         b"x1",
+        b"xping 1",
+        b"eping",
+        b'l["a"]',
         b"tHel",
         b't"\xff"',
         b"t12",

@@ -16,6 +16,7 @@
     │   ├── ChatLimit         a title, system prompt or conversation is larger than allowed   (the caller's)
     │   └── ChatsUnavailable  disk full, I/O error, damaged or newer file                     (the machine's)
     ├── ProviderError         the upstream refused, failed or cannot be reached; carries the HTTP status to show
+    │   ├── AnswerUnfinished  the upstream ended the answer, and said that it is not whole    (the upstream's)
     │   └── BadRequest        the request asks for something that cannot be done              (the caller's)
     ├── ClientError           what a reader of somebody's stream sees
     │   ├── ConnectionFailed  the stream cannot be (re)opened; final                          (the peer's)
@@ -170,6 +171,10 @@ class ProviderError(TickertapeError):
         self.param = param
         self.retry_after = retry_after
         self.passing = passing
+
+
+class AnswerUnfinished(ProviderError):
+    """The upstream ended the answer for a reason that does not mean, or is not known to mean, that it is whole."""
 
 
 class BadRequest(ProviderError):

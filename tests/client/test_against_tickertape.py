@@ -115,7 +115,7 @@ def test_an_answer_whose_server_is_killed_and_restarted_ends_lost_with_its_text(
     count = 0
     from tickertape.client import transcript
 
-    take = transcript.Transcript.take
+    take = transcript.EventTranscript.take
 
     def counting(self, event):
         nonlocal count
@@ -124,7 +124,7 @@ def test_an_answer_whose_server_is_killed_and_restarted_ends_lost_with_its_text(
             slow.kill()
         return take(self, event)
 
-    monkeypatch.setattr(transcript.Transcript, "take", counting)
+    monkeypatch.setattr(transcript.EventTranscript, "take", counting)
     asked = client.ask(slow.url, "one two three four five " * 20, on_reconnect=restart)
     assert asked.error is not None
     assert getattr(asked.error, "code", None) == "lost"

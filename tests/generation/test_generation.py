@@ -14,11 +14,12 @@ from support.scripted import ASKED, Scripted
 from tickertape.deltas import (
     End,
     Finish,
-    Raw,
     Reasoning,
+    Refusal,
     State,
     Stopped,
     Text,
+    ToolCall,
     Usage,
     decode_delta,
     encode_delta,
@@ -141,7 +142,7 @@ async def test_an_unexpected_exception_fails_the_answer_and_leaks_nothing(
     assert "swordfish" in caplog.text
 
 
-@pytest.mark.parametrize("delta", [Raw({"odd": object()}), Usage({"odd": object()})], ids=["raw", "usage"])
+@pytest.mark.parametrize("delta", [ToolCall({"odd": object()}), Usage({"odd": object()})], ids=["raw", "usage"])
 @pytest.mark.parametrize("shown", [False, True])
 async def test_what_cannot_be_written_down_fails_the_answer_and_does_not_leave_it_open(
     log: Log, provider: Scripted, caplog: pytest.LogCaptureFixture, delta: Delta, shown: bool
@@ -157,10 +158,10 @@ async def test_what_cannot_be_written_down_fails_the_answer_and_does_not_leave_i
 
 async def test_half_a_character_does_not_fail_the_answer(log: Log, provider: Scripted) -> None:
     tape = await begin(log, provider)
-    provider.say(Text("a\ud83d"), Reasoning("b\ude00"), Raw({"refusal": "c\ud83d"}), Finish("d\ud83d"))
+    provider.say(Text("a\ud83d"), Reasoning("b\ude00"), Refusal("c\ud83d"), Finish("d\ud83d"))
     provider.end()
     deltas, end = await ended(tape)
-    assert deltas == [Text("a\ufffd"), Reasoning("b\ufffd"), Raw({"refusal": "c\ufffd"}), Finish("d\ufffd")]
+    assert deltas == [Text("a\ufffd"), Reasoning("b\ufffd"), Refusal("c\ufffd"), Finish("d\ufffd")]
     assert end.state is State.COMPLETED
 
 
@@ -390,7 +391,7 @@ async def test_the_last_usage_counts(log: Log, provider: Scripted) -> None:
 
 async def test_neighbouring_pieces_of_text_share_an_entry_and_keep_their_order(log: Log, provider: Scripted) -> None:
     tape = await begin(log, provider)
-    call = Raw({"tool_calls": [{"index": 0}]})
+    call = ToolCall({"index": 0})
     provider.say(Reasoning("Let"), Reasoning(" me"), "a", "b", call, call, "c", Reasoning("hm"), "d", "e")
     provider.finish()
     deltas, _ = await ended(tape)

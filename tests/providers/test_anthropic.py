@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
+from tickertape.deltas import Citation, Delta, Finish, Reasoning, ReasoningDetail, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
 from tickertape.providers.anthropic import MOST_TOKENS, Anthropic
 from tickertape.providers.base import Request
@@ -180,7 +180,8 @@ def test_blocks_of_all_kinds_become_deltas() -> None:
         event("content_block_start", index=1, content_block={"type": "redacted_thinking", "data": "y"}),
         event("content_block_start", index=2, content_block={"type": "text", "text": "He"}),
         delta(2, type="text_delta", text="llo"),
-        delta(2, type="citations_delta", citation={}),
+        delta(2, type="citations_delta", citation={"type": "char_location", "cited_text": "Hi."}),
+        event("content_block_stop", index=2),
         event("content_block_start", index=3, content_block={"type": "tool_use", "id": "t1", "name": "f", "input": {}}),
         delta(3, type="input_json_delta", partial_json='{"a'),
         delta(3, type="input_json_delta", partial_json='":1}'),
@@ -191,21 +192,24 @@ def test_blocks_of_all_kinds_become_deltas() -> None:
         STOP,
     )
     assert error is None
-    signed = {"type": "reasoning.text", "text": "Hm.", "signature": "x"}
-    hidden = {"type": "reasoning.encrypted", "data": "y"}
-    assert deltas[:5] == [
+    form = {"format": "anthropic-claude-v1"}
+    signed = {"index": 0, "type": "reasoning.text", "text": "Hm.", "signature": "x", **form}
+    hidden = {"index": 1, "type": "reasoning.encrypted", "data": "y", **form}
+    place = {"start_index": 0, "end_index": 5}
+    assert deltas[:6] == [
         Reasoning("Hm."),
-        Raw({"reasoning_details": [signed]}),
-        Raw({"reasoning_details": [hidden]}),
+        ReasoningDetail(signed),
+        ReasoningDetail(hidden),
         Text("He"),
         Text("llo"),
+        Citation({"index": 0, "type": "char_location", "cited_text": "Hi.", **place}),
     ]
     sent = body(ANTHROPIC, USER, {**CALLED, "reasoning_details": [signed, hidden, {"type": "other"}]}, RESULT)
     assert sent["messages"][1]["content"][:2] == [
         {"type": "thinking", "thinking": "Hm.", "signature": "x"},
         {"type": "redacted_thinking", "data": "y"},
     ]
-    calls = [call for piece in deltas[5:-2] if isinstance(piece, Raw) for call in piece.delta["tool_calls"]]
+    calls = [piece.call for piece in deltas if isinstance(piece, ToolCall)]
     assert [call["index"] for call in calls] == [0, 0, 0, 1, 1]
     assert [call["function"].get("arguments") for call in calls] == ["", '{"a', '":1}', "", "{}"]
     usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
@@ -245,7 +249,8 @@ def test_an_error_keeps_its_kind_and_words_and_has_its_status(kind: str, status:
 
 
 def test_events_that_nobody_knows_are_ignored_and_those_of_other_dialects_are_not() -> None:
-    assert answer(event("ping"), event("new", index="x", delta=[1]), STOP)[0] == [Finish("stop")]
+    said = delta(0, type="text_delta", text="a"), event("message_delta", delta={"stop_reason": "end_turn"}), STOP
+    assert answer(event("ping"), event("new", index="x", delta=[1]), *said)[0] == [Text("a"), Finish("stop")]
     _deltas, error = answer(b'data: {"choices": []}\n\n')
     assert error is not None
     assert "no part of an answer in this dialect" in error.message

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
+from tickertape.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers import any_llm
 from tickertape.providers.any_llm import AnyLLM
@@ -84,7 +84,7 @@ async def test_thinking_and_tool_calls_come_in_openais_words(provider: AnyLLM) -
     deltas, _error = await read(provider, "thinking")
     assert [delta.text for delta in deltas if isinstance(delta, Reasoning)] == ["Hm."]
     deltas, _error = await read(provider, "tool-call")
-    calls = [delta.delta["tool_calls"][0] for delta in deltas if isinstance(delta, Raw)]
+    calls = [delta.call for delta in deltas if isinstance(delta, ToolCall)]
     assert "".join(call["function"].get("arguments") or "" for call in calls) == '{"at": "\\u00e9"}'
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
+from tickertape.deltas import Delta, Finish, Reasoning, Refusal, ServerTool, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
 from tickertape.providers.base import Request
 from tickertape.providers.gemini import Gemini
@@ -63,8 +63,8 @@ def test_a_signature_goes_out_as_it_came_in() -> None:
     part = {"functionCall": {"name": "look", "args": {"at": "é"}}, "thoughtSignature": "sig"}
     deltas, _error = answer(event([part], "STOP"))
     raw, finish = deltas
-    assert isinstance(raw, Raw)
-    [call] = raw.delta["tool_calls"]
+    assert isinstance(raw, ToolCall)
+    call = raw.call
     assert json.loads(call["function"]["arguments"]) == {"at": "é"}
     assert finish == Finish("tool_calls")
     sent = body(GEMINI, USER, {"role": "assistant", "content": "", "tool_calls": [call]})
@@ -123,12 +123,16 @@ def test_thoughts_text_and_counts_become_deltas() -> None:
     counts = {"promptTokenCount": 3, "candidatesTokenCount": 4, "thoughtsTokenCount": 5, "cachedContentTokenCount": 1}
     deltas, error = answer(
         event([{"text": "Hm.", "thought": True}]),
-        event([{"text": "Hel"}, {"text": "lo"}, {"text": ""}, {"executableCode": {}}]),
+        event([{"text": "Hel"}, {"text": "lo"}, {"text": ""}, {"executableCode": {"code": "1"}}]),
         event([{"text": ""}], "STOP"),
         b'data: {"usageMetadata": %b, "modelVersion": "x"}\r\n\r\n' % json.dumps(counts).encode(),
     )
     assert error is None
-    assert deltas[:-1] == [Reasoning("Hm."), Text("Hel"), Text("lo"), Finish("stop")]
+    assert deltas[:-1] == [
+        *(Reasoning("Hm."), Text("Hel"), Text("lo")),
+        ServerTool({"index": 0, "type": "executable_code", "code": "1"}),
+        Finish("stop"),
+    ]
     assert deltas[-1] == Usage(
         {
             "prompt_tokens": 3,
@@ -156,8 +160,8 @@ def test_a_reason_that_means_a_broken_answer_is_an_error(reason: str) -> None:
 def test_a_blocked_question_is_refused_in_words_and_filtered() -> None:
     blocked = b'data: {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 2}}\r\n\r\n'
     raw, finish, usage = answer(blocked)[0]
-    assert isinstance(raw, Raw)
-    assert "SAFETY" in raw.delta["refusal"]
+    assert isinstance(raw, Refusal)
+    assert "SAFETY" in raw.text
     assert finish == Finish("content_filter")
     assert isinstance(usage, Usage)
 

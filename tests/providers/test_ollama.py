@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
+from tickertape.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
 from tickertape.providers.base import Request
 from tickertape.providers.ollama import Ollama
@@ -101,8 +101,8 @@ def test_lines_become_deltas() -> None:
     assert error is None
     assert deltas[:3] == [Reasoning("Hm."), Text("Hel"), Text("lo")]
     raw = deltas[3]
-    assert isinstance(raw, Raw)
-    assert raw.delta["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"at": "é"}'}
+    assert isinstance(raw, ToolCall)
+    assert raw.call["function"] == {"name": "look", "arguments": '{"at": "é"}'}
     assert deltas[4:] == [Finish("tool_calls"), COUNTED[1]]
 
 

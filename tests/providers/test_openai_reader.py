@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.deltas import Delta, Finish, Raw, Reasoning, Text, Usage
+from tickertape.deltas import (
+    ChunkFields,
+    Delta,
+    DeltaFields,
+    Finish,
+    Reasoning,
+    ReasoningDetail,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+)
 from tickertape.errors import ProviderError
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.upstream import Upstream
@@ -53,8 +64,12 @@ def test_a_finish_reason_or_done_is_enough() -> None:
     assert read(delta(content="a"), DONE) == ([Text("a"), Finish("stop")], None)
 
 
-def test_only_the_first_finish_reason_counts_and_nothing_after_done() -> None:
-    assert read(delta("length"), delta("stop"), DONE, delta(content="late")) == ([Finish("length")], None)
+def test_the_last_finish_reason_counts_and_text_after_it_or_done_revokes_it() -> None:
+    assert read(delta("stop"), delta("length"), DONE) == ([Finish("length")], None)
+    assert read(delta("stop"), delta(content="late")) == ([Text("late")], None)
+    assert read(delta("stop"), DONE, delta(content="late")) == ([Text("late")], None)
+    assert read(delta("stop"), delta(content="late"), DONE) == ([Text("late"), Finish("stop")], None)
+    assert read(delta("stop"), delta(content="late"), delta("length")) == ([Text("late"), Finish("length")], None)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("eos_token", "stop"), ("max_tokens", "length"), ("tool_calls",) * 2])
@@ -68,11 +83,9 @@ def test_finish_reasons_become_those_of_openai(theirs: str, ours: str) -> None:
         b": OPENROUTER PROCESSING\n\n",
         b": keep-alive\n",
         event({"choices": []}),
-        event({"choices": [], "prompt_filter_results": [{}]}),
         event({"choices": None}),
         event({"choices": [{"index": 0, "delta": None, "finish_reason": None}]}),
         event({"choices": [{"index": None, "delta": {}, "finish_reason": ""}]}),
-        event({"choices": [{"index": 1, "delta": {"content": "another choice"}}]}),
         event({"choices": [{"delta": {"content": None, "role": "assistant"}}], "error": None}),
         event({}),
         b"event: ping\ndata: {}\n\n",
@@ -91,28 +104,53 @@ def test_reasoning_comes_in_three_spellings_and_once_when_two_are_sent() -> None
         delta(reasoning_details=details),
         delta(reasoning="d", reasoning_content="d", reasoning_details=details),
     )
-    assert deltas == [Reasoning("a"), Reasoning("b"), Text("x"), Reasoning("c"), Reasoning("d")]
+    assert [delta for delta in deltas if not isinstance(delta, ReasoningDetail)] == [
+        *(Reasoning("a"), Reasoning("b"), Text("x"), Reasoning("c"), Reasoning("d")),
+    ]
 
 
 def test_whoever_wants_reasoning_raw_gets_the_upstreams_own_fields_as_well() -> None:
-    reader = ChunkReader(Upstream("up.example"))
-    reader.raw = True
+    reader = ChunkReader(Upstream("up.example"), raw=True)
     details = [{"type": "reasoning.encrypted", "data": "…"}]
     assert reader.feed(delta(reasoning="b", reasoning_details=details)) == [
         Reasoning("b"),
-        Raw({"reasoning": "b", "reasoning_details": details}),
+        ReasoningDetail({**details[0], "index": 0}),
+        DeltaFields({"reasoning": "b"}),
     ]
 
 
 def test_tool_calls_and_refusals_pass_through_as_they_are() -> None:
     call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a'}, "extra": 1}
     deltas, _ = read(delta(tool_calls=[call], role="assistant", content=None), delta(refusal="No."))
-    assert deltas == [Raw({"tool_calls": [call]}), Raw({"refusal": "No."})]
+    assert deltas == [ToolCall(call), Refusal("No.")]
 
 
-def test_content_in_parts_is_joined_and_other_types_are_left_out() -> None:
+def test_content_in_parts_is_told_apart_and_an_unknown_type_fails_the_answer() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": []}, {"type": "text", "text": "b"}]
-    assert read(delta(content=parts), delta(content=7, refusal="r")) == ([Text("ab"), Raw({"refusal": "r"})], None)
+    assert read(delta(content=parts)) == ([Text("a"), Text("b")], None)
+    for unknown in (7, [7], [{"type": "hologram", "data": "x"}], {"type": "hologram"}):
+        deltas, error = read(delta(content="a"), delta(content=unknown), delta("stop"), DONE)
+        assert deltas == [Text("a")]
+        assert error is not None
+        assert "sent content" in error.message
+
+
+def test_a_field_that_has_no_word_here_is_passed_on_once_for_each_value() -> None:
+    said = [event({"choices": [{"delta": {"content": c}}], "rated": r}) for c, r in (("a", 1), ("b", 1), ("c", 2))]
+    deltas, error = read(*said, event({"choices": [{"delta": {"cot_id": "x"}, "seen": [1]}]}), delta("stop"))
+    assert error is None
+    assert deltas == [
+        *(Text("a"), ChunkFields({"rated": 1}), Text("b"), Text("c"), ChunkFields({"rated": 2})),
+        *(DeltaFields({"cot_id": "x"}), ChunkFields({"seen": [1]}), Finish("stop")),
+    ]
+
+
+def test_several_answers_where_one_was_asked_for_are_an_error() -> None:
+    other = event({"choices": [{"index": 1, "delta": {"content": "another choice"}}]})
+    deltas, error = read(delta(content="a"), other, delta("stop"), DONE)
+    assert deltas == [Text("a")]
+    assert error is not None
+    assert "several answers" in error.message
 
 
 def test_the_last_usage_counts_and_comes_once_at_the_end() -> None:
@@ -123,7 +161,10 @@ def test_the_last_usage_counts_and_comes_once_at_the_end() -> None:
 
 
 def test_half_a_surrogate_pair_is_no_end() -> None:
-    assert read(b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n') == ([Text("\ud83d")], None)
+    assert read(b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n') == (
+        [Text(""), Text("\ufffd")],
+        None,
+    )
 
 
 ERRORS = {

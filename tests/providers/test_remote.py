@@ -115,15 +115,16 @@ async def test_a_key_may_go_into_a_header_of_its_own_and_others_go_along() -> No
         await provider.close()
 
 
+@pytest.mark.parametrize("name", DIALECTS)
 async def test_an_upstream_that_lingers_after_its_last_word_does_not_spoil_the_answer(
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "_LAST_WORDS", 0.05)
-    shape = SHAPES["gemini"]
+    shape = SHAPES[name]
     async with Upstream() as upstream:
-        whole = [Body(shape.text("m", "a")), *map(Body, shape.closing("m", End()))]
+        whole = [*map(Body, shape.opening("m")), Body(shape.text("m", "a")), *map(Body, shape.closing("m", End()))]
         upstream.script = lambda _asked: [Head(200, shape.content_type), *whole, Act.HANG]
-        provider = dialect("gemini")(upstream.url("gemini"), KEY)
+        provider = dialect(name)(upstream.url(name), KEY, idle_timeout=0.2)
         assert (await answer(provider, "m"))[:2] == [Text("a"), Finish("stop")]
         await upstream.until(lambda here: here.open == 0)
         await provider.close()

@@ -18,7 +18,7 @@ from tickertape.providers.upstream import Complaint, Upstream, one_line, read_co
         ({"error": "m"}, Complaint("m")),
         ({"object": "error", "message": "m", "type": "t", "code": 400}, Complaint("m", "t", "400")),
         ({"detail": "m"}, Complaint("m")),
-        ({"detail": [{"msg": "m"}]}, Complaint('[{"msg": "m"}]')),
+        ({"detail": [{"msg": "m"}]}, Complaint("m")),
         ([{"error": {"message": "m", "status": "X"}}], Complaint("m", "X")),
         ({"error": {}}, Complaint()),
         ("m", Complaint("m")),

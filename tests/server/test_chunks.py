@@ -12,16 +12,26 @@ from hypothesis import strategies as st
 
 from tickertape import Decoder
 from tickertape.deltas import (
+    Annotation,
+    Audio,
+    Begins,
+    Citation,
     Continues,
     Delta,
+    DeltaFields,
     End,
     Finish,
+    FunctionCall,
+    Image,
     Opens,
-    Raw,
     Reasoning,
+    ReasoningDetail,
+    Refusal,
+    ServerTool,
     State,
     Stopped,
     Text,
+    ToolCall,
     Usage,
     encode_delta,
 )
@@ -36,7 +46,7 @@ ERROR = {"message": "It broke.", "type": "server_error", "code": "failed", "para
 deltas = st.one_of(
     st.builds(Text, st.text()),
     st.builds(Reasoning, st.text()),
-    st.just(Raw({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}]})),
+    st.just(ToolCall({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}})),
     st.just(Finish("stop")),
     st.just(Usage({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3})),
     st.just(Stopped()),
@@ -57,7 +67,7 @@ def data(*parts: Delta | End, first: int = 2) -> list[Any]:
 
 
 def test_the_first_event_is_byte_for_byte_this() -> None:
-    rendered = ChunkRenderer(HEADER).render(entries(Raw({"role": "assistant", "content": ""})), 1)
+    rendered = ChunkRenderer(HEADER).render(entries(Begins()), 1)
     assert rendered == (
         b"retry: 1000\n"
         b"id: 3c2276b9840faf17bed9c3f0884be133.1\n"
@@ -78,7 +88,16 @@ def test_the_first_event_of_a_conversations_answer_says_where_it_belongs() -> No
     [
         (Text("Hel"), {"content": "Hel"}),
         (Reasoning("Let"), {"reasoning_content": "Let"}),
-        (Raw({"refusal": "no"}), {"refusal": "no"}),
+        (Refusal("no"), {"refusal": "no"}),
+        (ToolCall({"index": 0}), {"tool_calls": [{"index": 0}]}),
+        (ReasoningDetail({"index": 0}), {"reasoning_details": [{"index": 0}]}),
+        (Annotation({"index": 0}), {"annotations": [{"index": 0}]}),
+        (Citation({"index": 0}), {"citations": [{"index": 0}]}),
+        (Image({"index": 0}), {"images": [{"index": 0}]}),
+        (Audio({"data": "AAAA"}), {"audio": {"data": "AAAA"}}),
+        (ServerTool({"index": 0}), {"server_tools": [{"index": 0}]}),
+        (FunctionCall({"name": "f"}), {"function_call": {"name": "f"}}),
+        (DeltaFields({"cot_id": "x"}), {"cot_id": "x"}),
     ],
 )
 def test_a_delta_is_a_chunk_with_one_choice(delta: Delta, shown: dict[str, str]) -> None:
@@ -143,7 +162,7 @@ def test_a_cursor_names_a_position_in_its_own_stream_only(cursor: str, number: i
 
 
 def test_the_snapshot_gathers_what_was_said() -> None:
-    tape = Tape(HEADER, entries(Raw({"role": "assistant", "content": ""}), Reasoning("Hm"), Text("Hel"), Text("lo")))
+    tape = Tape(HEADER, entries(Begins(), Reasoning("Hm"), Text("Hel"), Text("lo")))
     shown = Answer(tape).snapshot()
     assert (shown["state"], shown["text"], shown["reasoning"]) == ("running", "Hello", "Hm")
     assert shown["last_event_id"] == f"{STREAM}.4"
@@ -159,11 +178,11 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
     tape = Tape(
         HEADER,
         entries(
-            Raw({"role": "assistant", "content": ""}),
-            Raw({"tool_calls": [call(0, name="add", arguments="") | {"id": "one", "type": "function"}]}),
-            Raw({"tool_calls": [call(0, arguments='{"a":')]}),
-            Raw({"tool_calls": [call(1, name="sub", arguments="{}") | {"id": "two"}]}),
-            Raw({"tool_calls": [call(0, arguments="1}")]}),
+            Begins(),
+            ToolCall(call(0, name="add", arguments="") | {"id": "one", "type": "function"}),
+            ToolCall(call(0, arguments='{"a":')),
+            ToolCall(call(1, name="sub", arguments="{}") | {"id": "two"}),
+            ToolCall(call(0, arguments="1}")),
             End(State.COMPLETED, finish_reason="tool_calls", usage={"total_tokens": 3}),
         ),
         ended=True,
@@ -182,5 +201,5 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
 
 @pytest.mark.parametrize("piece", [{"index": 10**9}, {"index": -1}, {"index": "x"}, {}, "text", None])
 def test_a_tool_call_that_makes_no_sense_harms_nothing(piece: Any) -> None:
-    tape = Tape(HEADER, entries(Raw({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
+    tape = Tape(HEADER, entries(DeltaFields({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
     assert len(Answer(tape).completion()["choices"][0]["message"].get("tool_calls") or []) <= 1

@@ -14,7 +14,7 @@ from log.engines import whole
 from support.scripted import Scripted
 from tickertape.chats import Chats, Segment
 from tickertape.chats.store import Store
-from tickertape.deltas import End, Finish, Opens, Raw, Reasoning, State, Usage, decode_delta
+from tickertape.deltas import End, Finish, Opens, Reasoning, State, ToolCall, Usage, decode_delta
 from tickertape.errors import (
     BadRequest,
     ChatConflict,
@@ -91,7 +91,7 @@ async def test_everything_an_answer_consists_of_is_kept(conversations: Conversat
     wishes = Wishes({"temperature": 0.5}, show_usage=False, abandon_after=None)
     turn, tape = await conversations.ask(OWNER, ask("Hello"), wishes)
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    provider.say(Reasoning("Hm."), "Hel", "lo", Raw({"tool_calls": [call]}), Usage({"total_tokens": 3}))
+    provider.say(Reasoning("Hm."), "Hel", "lo", ToolCall(call), Usage({"total_tokens": 3}))
     provider.finish("tool_calls")
     entries = await whole(tape)
     assert decode_delta(entries[0]) == Opens(turn.place)

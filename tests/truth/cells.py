@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tickertape.deltas import End, Finish, Raw, Reasoning, Text, Usage, decode_delta
+from tickertape.deltas import End, decode_delta
 from tickertape.generation import Generations, Order
 from tickertape.log.base import follow
 from tickertape.log.memory import MemoryLog
@@ -15,6 +15,7 @@ from tickertape.providers.base import Request
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.testing.faults import FAULTS
 from tickertape.testing.upstream import Upstream
+from tickertape.transcript import Transcript
 
 KEY = "sk-secret-0123456789"
 QUICK = {"stall": "idle_timeout", "stall-comments": "idle_timeout", "stall-opening": "first_token_timeout"}
@@ -54,20 +55,10 @@ async def cell(upstream: Upstream, name: str, fault: str) -> Cell:
 def _read(entries: list[bytes], retried: int) -> Cell:
     *deltas, end = (decode_delta(entry) for entry in entries)
     assert isinstance(end, End)
-    made = Cell(end, retried=retried)
+    answer = Transcript()
     for delta in deltas:
-        match delta:
-            case Text(text):
-                made.text += text
-            case Reasoning(text):
-                made.reasoning += text
-            case Raw({"tool_calls": list(calls)}):
-                made.calls += calls
-            case Usage(usage):
-                made.usage = usage
-            case Finish() | Raw() | _:
-                pass
-    return made
+        answer.add(delta)
+    return Cell(end, answer.text, answer.reasoning, answer.tool_calls, answer.usage, retried)
 
 
 async def all_cells() -> dict[tuple[str, str], Cell]:

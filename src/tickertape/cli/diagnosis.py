@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tickertape.cli.finding import Finding, Level
-from tickertape.client.transcript import Transcript
+from tickertape.client.transcript import EventTranscript
 from tickertape.errors import IncompleteStream, StreamError
 from tickertape.sse.reconnect import is_event_stream
 
@@ -157,7 +157,7 @@ def ending(seen: Seen) -> Iterator[Finding]:
         elif not seen.broke:
             yield Finding(Level.NOTE, "end", "the stream was still open when the time was up")
         return
-    answer = Transcript()
+    answer = EventTranscript()
     try:
         for event in events:
             answer.take(event)

@@ -12,7 +12,7 @@ from tickertape.client.aio import AsyncEventSource
 from tickertape.client.connections import through
 from tickertape.client.question import cancellation, is_tickertape, prepare, probe, repeatable, stream_id
 from tickertape.client.request import failed
-from tickertape.client.transcript import Transcript
+from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import State, Text
 from tickertape.errors import ConnectionFailed, EventTooLarge
 from tickertape.proxy import proxy_for
@@ -69,7 +69,7 @@ def aask(
     return AsyncAnswer(question, session=session, on_reconnect=on_reconnect)
 
 
-class AsyncAnswer(Transcript):
+class AsyncAnswer(EventTranscript):
     """An answer on its way; `aask` makes it. ``async for`` it for text, or `deltas`; best in an ``async with``."""
 
     def __init__(
@@ -104,7 +104,7 @@ class AsyncAnswer(Transcript):
                 yield delta.text
 
     def deltas(self) -> AsyncIterator[Delta]:
-        """Iterate everything that comes: Text, Reasoning, Raw (tool calls), Finish and Usage of `tickertape.deltas`."""
+        """Iterate everything that comes: Text, Reasoning, ToolCall, Usage and all else of `tickertape.deltas`."""
         return self._running
 
     async def read(self) -> str:

@@ -12,7 +12,7 @@ from tickertape.client.pool import strict_pool
 from tickertape.client.question import cancellation, is_tickertape, prepare, probe, repeatable, stream_id
 from tickertape.client.request import failed
 from tickertape.client.sync import EventSource
-from tickertape.client.transcript import Transcript
+from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import State, Text
 from tickertape.errors import ConnectionFailed, EventTooLarge
 from tickertape.sse.actions import Stop
@@ -80,7 +80,7 @@ def ask(
     return Answer(question, pool=pool, on_reconnect=on_reconnect)
 
 
-class Answer(Transcript):
+class Answer(EventTranscript):
     """An answer on its way; `ask` makes it. Iterate it for text, or `deltas` for everything; best in a ``with``."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Answer(Transcript):
                 yield delta.text
 
     def deltas(self) -> Iterator[Delta]:
-        """Iterate everything that comes: Text, Reasoning, Raw (tool calls), Finish and Usage of `tickertape.deltas`."""
+        """Iterate everything that comes: Text, Reasoning, ToolCall, Usage and all else of `tickertape.deltas`."""
         return self._running
 
     def read(self) -> str:

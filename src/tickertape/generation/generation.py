@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from tickertape.deltas import (
+    Begins,
     Continues,
     Delta,
     End,
     Finish,
     Opens,
-    Raw,
+    Reasoning,
+    Refusal,
     State,
     Stopped,
     Text,
@@ -29,7 +31,7 @@ from tickertape.deltas import (
     decode_delta,
     encode_delta,
 )
-from tickertape.errors import LogError, ProviderError
+from tickertape.errors import AnswerUnfinished, LogError, ProviderError
 from tickertape.generation.pace import FEW
 
 if TYPE_CHECKING:
@@ -43,8 +45,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tickertape")
 
-OPENING = encode_delta(Raw({"role": "assistant", "content": ""}))
+OPENING = encode_delta(Begins())
 """The first entry of every stream: sent before the first token, so that a cut at any moment can be resumed."""
+
+_JOINED = (Text, Reasoning, Refusal)
+"""Deltas of which several that come together are one."""
 
 ARRIVAL = 5.0
 """Seconds that the first reader gets on top of the policy's: it asks, then it attaches."""
@@ -69,7 +74,8 @@ def _error(
 def _failure(error: Exception) -> End:
     """Return the end of an answer that failed with this error. Of one that nobody foresaw, no detail is shown."""
     if isinstance(error, ProviderError):
-        end = _error(State.FAILED, error.status, error.message, error.type, error.code, error.param)
+        state = State.INCOMPLETE if isinstance(error, AnswerUnfinished) else State.FAILED
+        end = _error(state, error.status, error.message, error.type, error.code, error.param)
         return msgspec.structs.replace(end, retry_after=error.retry_after)
     if isinstance(error, LogError):
         return _error(State.FAILED, 503, error.shown)
@@ -282,8 +288,8 @@ class Generation:
                 self._finish = cast("Finish", _last(run))
             elif kind is Usage:
                 self._usage = cast("Usage", _last(run))
-            elif kind is Raw:
-                entries += map(encode_delta, run)
-            else:
+            elif kind in _JOINED:
                 entries.append(encode_delta(kind("".join(delta.text for delta in cast("Iterable[Text]", run)))))
+            else:
+                entries += map(encode_delta, run)
         return entries

@@ -2,38 +2,41 @@
 
 A dialect says what one message of its own means (`_message`). Here is what holds for all of them: however the bytes
 were cut, the deltas are the same; a message that is no JSON object is an error and not skipped; an error is found
-in whatever shape it comes; and only the dialect's own terminal marker is a `Finish`.
+wherever it hides; and what the upstream says of the end is believed only when nothing more can come
+(`finish_reasons`): then there is a `Finish`, or an error, or neither.
 
-An error may come in place of a message, as ``{"error": …}``, ``{"object": "error", …}`` or a bare ``{"message": …}``,
-or as a line that is no message at all: ``error: {…}`` (older llama.cpp) or a bare ``{"error": …}`` among events.
-How the body is framed is found out by `framing`. A message without words, ``null``, a word such as ``ping`` or the
-``[DONE]`` of another dialect keep a connection open, and are no failure.
+An error may come in place of a message, beside one, after the reason to end and after the marker of the end
+(`complaints`), or as lines that are no message at all: ``error: {…}`` (older llama.cpp), JSON over several lines
+(Gemini), plain words (gateways). How the body is framed is found out by `framing`. A message without words, ``null``, a
+word such as ``ping`` or the ``[DONE]`` of another dialect keep a connection open, and are no failure.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tickertape.deltas import Delta, Finish, Usage
+import msgspec
+
+from tickertape.complaints import find_error, stray_error
+from tickertape.deltas import ChunkFields, Delta, Finish, Text, ToolCall, Usage
 from tickertape.errors import EventTooLarge, ProviderError
-from tickertape.foreign_json import loads
+from tickertape.finish_reasons import AnswerEnd, Dialect
+from tickertape.foreign_json import UNREADABLE, loads
 from tickertape.providers.framing import JsonBody, Kind, Opening
 from tickertape.sse import Decoder
-from tickertape.sse.decoder import MAX_EVENT_SIZE
+from tickertape.sse.decoder import IGNORED, MAX_EVENT_SIZE
+from tickertape.surrogates import HalfJoiner
+from tickertape.tool_calls import CallPieces
 
 if TYPE_CHECKING:
     from tickertape.providers.thinking import Thinking
     from tickertape.providers.upstream import Upstream
+    from tickertape.sse import Event
 
-_TAIL = 2048
-"""Bytes. How much of the end of a body is kept, to find an error there that is no event."""
-
-_WORDS = ("error", "message", "detail", "msg")
-"""Fields in which servers say what went wrong."""
-
-_LAST_WORDS = re.compile(rb"[\r\n](?:error: *([^\r\n]+)|(\{ *\"error\"[^\r\n]+))")
+_STRAY = 8192
+"""Characters of lines that are no messages which are kept, to find an error in them."""
 
 _FILLER = re.compile(
     r"""[\s:]*("?\s*[(\[]?(null|ping|pong|keep[-_ ]?alive|heartbeat|done)[)\]]?\s*"?)?\s*""", re.IGNORECASE
@@ -43,51 +46,59 @@ _FILLER = re.compile(
 _FILLER_TYPES = frozenset(("ping", "heartbeat", "keepalive", "keep-alive", "keep_alive"))
 """Types of events that say nothing, unless they hold an object."""
 
-_FIELD = re.compile(r"(data|event|id|retry|) ?:|(data|event|id|retry)?$")
-"""The beginning of a line of an event stream."""
-
 
 class AnswerReader(ABC):
     """Turns the bytes of one response body into deltas.
 
     Call `feed` with each piece as it arrives, and with nothing at the body's end, until the answer is ``over``; then
-    raise the ``error`` if there is one. ``done`` says that the upstream's last word was read, ``finished`` that its
-    terminal marker was; ``events`` counts what came, whether it held a delta or not.
+    raise the ``error`` if there is one. ``done`` says that the upstream's last word was read, though an error may
+    still follow it; ``finished`` that the answer was whole; ``events`` counts what came, whether it held a delta or
+    not. Set ``cut`` before the end if the connection broke: then less is believed of what an upstream said.
     """
+
+    dialect: ClassVar[Dialect]
 
     def __init__(
         self, upstream: Upstream, max_event_size: int = MAX_EVENT_SIZE, thinking: Thinking | None = None
     ) -> None:
         self.error: ProviderError | None = None
-        self.done = False
+        self.cut = False
         self.finished = False
         self.events = 0
+        self.end = AnswerEnd(self.dialect)
         self._upstream = upstream
         self._thinking = thinking
-        self._tail = b"\n"
         self._closed = False
         self._usage: dict[str, Any] | None = None
+        self._calls = CallPieces()
+        self._said: dict[str, Any] = {}  # fields without a word of their own, as they were last
+        self._halves: HalfJoiner | None = None
+        self._stray = ""
         self._max_event_size = max_event_size
         self._opening: Opening | None = Opening()
-        self._framing: Decoder | JsonBody = Decoder(max_event_size)
+        self._framing: Decoder | JsonBody = Decoder(max_event_size, keep_ignored=True)
         self._framed = True
 
     @property
     def over(self) -> bool:
         """Whether nothing more can come."""
-        return self._closed or self.done or self.error is not None
+        return self._closed or self.error is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether the upstream has said its last word."""
+        return self.end.marked
 
     def feed(self, data: bytes) -> list[Delta]:
-        """Return the deltas that these bytes complete, in order, up to an error or the upstream's last word.
+        """Return the deltas that these bytes complete, in order, up to an error.
 
-        No bytes mean that the body has ended. Usage that is still owed comes then; a missing `Finish` stays missing.
+        No bytes mean that the body has ended. `Usage` and `Finish` come then; a missing `Finish` stays missing.
         """
         if not data:
-            return self._sorted(self._close())
+            return self._close()
         out: list[Delta] = []
         if self._opening is not None and not (data := self._begin_body(self._opening, data)):
             return out
-        self._tail = (self._tail + data)[-_TAIL:]
         try:
             events = self._framing.feed(data)
         except EventTooLarge as error:
@@ -96,10 +107,10 @@ class AnswerReader(ABC):
         self.events += len(events)
         message = self._message if self._framed else self._unframed
         for event in events:
-            if event.type in _FILLER_TYPES and event.data[:1] != "{":
+            if event.type != "message" and self._named(event):
                 continue
             message(event.data, out)
-            if self.over:
+            if self.error is not None:
                 break
         return self._sorted(out)
 
@@ -107,11 +118,11 @@ class AnswerReader(ABC):
         """Return the deltas of one message that came without any framing around it."""
         out: list[Delta] = []
         self.events += 1
-        self._message(data, out)
+        self._message(data.decode("utf-8", "replace"), out)
         return self._sorted(out)
 
     @abstractmethod
-    def _message(self, data: str | bytes, out: list[Delta]) -> None:
+    def _message(self, data: str, out: list[Delta]) -> None:
         """Append what one message of the dialect means; set ``error`` for one that is an error or none."""
 
     def _unframed(self, data: str, out: list[Delta]) -> None:
@@ -132,74 +143,133 @@ class AnswerReader(ABC):
             self._framing, self._framed = JsonBody(self._max_event_size), False
         return held
 
-    def _finish(self, reason: str, out: list[Delta]) -> None:
-        """Note the terminal marker. Only the first counts."""
-        if not self.finished:
-            self.finished = True
-            out.append(Finish(reason))
+    # --- what the dialects share
 
-    def _complain(self, data: str | bytes) -> None:
+    def _read(self, data: str) -> Any:
+        """Return a message as JSON, text if it is none; half surrogate pairs in it are joined from then on."""
+        try:
+            return msgspec.json.decode(data)
+        except UNREADABLE:
+            if self._halves is None and "\\ud" in data.lower():
+                self._halves = HalfJoiner()
+            return loads(data)
+
+    def _text(self, text: str, out: list[Delta]) -> None:
+        if text:
+            out.append(Text(text))
+
+    def _content_came(self) -> None:
+        """Note that content came: a reason before it says nothing."""
+        if self.end.said:
+            self.end.content()
+
+    def _call(self, call: dict[str, Any], out: list[Delta]) -> None:
+        out.append(ToolCall(self._calls.piece(call)))
+
+    def _once(self, fields: dict[str, Any], out: list[Delta]) -> None:
+        """Append fields without a word of their own whose value is new: many are said again with every message."""
+        fresh = {n: v for n, v in fields.items() if v not in (None, "", [], {}) and self._said.get(n) != v}
+        if fresh:
+            self._said |= fresh
+            out.append(ChunkFields(fresh))
+
+    def _unknown(self, what: str, content: Any) -> None:
+        """Fail the answer for content of a type that nobody knows: it must not vanish."""
+        if self.error is None:
+            self.error = self._upstream.unusable(f"sent {what} that is not known here: {content!r:.120}.")
+
+    # --- errors
+
+    def _named(self, event: Event) -> bool:
+        """Return whether nothing more is to be read of an event with a type: it said nothing, or an error in words."""
+        if event.type == IGNORED:
+            self._strays(event.data)
+            return True
+        if event.data[:1] == "{":
+            return False
+        if event.type == "error":
+            self.error = self._upstream.reported(loads(event.data))
+        return event.type == "error" or event.type in _FILLER_TYPES
+
+    def _complain(self, data: str, message: Any = None) -> None:
         """Set the error that a message is, in whatever shape, or the one that it is no message, unless it is filler."""
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-        if _FILLER.fullmatch(text):
+        if _FILLER.fullmatch(data):
+            if "done" in data.lower() and self.dialect == "gemini":
+                self.end.marker()  # its dialect has none, but who sends one means it
             return
-        value = loads(data)
-        if isinstance(value, dict):
-            words = value.get("object") == "error" or any(value.get(name) for name in _WORDS)
-            self.error = self._upstream.reported(value) if words else self._foreign(data)
-            return
-        words = text.strip().removeprefix("error:")
-        if words != text.strip():
-            self.error = self._upstream.reported(loads(words))
+        value = loads(data) if message is None else message
+        found = find_error(value)
+        if found is not None:
+            self.error = self._upstream.reported(found)
+        elif isinstance(value, dict):
+            self.error = self._foreign(data)
+        elif data.strip().startswith("error:"):
+            self.error = self._upstream.reported(stray_error(data))
+        elif isinstance(value, str) and not self._framed:
+            self._strays(data)
         else:
-            self.error = self._upstream.unusable(f"sent a message that is not a JSON object: {data[:80]!r}.")
+            self.error = self._not_json(data)
 
-    def _foreign(self, data: str | bytes) -> ProviderError:
+    def _not_json(self, data: str) -> ProviderError:
+        return self._upstream.unusable(f"sent a message that is not a JSON object: {data[:80]!r}.")
+
+    def _foreign(self, data: str) -> ProviderError:
         return self._upstream.unusable(f"sent what is no part of an answer in this dialect: {data[:80]!r}.")
+
+    def _stray_error(self, words: Any) -> ProviderError:
+        """Return the error that lines which are no messages are."""
+        if isinstance(words, str) and "\ufffd" in words and not self.events:
+            return self._upstream.unusable("answered with what is neither events nor JSON. Check the base URL.")
+        broken = isinstance(words, str) and words[0] in "{["
+        return self._not_json(words) if broken else self._upstream.reported(words)
+
+    def _strays(self, line: str) -> None:
+        """Keep a line that is no message: at the end it may turn out to be an error, or a part of one."""
+        self._stray = (self._stray + line[:_STRAY] + "\n")[: 2 * _STRAY]
+
+    # --- the end
 
     def _close(self) -> list[Delta]:
         self._closed = True
         out: list[Delta] = []
         try:
-            for event in self._framing.close() or ():
-                if self.error is None and not self.done:
+            for event in self._framing.close():
+                if self.error is None and (event.type == "message" or not self._named(event)):
                     self.events += 1
                     self._unframed(event.data, out)
         except EventTooLarge as error:
             self.error = self._upstream.unusable(f"sent too much at once. {error}")
-        if not self.finished and self.error is None:
-            self._complained()
+        self._last(out)
+        if self.error is None and (words := stray_error(self._stray)) is not None:
+            self.error = self._stray_error(words)
+        out = self._sorted(out)
+        if self.error is None and (ending := self.end.verdict(clean=not self.cut)) is not None:
+            if ending.reason is None:
+                self.error = self._upstream.unfinished(ending)
+            else:
+                self.finished = True
+                out.append(Finish(self._reason(ending.reason)))
         return out + self._owed()
 
-    def _complained(self) -> bool:
-        """Look for an error among the last lines. An event's own lines begin with a field name: no text is mistaken."""
-        found = _LAST_WORDS.search(self._tail)
-        if found is not None:
-            words = (found[1] or found[2]).decode("utf-8", "replace")
-            self.error = self._upstream.reported(loads(words))
-        elif self._closed and not self.events and (words := self._plain_words()):
-            unreadable = self._upstream.unusable("answered with what is neither events nor JSON. Check the base URL.")
-            self.error = unreadable if "\ufffd" in words else self._upstream.reported(words)
-        return self.error is not None
+    def _last(self, out: list[Delta]) -> None:  # noqa: B027 - most dialects hold nothing back
+        """Append what was held back until now."""
 
-    def _plain_words(self) -> str:
-        """Return what a body without any message says in plain text, as gateways do; "" if it is an event cut off."""
-        if not self._framed:
-            return ""
-        *lines, last = re.split(r"[\r\n]", self._tail.decode("utf-8", "replace"))
-        if not any(field.startswith(last) for field in ("data", "event", "id", "retry", "error")):
-            lines.append(last)
-        return " ".join(line for line in lines if not _FIELD.match(line)).strip()
+    def _reason(self, reason: str) -> str:
+        """Return the finish reason in OpenAI's words: most dialects have none of their own for tool calls."""
+        return reason
 
     def _owed(self) -> list[Delta]:
         usage, self._usage = self._usage, None
         return [Usage(usage)] if usage else []
 
     def _sorted(self, out: list[Delta]) -> list[Delta]:
-        """Return the deltas with inline thinking told apart from the answer, where there may be any."""
-        if self._thinking is None:
-            return out
-        out = self._thinking.sort(out, last=self.over)
-        if self._thinking.over:
-            self._thinking = None
+        """Return the deltas with whole characters, and inline thinking told apart from the answer."""
+        if self._halves is not None:
+            out = self._halves.join(out)
+            if self._closed:
+                out += self._halves.rest()
+        if self._thinking is not None:
+            out = self._thinking.sort(out, last=self.over)
+            if self._thinking.over:
+                self._thinking = None
         return out

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tickertape.complaints import one_line
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.base import Model, Provider, Request
 from tickertape.providers.estimate import Estimate
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.parameters import STANDARD, TRANSPORT, Parameters
 from tickertape.providers.thinking import thinking_of
-from tickertape.providers.upstream import Upstream, one_line, shown_status
+from tickertape.providers.upstream import Upstream, shown_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tickertape.complaints import one_line
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.providers.upstream import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,7 @@ from tickertape.client.hangup import hang_up
 from tickertape.providers.stall import Stalled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tickertape.errors import ProviderError
     from tickertape.providers.address import Address
@@ -143,6 +143,25 @@ class Link:
         except TimeoutError:
             pass
         return b"".join(pieces)
+
+    def watch(self, response: aiohttp.ClientResponse) -> Callable[[], bool]:
+        """Return what says, once the body has ended, whether its connection broke.
+
+        To be called before the body is read: where only the connection's end ends the body, aiohttp takes a reset for
+        that, and keeps the difference nowhere else.
+        """
+        connection = response.connection
+        protocol = connection.protocol if connection is not None else None
+        fresh = protocol is not None and protocol._closed is None
+        closed = protocol.closed if protocol is not None else None
+        if closed is not None and fresh:
+            closed.add_done_callback(lambda closed: closed.cancelled() or closed.exception())  # it may have no waiter
+
+        def broke() -> bool:
+            reset = closed is not None and closed.done() and not closed.cancelled() and closed.exception() is not None
+            return reset or response.content.exception() is not None
+
+        return broke
 
     def release(self, response: aiohttp.ClientResponse, *, ended: bool) -> None:
         """Give the connection back if the answer has ``ended`` properly; else close its socket now."""

@@ -65,9 +65,8 @@ class OpenAI(Remote):
         return "/chat/completions", msgspec.json.encode(body)
 
     def reader(self, request: Request) -> ChunkReader:
-        reader = ChunkReader(self._upstream, self._max_event_size, thinking_of(request))
-        reader.raw = wants_raw(request)
-        return reader
+        raw = wants_raw(request)
+        return ChunkReader(self._upstream, self._max_event_size, thinking_of(request), raw=raw)
 
     def listed(self, body: bytes) -> list[Model]:
         return read_models(body, self._upstream)

@@ -59,8 +59,8 @@ _ERROR_SIZE = 64 * 1024
 _BACK_OFF = (0.1, 0.3, 0.9)
 """Seconds before asking again. The first two are over within the second that our own status line waits."""
 
-_LAST_WORDS = 5.0
-"""Seconds that an upstream gets, once it has said that it is done, to add its token counts."""
+_LAST_WORDS = 1.0
+"""Seconds that an upstream gets, once it has said its last word, to end the body, or to add an error all the same."""
 
 
 class Remote(Provider):
@@ -165,12 +165,15 @@ class Remote(Provider):
         loop = asyncio.get_running_loop()
         begun = loop.time()
         response = await self._open(request)
+        broke = self._link.watch(response)
         reader, counts = self.reader(request), Estimate(request)
         timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
         try:
             while not reader.over:
                 events = reader.events
-                batch = reader.feed(await self._read(response, reader))
+                if not (data := await self._read(response, reader)):
+                    reader.cut = broke()
+                batch = reader.feed(data)
                 if batch:
                     timer.pause()
                     counts.see(batch)
@@ -191,13 +194,21 @@ class Remote(Provider):
         await self._link.close()
 
     async def _read(self, response: aiohttp.ClientResponse, reader: AnswerReader) -> bytes:
-        """Return what comes next. An answer that is whole is not spoiled by how its connection ends."""
-        if not reader.finished:
-            return await self._link.read(response)
+        """Return what comes next. An answer that is whole is not spoiled by how its connection ends.
+
+        What was said of the end is known to be so only once nothing more can come: an error may follow even the last
+        word. That is waited for as for any other message, and after the last word for a moment.
+        """
         try:
-            async with asyncio.timeout(_LAST_WORDS):
-                return await self._link.read(response)
-        except (TimeoutError, ProviderError):
+            if reader.done:
+                async with asyncio.timeout(_LAST_WORDS):
+                    return await self._link.read(response)
+            return await self._link.read(response)
+        except TimeoutError:
+            return b""
+        except ProviderError:
+            if not reader.end.believed:
+                raise
             return b""
 
     def _encoded(self, request: Request) -> tuple[str, bytes]:

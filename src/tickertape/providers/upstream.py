@@ -6,7 +6,6 @@ caller: an upstream's own failure (500) is a bad gateway (502) to them, its refu
 
 from __future__ import annotations
 
-import json
 import re
 from email.utils import parsedate_to_datetime
 from time import time
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import ProviderError
+from tickertape.complaints import Complaint, one_line, read_complaint
+from tickertape.errors import AnswerUnfinished, ProviderError
 from tickertape.foreign_json import loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WORDS = 500
-"""Characters of the upstream's own words that are kept; some answer with a whole page."""
+    from tickertape.finish_reasons import Ending
 
 _DAY = 86_400.0
 
@@ -53,15 +52,6 @@ _OWN_CODES = ("invalid_api_key",)
 _PASSING = (408, 500, 502, 503, 529)
 _SHORT = 0.5
 """Seconds that an upstream may ask us to wait; a longer wait is the caller's to decide, and so is a limit reached."""
-
-
-class Complaint(msgspec.Struct, frozen=True):
-    """An upstream's error, in OpenAI's fields."""
-
-    words: str = ""
-    type: str = ""
-    code: str | None = None
-    param: str | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -122,6 +112,16 @@ class Upstream(msgspec.Struct, frozen=True):
             param=complaint.param,
         )
 
+    def unfinished(self, ending: Ending) -> ProviderError:
+        """Return the error for an answer whose reason to end does not mean that it is whole."""
+        word = self._hidden(one_line(ending.word))
+        why = self._hidden(one_line(ending.why))
+        kind = ProviderError if ending.broken else AnswerUnfinished
+        return kind(
+            f"{self.name} ended the answer with the reason {word!r}{_quoted(why)}",
+            code=word or "no_finish_reason",
+        )
+
     def unusable(self, what: str) -> ProviderError:
         """Return the error for an answer that is none of this dialect."""
         return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_invalid_response")
@@ -165,28 +165,6 @@ def shown_status(status: int) -> int:
     return _STATUS.get(status, 502)
 
 
-def read_complaint(value: Any) -> Complaint:
-    """Return the complaint in a decoded body or event.
-
-    Understood are ``{"error": {…}}``, ``{"error": "…"}``, ``{"object": "error", "message": …}``,
-    ``{"detail": …}``, a list of those, and plain words.
-    """
-    while isinstance(value, list) and value:
-        value = value[0]
-    if isinstance(value, dict):
-        inner = value.get("error")
-        if isinstance(inner, dict):
-            value = inner
-        words = next((value[key] for key in ("message", "detail", "error", "msg") if value.get(key)), "")
-        return Complaint(
-            one_line(words if isinstance(words, str) else json.dumps(words)),
-            one_line(value.get("type") or (status if isinstance(status := value.get("status"), str) else "")),
-            one_line(value.get("code")) or None,
-            one_line(value.get("param")) or None,
-        )
-    return Complaint(one_line(value))
-
-
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
     value = headers.get("Retry-After", "").strip()
@@ -209,14 +187,6 @@ def _type_of(status: int) -> str:
 def _json_or_text(body: bytes) -> Any:
     text = body.decode("utf-8", "replace")
     return "" if text.lstrip()[:1] == "<" else loads(text)  # a web server's error page says nothing of use
-
-
-def one_line(words: Any) -> str:
-    """Return words on one line, without control characters and of a length that fits a sentence."""
-    if words is None:
-        return ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())
-    return line if len(line) <= _WORDS else line[:_WORDS] + "…"
 
 
 def _quoted(words: str) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.deltas import Continues, End, Finish, Opens, Raw, Reasoning, State, Stopped, Text, Usage, decode_delta
-from tickertape.tool_calls import merge_tool_call
+from tickertape.deltas import ChunkFields, End, Frame, ScoredText, State, Typed, decode_delta
+from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,6 @@ RETRY = 1000
 """Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""
 
 _json = msgspec.json.Encoder().encode
-_TEXT, _REASONING, _RAW, _OPENS, _CONTINUES, _FINISH, _STOPPED, _USAGE, _END = b"trdocfsu."
 
 
 def event_id(stream_id: str, number: int) -> str:
@@ -39,15 +38,29 @@ def position(cursor: str, stream_id: str) -> int | None:
 
 _DELTA = b'{"index":0,"delta":'
 _REST = b',"logprobs":null,"finish_reason":null}]'
+_PLAIN = _REST + b"}\n\n"
 _AROUND = {  # what stands before and after an entry's JSON, from the list of choices on
-    _TEXT: (_DELTA + b'{"content":', b"}" + _REST + b"}\n\n"),
-    _REASONING: (_DELTA + b'{"reasoning_content":', b"}" + _REST + b"}\n\n"),
-    _RAW: (_DELTA, _REST + b"}\n\n"),
-    _OPENS: (_DELTA + b'{"role":"assistant","content":""}' + _REST + b',"tickertape":', b"}\n\n"),
-    _CONTINUES: (_DELTA + b"{}" + _REST + b',"tickertape":{"continues":', b"}}\n\n"),
-    _FINISH: (_DELTA + b'{},"logprobs":null,"finish_reason":', b"}]}\n\n"),
-    _STOPPED: (_DELTA + b'{},"logprobs":null,"finish_reason":', b'}],"tickertape":{"state":"cancelled"}}\n\n'),
-    _USAGE: (b'],"usage":', b"}\n\n"),
+    ord(tag): around
+    for tag, around in {
+        "t": (_DELTA + b'{"content":', b"}" + _PLAIN),
+        "r": (_DELTA + b'{"reasoning_content":', b"}" + _PLAIN),
+        "p": (_DELTA + b'{"reasoning_details":[', b"]}" + _PLAIN),
+        "k": (_DELTA + b'{"tool_calls":[', b"]}" + _PLAIN),
+        "j": (_DELTA + b'{"function_call":', b"}" + _PLAIN),
+        "n": (_DELTA + b'{"refusal":', b"}" + _PLAIN),
+        "a": (_DELTA + b'{"annotations":[', b"]}" + _PLAIN),
+        "g": (_DELTA + b'{"citations":[', b"]}" + _PLAIN),
+        "i": (_DELTA + b'{"images":[', b"]}" + _PLAIN),
+        "v": (_DELTA + b'{"audio":', b"}" + _PLAIN),
+        "w": (_DELTA + b'{"server_tools":[', b"]}" + _PLAIN),
+        "d": (_DELTA, _PLAIN),
+        "b": (_DELTA + b'{"role":', b',"content":""}' + _PLAIN),
+        "o": (_DELTA + b'{"role":"assistant","content":""}' + _REST + b',"tickertape":', b"}\n\n"),
+        "c": (_DELTA + b"{}" + _REST + b',"tickertape":{"continues":', b"}}\n\n"),
+        "f": (_DELTA + b'{},"logprobs":null,"finish_reason":', b"}]}\n\n"),
+        "s": (_DELTA + b'{},"logprobs":null,"finish_reason":', b'}],"tickertape":{"state":"cancelled"}}\n\n'),
+        "u": (b'],"usage":', b"}\n\n"),
+    }.items()
 }
 
 
@@ -70,82 +83,64 @@ class ChunkRenderer:
         head, base = self._id, self._base
         frames: list[bytes] = []
         for number, entry in enumerate(entries, first):
-            tag = entry[0]
-            if tag == _END:
-                frames.append(self._end(number, entry))
+            around = _AROUND.get(entry[0])
+            if around is None:
+                frames.append(self._decoded(number, entry))
             else:
-                before, after = _AROUND[tag]
+                before, after = around
                 frames.append(b"%b%d%b%b%b%b" % (head, number, base, before, entry[1:], after))
         if first == 1 and frames:
             # `retry:` rides in an event that has data: a block of its own crashes openai-python.
             frames[0] = b"retry: %d\n%b" % (RETRY, frames[0])
         return b"".join(frames)
 
-    def _end(self, number: int, entry: bytes) -> bytes:
-        """Return the terminal event. Only completed and cancelled answers say [DONE]."""
-        end = decode_delta(entry)
-        assert isinstance(end, End)  # noqa: S101 - its tag said so
-        data = b"[DONE]" if end.error is None else _json({"error": end.error, "tickertape": {"state": end.state}})
-        return b"%b%d\ndata: %b\n\n" % (self._id, number, data)
+    def _decoded(self, number: int, entry: bytes) -> bytes:
+        """Return the event for an entry that must be taken apart. Only completed and cancelled answers say [DONE]."""
+        match decode_delta(entry):
+            case End(state=state, error=error):
+                data = b"[DONE]" if error is None else _json({"error": error, "tickertape": {"state": state}})
+                return b"%b%d\ndata: %b\n\n" % (self._id, number, data)
+            case ScoredText(text, logprobs):
+                rest = b'{"content":%b},"logprobs":%b,"finish_reason":null}]}\n\n' % (_json(text), _json(logprobs))
+                rest = _DELTA + rest
+            case Typed(type_, data):
+                rest = b'],"tickertape":{"event":%b}}\n\n' % _json({"type": type_, "data": data})
+            case Frame(type_, text):
+                rest = b'],"tickertape":{"event":%b}}\n\n' % _json({"type": type_, "text": text})
+            case ChunkFields(fields):
+                own = {name: value for name, value in fields.items() if name not in _OURS}
+                rest = _DELTA + b"{}" + _REST + b"," + (_json(own)[1:] if own else b'"tickertape":{}}') + b"\n\n"
+        return b"%b%d%b%b" % (self._id, number, self._base, rest)
 
 
-class Answer:
+_OURS = frozenset(("id", "object", "created", "model", "choices", "usage", "tickertape"))
+"""Fields of a chunk that are this server's own."""
+
+
+class Answer(Transcript):
     """What a tape says so far, gathered: for the snapshot and for answers that are not streamed."""
 
     def __init__(self, tape: Tape) -> None:
+        super().__init__()
         self.header = tape.header
         self.count = len(tape.entries)
         self.queued = tape.queued
-        self.continues: str | None = None
         self.end: End | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._raw: list[dict[str, Any]] = []
         for entry in tape.entries:
-            self._add(decode_delta(entry))
-
-    def _add(self, delta: object) -> None:
-        match delta:
-            case Text(text):
-                self._text.append(text)
-            case Reasoning(text):
-                self._reasoning.append(text)
-            case Raw(raw):
-                self._raw.append(raw)
-            case End():
+            delta = decode_delta(entry)
+            if isinstance(delta, End):
                 self.end = delta
-            case Continues(stream):
-                self.continues = stream
-            case Finish() | Stopped() | Usage() | Opens():
-                pass  # the terminal entry has them too; the opening says what the conversation knows
-
-    @property
-    def text(self) -> str:
-        """The answer's text so far."""
-        return "".join(self._text)
-
-    @property
-    def reasoning(self) -> str:
-        """The thinking before it, so far."""
-        return "".join(self._reasoning)
-
-    def message(self) -> dict[str, Any]:
-        """Return OpenAI's message object with what there is so far."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.text}
-        if self._reasoning:
-            message["reasoning_content"] = self.reasoning
-        for raw in self._raw:
-            _merge(message, raw)
-        if "tool_calls" in message:
-            message["content"] = message["content"] or None
-            for call in message["tool_calls"]:
-                del call["index"]  # only pieces have one
-        return message
+            else:
+                self.add(delta)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what ``GET /v1/streams/{id}`` shows to those who ask for JSON."""
         end = self.end or End(State.RUNNING)
+        more = {"logprobs": self.logprobs} if self.logprobs else {}
         return {
+            **self.chunk_fields,
+            **{name: value for name, value in self.details().items() if name != "reasoning_content"},
+            **more,
             "id": self.header.id,
             "object": "stream",
             "state": end.state,
@@ -166,25 +161,15 @@ class Answer:
     def completion(self) -> dict[str, Any]:
         """Return OpenAI's ``chat.completion`` object for an answer that has ended well."""
         end = self.end or End(State.RUNNING)
+        choice = {"index": 0, "message": self.message(), "logprobs": self.logprobs, "finish_reason": end.finish_reason}
         body = {
+            **self.chunk_fields,
             "id": f"chatcmpl-{self.header.id}",
             "object": "chat.completion",
             "created": self.header.created,
             "model": self.header.model,
-            "choices": [{"index": 0, "message": self.message(), "logprobs": None, "finish_reason": end.finish_reason}],
+            "choices": [choice],
         }
         if end.state is State.CANCELLED:
             body["tickertape"] = {"state": end.state}  # as in the stream: it is not whole
         return body | ({"usage": end.usage} if end.usage else {})
-
-
-def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Merge a raw delta: strings are joined, tool calls merged by their index; role and content are known."""
-    for name, value in delta.items():
-        if name == "tool_calls" and isinstance(value, list):
-            for piece in value:
-                merge_tool_call(message.setdefault("tool_calls", []), piece)
-        elif name not in ("role", "content") and isinstance(value, str):
-            message[name] = message.get(name, "") + value
-        elif name not in message:
-            message[name] = value

@@ -33,6 +33,10 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 """Bytes. Whole images arrive as base64 in one event; 16 MiB holds a 12 MB one."""
 
 _BOM = b"\xef\xbb\xbf"
+IGNORED = ""
+"""The type that `Decoder` gives to lines which are no part of an event; no event has it."""
+
+_FIELDS = (b"data", b"event", b"id", b"retry")
 _NUL, _LF, _CR = b"\0\n\r"  # numbers, because `13 in chunk` takes 10 ns where `b"\r" in chunk` takes 140
 
 
@@ -45,6 +49,8 @@ class Decoder:
     ``max_event_size`` is the limit in bytes for one event: what a line and the data lines before it in the same
     block take together. Beyond it `feed` raises EventTooLarge, once the events before have been returned.
     ``on_comment`` is called with the text of each comment, all that follows its colon; it must not raise.
+    With ``keep_ignored`` a line that the standard ignores, for it knows no such field, is returned as an event of the
+    type `IGNORED`, before the event that its block may be.
     ``last_event_id`` is the last event ID string: what goes into ``Last-Event-ID`` on reconnecting. ``retry``
     is the newest reconnection time in milliseconds, at most 2**53 - 1, or None if none came.
     """
@@ -53,6 +59,8 @@ class Decoder:
         "_data",
         "_failed",
         "_id_buffer",
+        "_ignored",
+        "_keep_ignored",
         "_limit",
         "_line",
         "_on_comment",
@@ -72,6 +80,7 @@ class Decoder:
         on_comment: Callable[[str], object] | None = None,
         *,
         last_event_id: str = "",
+        keep_ignored: bool = False,
     ) -> None:
         if max_event_size < 1:
             raise ValueError(f"max_event_size must be at least 1 byte; it was {max_event_size!r}.")
@@ -79,6 +88,8 @@ class Decoder:
         self.retry: int | None = None
         self._limit = self._room = max_event_size  # bytes in all, and what `_data` and `_line` leave of them
         self._on_comment = on_comment
+        self._keep_ignored = keep_ignored
+        self._ignored: list[Event] = []
         # "When a stream is parsed, a data buffer, an event type buffer, and a last event ID buffer must be
         # associated with it."
         self._data: bytes | bytearray = b""
@@ -129,19 +140,28 @@ class Decoder:
         event = Event(text, self._type or "message", last_id, self._retry)
         self._type = ""
         self._retry = None
-        return [event]
+        return self._after_ignored([event]) if self._ignored else [event]
 
-    def close(self) -> None:
-        """Say that the body has ended.
+    def close(self) -> list[Event]:
+        """Say that the body has ended; return what is left: no event, but perhaps an ignored line.
 
         "Once the end of the file is reached, any pending data must be discarded": an unfinished block is
         dropped, its id too. Raises EventTooLarge if that is still owed.
         """
         if self._failed:
             raise EventTooLarge(self._limit)
+        line = bytes(self._line)
+        if self._keep_ignored and line and not any(name.startswith(line.partition(b":")[0]) for name in _FIELDS):
+            self._ignored.append(Event(line.decode("utf-8", "replace"), IGNORED))
         self._line = self._data = b""
         self._room = self._limit
         self._type, self._id_buffer, self._retry = "", self.last_event_id, None
+        return self._after_ignored([])
+
+    def _after_ignored(self, events: list[Event]) -> list[Event]:
+        """Return the ignored lines that are kept, and after them these events."""
+        kept, self._ignored = self._ignored, []
+        return kept + events
 
     def _prepare(self, chunk: bytes) -> bytes:
         """Return the read without BOM and with LF as its only line end."""
@@ -244,6 +264,8 @@ class Decoder:
                 self._type, self._id_buffer, self._retry = kind, last_id, retry
                 data = self._field(line.removesuffix(b"\n"), data)
                 kind, last_id, retry = self._type, self._id_buffer, self._retry
+                if self._ignored:
+                    events += self._after_ignored([])
         self._data, self._type, self._id_buffer, self._retry = data, kind, last_id, retry
         self._room = self._limit - len(rest) - len(data) if rest or data else self._limit
         return events
@@ -293,6 +315,8 @@ class Decoder:
                 # ASCII. Beyond 2**53 - 1 ms, 285 000 years, the exact number does not matter; 17 digits are beyond.
                 self._retry = self.retry = min(int(value.lstrip(b"0")[:17] or b"0"), MAX_RETRY)
             # "Otherwise: The field is ignored."
+            case _ if self._keep_ignored and field not in _FIELDS:
+                self._ignored.append(Event(line.decode("utf-8", "replace"), IGNORED))
         return data
 
 

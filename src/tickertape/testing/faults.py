@@ -107,7 +107,12 @@ COMPLETED = (
         "the token limit is reached",
         lambda s: [s.head, *s.opening, *s.tokens(), *s.closing("length"), Act.END],
     ),
-    Fault("bare-marker", "the terminal marker, without a reason or counts", plays.bare_marker),
+    Fault(
+        "bare-marker",
+        "the terminal marker, without a reason or counts",
+        plays.bare_marker,
+        states={"anthropic": "incomplete"},  # always says why before it says that
+    ),
     Fault("reset-after-end", "a reset once all was said", lambda s: [*s.healthy[:-1], Act.RESET]),
     Fault(
         "one-piece",
