@@ -7,14 +7,17 @@ import json
 import resource
 import socket
 import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
 
 from support.http import ask, open_stream, request
 from support.in_process import InProcess
 from tickertape.providers.echo import Echo
+from tickertape.server import http_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,3 +313,22 @@ def test_a_server_without_free_descriptors_answers_others_and_does_not_fill_its_
             assert healthy(server)
     assert server.stderr.count("No connection can be accepted: Too many open files") == 1
     assert len(server.stderr) < 5000
+
+
+# --- rest
+
+
+def test_no_clock_ticks_to_see_whether_to_end_and_responses_are_dated_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tick(*_: object) -> None:
+        raise AssertionError("uvicorn looks ten times a second")
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", tick)
+    with InProcess(tmp_path) as server:
+        dates = [request(server.url, "GET", "/healthz").headers["date"]]
+        later = time.time() + 5
+        monkeypatch.setattr(http_protocol.time, "time", lambda: later)
+        dates.append(request(server.url, "GET", "/healthz").headers["date"])
+    first, second = map(parsedate_to_datetime, dates)
+    assert 4 <= (second - first).total_seconds() <= 6

@@ -278,14 +278,52 @@ def test_whoever_opens_the_server_to_all_is_warned_of_dns_rebinding(more: list[s
 
 DOC = (Path(__file__).parents[2] / "docs" / "behind-a-proxy.md").read_text("utf-8")
 NGINX = re.findall(r"```nginx\n(.*?)```", DOC, re.DOTALL)
+CADDY = re.findall(r"```caddy\n(.*?)```", DOC, re.DOTALL)
 
 
-class Nginx:
-    """nginx with a server block of the document, in front of a server; ``url`` is where it listens."""
+class Proxy:
+    """A proxy's program in front of a server, in a folder of its own; entered it gives the URL where it listens."""
 
-    def __init__(self, folder: Path, block: str, server: InProcess) -> None:
+    def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
+        self._command: list[str] = []
+
+    def __enter__(self) -> str:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return f"http://127.0.0.1:{self.port}"
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        raise AssertionError("the proxy has ended")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+class Caddy(Proxy):
+    """Caddy with a site of the document."""
+
+    def __init__(self, folder: Path, site: str, server: InProcess) -> None:
+        super().__init__()
+        assert "127.0.0.1:8000" in site
+        assert site.startswith(f"{NAME} {{")
+        site = site.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+        (folder / "Caddyfile").write_text(
+            f"{{\nadmin off\nauto_https off\n}}\nhttp://{NAME}:{self.port} {{{site.partition('{')[2]}"
+        )
+        environment = ["env", f"HOME={folder}", f"XDG_DATA_HOME={folder}", f"XDG_CONFIG_HOME={folder}"]
+        self._command = [*environment, "caddy", "run", "--adapter=caddyfile", f"--config={folder / 'Caddyfile'}"]
+
+
+class Nginx(Proxy):
+    """nginx with a server block of the document."""
+
+    def __init__(self, folder: Path, block: str, server: InProcess) -> None:
+        super().__init__()
         assert "127.0.0.1:8000" in block
         assert "listen 80;" in block
         block = block.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}").replace(
@@ -299,20 +337,6 @@ class Nginx:
             f"events {{}} http {{ access_log off; {paths} {block} }}"
         )
         self._command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-
-    def __enter__(self) -> str:
-        self._process = subprocess.Popen(self._command)
-        while self._process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return f"http://127.0.0.1:{self.port}"
-            except ConnectionRefusedError:
-                time.sleep(0.01)
-        raise AssertionError("nginx has ended")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
 
 
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
@@ -342,6 +366,22 @@ def test_behind_nginx_as_the_document_configures_it(tmp_path: Path, number: int,
         cookie = request(url, "POST", f"{prefix}/api/session", {"key": "secret"}, own | {"Authorization": ""})
         assert f"Path={prefix}/;" in cookie.headers["set-cookie"]
         assert "Secure" not in cookie.headers["set-cookie"]
+
+
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
+@pytest.mark.parametrize("number", range(len(CADDY)))
+def test_behind_caddy_as_the_document_configures_it(tmp_path: Path, number: int) -> None:
+    prefix = "/chat" if "/chat" in CADDY[number] else ""
+    (tmp_path / "caddy").mkdir()
+    settings: dict[str, Any] = {"allow_hosts": (NAME,), "trusted_proxies": ("127.0.0.1",)}
+    with InProcess(tmp_path / "data", **settings) as server, Caddy(tmp_path / "caddy", CADDY[number], server) as url:
+        own = {"Host": NAME, "Origin": f"http://{NAME}"}
+        page = request(url, "GET", f"{prefix}/", headers=own)
+        assert f'href="{prefix}/assets/'.encode() in page.body
+        with open_stream(url, "POST", f"{prefix}/api/openai/stream", ask("one two three"), own) as stream:
+            stream.read()
+        assert stream.events[-1].data == "[DONE]"
+        assert request(url, "GET", stream.headers["location"], headers=own).body == stream.body
 
 
 @needs_nginx
