@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tickertape.server.fanout import HEARTBEAT, Fanout
-from tickertape.server.wire import END, Wire, take_over
+from tickertape.server.wire import END, MOST_AHEAD, Wire, take_over
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -154,6 +154,18 @@ async def test_a_request_that_comes_early_is_answered_afterwards(site: Site, whe
     assert await body(reader) == text(1, 2, 3)
     if not early:
         assert await body(reader) == text(1, 2, 3)
+
+
+async def test_what_is_sent_ahead_is_taken_only_up_to_a_limit(site: Site) -> None:
+    reader, writer = await begun(site)
+    (wire,) = site.wires
+    writer.write(GET * 100_000)
+    await until(lambda: not wire._transport.is_reading())
+    assert MOST_AHEAD < len(wire._ahead) < MOST_AHEAD + 1_000_000  # and one read
+    site.tape.extend([b"e2"], ended=True)
+    assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
+    assert await body(reader) == text(1, 2)
+    writer.transport.abort()
 
 
 async def test_a_connection_that_is_not_kept_alive_is_closed_after_the_end(site: Site) -> None:

@@ -95,7 +95,7 @@ _DEFAULTS = Settings()
     default=_DEFAULTS.disconnect,
     show_default=True,
     help="What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS. "
-    "The page's answers continue.",
+    "The page's answers continue; those of /v1/chat/completions without an Idempotency-Key are cancelled at once.",
 )
 @click.option(
     "--set",

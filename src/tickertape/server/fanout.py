@@ -25,7 +25,7 @@ from tickertape.server.wire import Wire, take_over
 from tickertape.sse import encode_comment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from tickertape.log.base import Header, Tape
     from tickertape.server.asgi import Receive, Send
@@ -116,27 +116,28 @@ class Fanout:
         """How many streams are open."""
         return sum(len(channel.readers) for channel in self._channels.values())
 
-    async def stream(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
-        """As `serve`; but where the server lets its connection be taken over, this returns at once."""
+    def stream(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> Awaitable[None]:
+        """As `serve`; but where the server lets its connection be taken over, the request is over at once."""
         response = None if self._closed else take_over(send)
         if response is None:
-            await self.serve(tape, after, dialect, send, receive)
-        else:
-            channel = self._channel(tape)
-            self._enter(Wire(channel, after, channel.renderer(dialect), self._loop.time(), response))
+            return self.serve(tape, after, dialect, send, receive)
+        channel = self._channel(tape)
+        self._enter(Wire(channel, after, channel.renderer(dialect), self._loop.time(), response))
+        return _nothing()
 
-    async def serve(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> None:
+    def serve(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> Awaitable[None]:
         """Send everything after event number ``after`` until the end, or until the client leaves.
 
-        The response must have been started. Raises Cut, with the response unfinished, when this process ends, the
-        client takes nothing, or something fails.
+        The response must have been started. The client counts as a reader from the call on; what is returned is to be
+        awaited at once. It raises Cut, with the response unfinished, when this process ends, the client takes nothing,
+        or something fails.
         """
         channel = self._channel(tape)
         reader = AsgiReader(channel, after, channel.renderer(dialect), self._loop.time(), send)
         self._enter(reader)
         if self._closed:
             reader.cut(ENDING)
-        await reader.run(receive)
+        return reader.run(receive)
 
     def _channel(self, tape: Tape) -> Channel:
         """Return the tape's channel; who asks for it enters it at once."""
@@ -252,3 +253,7 @@ class Fanout:
                     elif reader.open and silence >= self._heartbeat:
                         reader.since = now
                         self._write(reader, reader.frame(HEARTBEAT, last=False))
+
+
+async def _nothing() -> None:
+    """Stand for a request that has nothing more to do."""

@@ -15,12 +15,12 @@ import msgspec
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import BadRequest, TickertapeError
 from tickertape.generation import Order
-from tickertape.log.base import follow
 from tickertape.server.chunks import Answer, ChunkRenderer, position
 from tickertape.server.metrics import CONTENT_TYPE, exposition
 from tickertape.server.readers import Cut
 from tickertape.server.requests import Ask, header, parse_ask, read_body, url_of
 from tickertape.server.responses import STREAM_HEADERS, reply, reply_error, reply_failure, reply_json, start
+from tickertape.server.waiting import ended, opened, reading
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,12 +100,16 @@ async def post_completions(services: Services, scope: Message, receive: Receive,
     """``POST /v1/chat/completions``: the same as OpenAI's, streamed or whole."""
     if await resumed(services, scope, receive, send):
         return
-    ask = await services.ask(scope, receive)
+    # Only who sends a key can come back for the answer.
+    policy = "cancel" if header(scope, b"idempotency-key") is None else None
+    ask = await services.ask(scope, receive, disconnect=policy)
     if ask.stream:
         await _answer(services, ask, scope, receive, send)
         return
     tape = await services.begin(ask, scope["owner"])
-    await _end(tape, receive)
+    with reading(tape):
+        if not await ended(tape, receive):
+            return
     answer = Answer(tape)
     end = answer.end or End(State.RUNNING)
     if end.error is not None:
@@ -230,40 +234,19 @@ async def stream_answer(
 
     ``opening`` is the number of entries before the first token; ``place`` is shown in such an error.
     """
-    try:
-        async with asyncio.timeout(services.settings.patience):
-            await tape.wait(opening)
-    except TimeoutError:
-        pass  # slow, not failed: the stream begins, and the first event goes out before the first token
-    if tape.ended and len(tape.entries) == opening + 1:  # the opening and the end, no token between
-        end = decode_delta(tape.entries[-1])
-        if isinstance(end, End) and end.error is not None:
-            error = end.error if place is None else end.error | {"tickertape": place}
-            await reply_failure(send, error, end.status, end.retry_after)
+    with reading(tape):
+        # Slow is not failed: then the stream begins, and the first event goes out before the first token.
+        if not await opened(tape, opening, services.settings.patience, receive):
             return
-    await start(send, 200, [*STREAM_HEADERS, _location(scope, tape)])
-    await services.fanout.stream(tape, 0, ChunkRenderer, send, receive)
-
-
-async def _end(tape: Tape, receive: Receive) -> None:
-    """Wait for the end of an answer that is not streamed; whoever waits for it counts as a reader."""
-
-    async def ended() -> None:
-        async for _entries in follow(tape):
-            pass
-
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    tape.enter()
-    waiting = {asyncio.create_task(ended()), asyncio.create_task(gone())}
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        tape.leave()
-        for task in waiting:
-            task.cancel()
+        if tape.ended and len(tape.entries) == opening + 1:  # the opening and the end, no token between
+            end = decode_delta(tape.entries[-1])
+            if isinstance(end, End) and end.error is not None:
+                error = end.error if place is None else end.error | {"tickertape": place}
+                await reply_failure(send, error, end.status, end.retry_after)
+                return
+        await start(send, 200, [*STREAM_HEADERS, _location(scope, tape)])
+        streaming = services.fanout.stream(tape, 0, ChunkRenderer, send, receive)
+    await streaming
 
 
 async def resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:

@@ -113,7 +113,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     root_path: str = ""
     """The path below which a proxy has it."""
     disconnect: str = "abandon_after=15"
-    """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ."""
+    """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ.
+
+    ``/v1/chat/completions`` without an Idempotency-Key cancels at once: nobody can come back for such an answer."""
     page_disconnect: str = "continue"
     """The same for the answers of conversations: who comes back to the page expects to find them."""
     log_level: str = "info"

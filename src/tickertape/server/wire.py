@@ -29,6 +29,9 @@ logger = logging.getLogger("tickertape")
 
 END = b"0\r\n\r\n"
 
+MOST_AHEAD = 65536
+"""Bytes of the next requests that are taken while a stream flows."""
+
 
 class Wire(Reader, asyncio.Protocol):
     """A reader that has its connection to itself."""
@@ -103,9 +106,13 @@ class Wire(Reader, asyncio.Protocol):
         self.channel.mark()
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes for later, and let no more come: the next request has to wait for the end of this answer."""
+        """Keep what comes for later: the next request has to wait for the end of this answer.
+
+        Only too much of it stops the reading, for who does not read does not notice either that the client has left.
+        """
         self._ahead += data
-        self._transport.pause_reading()
+        if len(self._ahead) > MOST_AHEAD:
+            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave."""

@@ -1,0 +1,75 @@
+"""Waiting for an answer on behalf of a client that may leave meanwhile: who waits counts as a reader."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tickertape.log.base import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from tickertape.log.base import Tape
+    from tickertape.server.asgi import Receive
+
+SOON = 0.05
+"""Seconds. Most answers begin within them: until then nobody looks whether the client is there, which takes a task."""
+
+
+@contextmanager
+def reading(tape: Tape) -> Iterator[None]:
+    """Count as one who reads the stream."""
+    tape.enter()
+    try:
+        yield
+    finally:
+        tape.leave()
+
+
+async def opened(tape: Tape, opening: int, patience: float, receive: Receive) -> bool:
+    """Wait until there is more than the first ``opening`` entries, ``patience`` seconds at most.
+
+    Return False if the client has left.
+    """
+    soon = min(SOON, patience)
+    try:
+        async with asyncio.timeout(soon):
+            await tape.wait(opening)
+    except TimeoutError:
+        return await _while_connected(tape.wait(opening), receive, patience - soon)
+    return True
+
+
+async def ended(tape: Tape, receive: Receive) -> bool:
+    """Wait until the stream has ended. Return False if the client has left."""
+
+    async def end() -> None:
+        async for _entries in follow(tape):
+            pass
+
+    return await _while_connected(end(), receive)
+
+
+async def _while_connected(
+    work: Coroutine[object, object, None], receive: Receive, seconds: float | None = None
+) -> bool:
+    """Wait for work, for so many seconds at most. Return False if the client has left."""
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    leaving = asyncio.create_task(left())
+    waiting = {asyncio.create_task(work), leaving}
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            leaving.result()
+            return False
+        return True
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
