@@ -13,7 +13,7 @@ import pytest
 
 import tickertape
 from support.http import request
-from support.server import clean_environment
+from support.server import ServerEnded, clean_environment
 from tickertape.server.takeover import SOCKET, Handover
 
 if TYPE_CHECKING:
@@ -98,3 +98,27 @@ def test_taking_over_from_nobody_is_one_sentence(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"tickertape: There is no running server to take over from in {tmp_path}")
     assert "Traceback" not in ended.stderr
+
+
+def test_a_second_server_on_a_folder_has_the_settings_of_the_first_or_is_refused_and_steals_nothing(
+    serve: Serve,
+) -> None:
+    """Guards: that the socket of a server that lives is not taken, and that a takeover may bring other settings."""
+    first = serve("--set", "retention=3600")
+    second = serve("--set", "retention=3600")
+    assert "--takeover takes over from that one, not from this one" in second.stderr
+    with pytest.raises(ServerEnded, match=r"has retention=3600\.0, this one retention=86400\.0") as refused:
+        serve()
+    assert "Traceback" not in str(refused.value)
+    third = serve("--takeover")
+    first.wait()
+    assert (third.port, second.process.poll()) == (first.port, None)
+
+
+def test_the_socket_that_a_killed_server_left_is_taken(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left, socket.socket() as listener:
+        left.bind(str(tmp_path / SOCKET))
+        left.close()
+        gate = Handover(tmp_path, listener)._gate
+        with gate, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+            visitor.connect(str(tmp_path / SOCKET))

@@ -15,7 +15,8 @@ from tickertape.server.configuration import with_upstreams
 from tickertape.server.reach import checked, is_loopback
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
-from tickertape.server.settings import Settings, default_data, tuned
+from tickertape.server.settings import Settings, default_data, shared, tuned
+from tickertape.storage.folder import check_agreement
 
 _DEFAULTS = Settings()
 
@@ -136,6 +137,8 @@ def serve(
             f"--disconnect is continue, cancel or abandon_after=SECONDS; it was {settings.disconnect!r}."
         ) from None
     prepare(settings)
+    if not takeover:
+        check_agreement(settings.data, shared(settings))
     old = Takeover(settings.data) if takeover else None
     listener = old.listener if old else bind(settings.host, settings.port)
     catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
@@ -148,7 +151,7 @@ def serve(
         if old:
             old.started()
         if hasattr(socket, "AF_UNIX"):
-            Handover(settings.data, listener).start()
+            Handover(settings.data, listener, replace=takeover).start()
         click.echo(f"tickertape is listening on {_address(listener)} (Ctrl-C to stop)")
         sys.stdout.flush()
 

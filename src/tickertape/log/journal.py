@@ -120,9 +120,10 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="surrogateescape")
 
 
-def join(connection: sqlite3.Connection, name: str) -> int:
-    """Register a process as a producer; return its number."""
-    cursor = connection.execute("INSERT INTO producer (name, beat) VALUES (?, ?)", (name, time.monotonic()))
+def join(connection: sqlite3.Connection, name: str, settings: str = "") -> int:
+    """Register a process as a producer, with the settings that others must share; return its number."""
+    values = (name, time.monotonic(), settings)
+    cursor = connection.execute("INSERT INTO producer (name, beat, settings) VALUES (?, ?, ?)", values)
     assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
     return cursor.lastrowid
 

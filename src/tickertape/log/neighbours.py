@@ -30,6 +30,27 @@ def lock_path(log: Path, name: str) -> Path:
     return log.with_name(f"{log.name}-producer-{name}.lock")
 
 
+def living(connection: sqlite3.Connection, log: Path) -> list[str]:
+    """Return the settings of every producer that lives, as it registered them."""
+    rows = connection.execute("SELECT name, settings FROM producer").fetchall()
+    return [settings for name, settings in rows if _held(lock_path(log, name))]
+
+
+def in_use(log: Path) -> bool:
+    """Say whether a producer lives, without opening the log."""
+    return any(map(_held, log.parent.glob(lock_path(log, "*").name)))
+
+
+def _held(path: Path) -> bool:
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def take(lock: FileLock) -> None:
     """Take the lock that proves this process alive. Raises LogUnavailable where files cannot be locked."""
     try:

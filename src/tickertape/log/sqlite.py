@@ -76,7 +76,8 @@ class SqliteTape(Tape):
 class SqliteLog(Log):
     """Streams in one file. ``lost`` is the terminal entry for streams whose producer died.
 
-    ``damaged`` is that for streams of which a part cannot be read any more, ``lost`` by default.
+    ``damaged`` is that for streams of which a part cannot be read any more, ``lost`` by default. ``settings`` are told
+    to whoever wants to use the file too (`neighbours.living`).
     ``synchronous`` is SQLite's: ``NORMAL`` survives a killed process, ``FULL`` a power cut as well. ``lease`` and
     ``reap`` are in seconds, `LEASE` and `REAP` by default.
     """
@@ -88,6 +89,7 @@ class SqliteLog(Log):
         lost: bytes,
         damaged: bytes | None = None,
         synchronous: str = "NORMAL",
+        settings: str = "",
         lease: float = LEASE,
         reap: float = REAP,
     ) -> None:
@@ -95,6 +97,7 @@ class SqliteLog(Log):
         self._lost = lost
         self._damaged = damaged or lost
         self._synchronous = synchronous
+        self._settings = settings
         self._lease = lease
         self._interval = reap
         self._name = secrets.token_hex(8)
@@ -149,7 +152,8 @@ class SqliteLog(Log):
             undo.callback(self._writes.close)
             with self._explained():
                 self._look_for_damage()
-                self._writer = Writer(self._writes, self._path, self._name, self._intake.deliver, self._rejoined)
+                deliver, rejoined = self._intake.deliver, self._rejoined
+                self._writer = Writer(self._writes, self._path, self._name, deliver, rejoined, self._settings)
                 self._reap()
                 self._identity = FileIdentity(self._path)
                 if not self._neighbours:

@@ -28,7 +28,7 @@ logger = logging.getLogger("tickertape")
 
 
 class Writer(threading.Thread):
-    """Commits tasks in order, as the producer ``name``.
+    """Commits tasks in order, as the producer ``name``. Others read there which ``settings`` they must share.
 
     ``deliver`` is called in the thread with what to run on the event loop, and the number of entries that are done.
     ``rejoined`` is among that after this process was taken for dead: its running streams are gone, it goes on as new.
@@ -41,12 +41,14 @@ class Writer(threading.Thread):
         name: str,
         deliver: Callable[[list[Callable[[], None]], int], object],
         rejoined: Callable[[], None],
+        settings: str = "",
     ) -> None:
         super().__init__(name="tickertape-log", daemon=True)
         self._connection = connection
         self._path = path
         self._name = name
-        self.producer = journal.join(connection, name)
+        self._settings = settings
+        self.producer = journal.join(connection, name, settings)
         self._deliver = deliver
         self._rejoined = rejoined
         self._queue: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
@@ -114,7 +116,7 @@ class Writer(threading.Thread):
     def _rejoin(self, tasks: list[Task]) -> list[Callable[[], None]]:
         """Commit the tasks as a new producer; those for streams that were ended in the meantime fail."""
         try:
-            self.producer = journal.join(self._connection, self._name)
+            self.producer = journal.join(self._connection, self._name, self._settings)
         except sqlite3.Error as error:  # tried again with the next tasks
             return self._fail(tasks, error)
         return [self._rejoined, *self._commit(tasks)]

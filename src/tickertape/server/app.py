@@ -8,6 +8,7 @@ import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from starlette.routing import Route, Router
 
 from tickertape.chats import Chats
@@ -25,6 +26,7 @@ from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
 from tickertape.server.readiness import Readiness
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
+from tickertape.server.settings import shared
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class App:
             lost=encode_delta(LOST),
             damaged=encode_delta(DAMAGED),
             synchronous=settings.synchronous,
+            settings=msgspec.json.encode(shared(settings)).decode(),
         )
         async with AsyncExitStack() as stack:
             try:

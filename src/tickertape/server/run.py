@@ -21,7 +21,7 @@ from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
 from tickertape.server.listener import Listener
 from tickertape.server.readers import Cut
-from tickertape.storage.folder import CHATS_FILE, LOG_FILE
+from tickertape.storage.folder import CHATS_FILE, LOG_FILE, check_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,8 @@ def prepare(settings: Settings) -> None:
     logging.getLogger("uvicorn").setLevel(level if level == "DEBUG" else "WARNING")
     logging.getLogger("asyncio").setLevel("WARNING")
     raise_limit()
+    if settings.network_data == "refuse":
+        check_local(settings.data)
     check(settings.data / LOG_FILE)
     check_chats(settings.data / CHATS_FILE)
 

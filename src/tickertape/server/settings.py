@@ -29,6 +29,7 @@ TUNABLE = (
     "retention",
     "synchronous",
     "min_free",
+    "network_data",
     "max_body",
     "max_messages",
     "connect_timeout",
@@ -45,6 +46,11 @@ _FROM_0 = ("retries", "connections")
 """Those that may be 0."""
 
 _SYNCHRONOUS = Literal["NORMAL", "FULL"]
+_NETWORK_DATA = Literal["refuse", "allow"]
+_CHOICES = {"synchronous": (_SYNCHRONOUS, "NORMAL or FULL"), "network_data": (_NETWORK_DATA, "refuse or allow")}
+
+SHARED = ("retention", "synchronous")
+"""Settings that all servers of one data folder must share."""
 
 
 def default_data() -> Path:
@@ -163,8 +169,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a stream is kept after its end."""
     min_free: int = 64 * 1024 * 1024
     """Bytes free on the data folder's disk below which the server says that it is not ready: before it is full."""
+    network_data: _NETWORK_DATA = "refuse"
+    """Whether the data folder may lie on a network file system: allow or refuse. SQLite cannot rely on its locks."""
     synchronous: _SYNCHRONOUS = "NORMAL"
-    """SQLite's: NORMAL survives a killed process, FULL a power cut as well."""
+    """SQLite's: what is committed survives a killed process with NORMAL, and only with FULL a power cut as well."""
+
+
+def shared(settings: Settings) -> dict[str, Any]:
+    """Return the settings that all servers of one data folder must share."""
+    return {name: getattr(settings, name) for name in SHARED}
 
 
 def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
@@ -193,11 +206,12 @@ def tuned(settings: Settings, pairs: tuple[str, ...]) -> Settings:
 
 def _read(name: str, text: str) -> object:
     """Return what a setting is set to. Raises SettingsError, in one sentence, for what it cannot be."""
-    kind: Any = _SYNCHRONOUS if name == "synchronous" else type(_value(Settings(), name))
+    kind: Any
+    kind, choices = _CHOICES.get(name, (type(_value(Settings(), name)), ""))
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError:
-        allowed = {int: "a whole number", float: "a number"}.get(kind, "NORMAL or FULL")
+        allowed = {int: "a whole number", float: "a number"}.get(kind, choices)
         raise SettingsError(f"{name} must be {allowed}; it was {text!r}.") from None
 
 

@@ -31,13 +31,21 @@ TIMEOUT = 60.0
 
 
 class Handover(threading.Thread):
-    """Waits for the next process and hands the listening socket to it, then signals this process to end."""
+    """Waits for the next process and hands the listening socket to it, then signals this process to end.
 
-    def __init__(self, data: Path, listener: socket.socket) -> None:
+    If another server of this folder waits there already, it stays the one to take over from, unless this one was
+    started to ``replace`` it.
+    """
+
+    def __init__(self, data: Path, listener: socket.socket, *, replace: bool = False) -> None:
         super().__init__(name="tickertape-handover", daemon=True)
         self._path = data / SOCKET
         self._listener = listener
         self._gate = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        if not replace and _answers(self._path):
+            self._gate.close()
+            logger.warning("Another server uses %s too: --takeover takes over from that one, not from this one", data)
+            return
         previous = os.umask(0o077)  # only this user may take over
         try:
             self._path.unlink(missing_ok=True)  # left by a process that was killed, or of the one we took over from
@@ -59,6 +67,16 @@ class Handover(threading.Thread):
                 if visitor.recv(len(STARTED)) == STARTED:
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
+
+
+def _answers(path: Path) -> bool:
+    """Say whether a server waits at a socket; one that was killed has left it behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+        try:
+            visitor.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 class Takeover:

@@ -1,13 +1,16 @@
-"""What a data folder holds, and who uses it."""
+"""What a data folder holds, who uses it with which settings, and where it may lie."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+import msgspec
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from tickertape.errors import SettingsError
+from tickertape.log import journal, neighbours
 
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
@@ -15,14 +18,58 @@ LOG_FILE = "tape.db"
 CHATS_FILE = "chats.db"
 """The conversations' file there."""
 
+NETWORK = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "lustre", "beegfs", "gpfs", "davfs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.davfs2", "fuse.rclone", "fuse.s3fs", "fuse.gcsfuse", "fuse.ceph"),
+}
+"""File systems whose files other machines may change, or that lack the locks and the shared memory of a local disk."""
+
 
 def in_use(data: Path) -> bool:
-    """Say whether a process has the stream log open: it holds the lock on its lock file as long as it lives."""
-    for path in data.glob(f"{LOG_FILE}-producer-*.lock"):
-        lock = FileLock(path, thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-    return False
+    """Say whether a process has the stream log open."""
+    return neighbours.in_use(data / LOG_FILE)
+
+
+def check_agreement(data: Path, settings: dict[str, Any]) -> None:
+    """See that whoever uses the folder now has the same settings. Raises SettingsError that names both.
+
+    What one process keeps for a day, another one would forget after an hour.
+    """
+    with closing(journal.connect(data / LOG_FILE)) as connection:
+        others = neighbours.living(connection, data / LOG_FILE)
+    for other in others:
+        theirs = msgspec.json.decode(other) if other else {}
+        for name, ours in settings.items():
+            if theirs.get(name, ours) != ours:
+                raise SettingsError(
+                    f"The server that uses {data} has {name}={theirs[name]}, this one {name}={ours}; on one folder "
+                    f"they must be the same. Say --set {name}={theirs[name]}, choose another --data folder, or "
+                    "replace that server with --takeover."
+                )
+
+
+def check_local(data: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
+    """See that the folder lies on a local disk, where that can be told. Raises SettingsError."""
+    kind = file_system(data, mounts)
+    if kind in NETWORK:
+        raise SettingsError(
+            f"The data folder {data} is on a network file system ({kind}), whose locks and shared memory cannot be "
+            "relied on: answers could be lost or mixed up. Choose a folder on a local disk with --data. If you know "
+            "that this one is used by one machine only and locks as a local disk does, say --set network_data=allow."
+        )
+
+
+def file_system(folder: Path, mounts: Path) -> str | None:
+    """Return the kind of file system that a folder is on or will be on, None if the system does not say."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    folder = folder.resolve()
+    found, longest = None, -1
+    for line in lines:
+        _device, point, kind, *_rest = line.split(" ")
+        where = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point))
+        if folder.is_relative_to(where) and len(where.parts) >= longest:  # the last one covers those before
+            found, longest = kind, len(where.parts)
+    return found
