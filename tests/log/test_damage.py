@@ -244,7 +244,12 @@ async def test_a_reader_elsewhere_is_told_when_what_it_reads_is_damaged(quick_pa
     async with open_log(path) as producing, open_log(path) as reading:
         tape = await begin(producing)
         elsewhere = await reading.get(tape.header.id, "ann")
+        for task in reading._background:
+            task.cancel()  # it looks again when the damage is done
+        await producing.finish(tape, [text(2), DONE])
+        await settled(producing)
         change(path, "UPDATE stream SET crc = 1")
+        await reading._follower.look()
         assert await whole(elsewhere) == [text(1), DAMAGED]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.errors import LogUnavailable
-from tickertape.log import journal, schema
-from tickertape.log.checksums import UNKNOWN, tick
-from tickertape.log.journal import Gathered, connect, entries_of, group, mark, reap
+from tickertape.log import follower, journal, schema
+from tickertape.log.checksums import UNKNOWN
+from tickertape.log.checksums import tick as checksum
+from tickertape.log.follower import Whole, whole
+from tickertape.log.journal import Gathered, connect, group, mark, reap
 
 from .engines import DONE, LOST, text
 from .faults import limit_pages
@@ -22,27 +26,76 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 entries = st.lists(st.binary(max_size=8).filter(lambda entry: b"\n" not in entry) | st.sampled_from([b"#1 1", b""]))
-parts = st.lists(st.tuples(st.integers(1, 6), st.booleans(), entries), min_size=1, max_size=5)
+Groups = list[tuple[int, bool, list[bytes]]]
 
 
-@given(st.lists(parts), st.sets(st.integers(1, 5)), st.booleans())
-def test_ticks_are_taken_apart_into_the_groups_that_they_were_made_of(
-    made: list[list[tuple[int, bool, list[bytes]]]], wanted: set[int], summed: bool
-) -> None:
-    expected: dict[int, list[bytes]] = {no: [] for no in range(1, 7)}
+@st.composite
+def ticks(draw: st.DrawFn) -> list[Groups]:
+    """Return what ticks are made of: of each group the stream, whether it ends with it, and its entries."""
+    made = draw(st.lists(st.lists(st.tuples(st.integers(1, 6), st.booleans(), entries), min_size=1, max_size=5)))
+    over: set[int] = set()
+    natural = []
+    for tick in made:
+        natural.append([])
+        for no, end, lines in tick:
+            if no not in over:
+                natural[-1].append((no, end, lines))
+                over |= {no} if end else set()
+    return [tick for tick in natural if tick]
+
+
+def numbered(made: list[Groups], summed: bool = True) -> list[tuple[int, bytes, int]]:
+    """Return the rows of the ticks; the entries of each stream are numbered from 1."""
+    counts: Counter[int] = Counter()
     rows = []
     for parts in made:
         groups = []
         for no, ended, lines in parts:
-            groups.append(group(no, len(expected[no]) + 1, lines, ended=ended))
-            expected[no] += lines
+            groups.append(group(no, counts[no] + 1, lines, ended=ended))
+            counts[no] += len(lines)
         body = b"\n".join(groups)
-        rows.append((7, body, tick(7, body) if summed else UNKNOWN))
-    gathered = Gathered(map(mark, wanted))
-    gathered.add(rows)
-    assert gathered.entries == {mark(no): expected[no] for no in wanted}
-    assert gathered.ended == {mark(no) for parts in made for no, ended, _lines in parts if ended and no in wanted}
+        rows.append((7, body, checksum(7, body) if summed else UNKNOWN))
+    return rows
+
+
+def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
+    """Return an unfolded stream's entries, and whether it has ended."""
+    return whole(connection, [mark(no)])[mark(no)][:2]
+
+
+@given(ticks(), st.sets(st.integers(1, 5)), st.booleans())
+def test_ticks_are_taken_apart_into_the_groups_that_they_were_made_of(
+    made: list[Groups], wanted: set[int], summed: bool
+) -> None:
+    groups = [group for tick in made for group in tick]
+    gathered = Gathered({mark(no): 1 for no in wanted})
+    gathered.add(numbered(made, summed))
+    assert gathered.entries == {
+        mark(no): [line for of, _end, lines in groups for line in lines if of == no] for no in wanted
+    }
+    assert gathered.ended == {mark(no) for no, end, _lines in groups if end and no in wanted}
     assert (gathered.torn, gathered.damaged) == (set(), 0)
+
+
+@given(ticks(), st.sets(st.integers(0, 9)), st.sets(st.integers(1, 5)), st.integers(1, 4), st.sampled_from([0, 16]))
+def test_streams_are_read_back_from_the_end_of_the_journal_as_they_would_be_from_its_start(
+    made: list[Groups], damaged: set[int], wanted: set[int], piece: int, few: int
+) -> None:
+    rows = [
+        (producer, body, crc if index not in damaged else crc ^ 1)
+        for index, (producer, body, crc) in enumerate(numbered(made))
+    ]
+    gathered = Gathered({mark(no): 1 for no in wanted})
+    gathered.add(rows)
+    with pytest.MonkeyPatch.context() as patched, closing(sqlite3.connect(":memory:")) as connection:
+        patched.setattr(follower, "PIECE", piece)
+        patched.setattr(follower, "FEW", few)
+        connection.execute("CREATE TABLE journal (tick INTEGER PRIMARY KEY, producer, body, crc)")
+        connection.executemany("INSERT INTO journal (producer, body, crc) VALUES (?, ?, ?)", rows)
+        assert whole(connection, map(mark, wanted)) == {
+            name: Whole(entries, name in gathered.ended, name in gathered.torn)
+            for name, entries in gathered.entries.items()
+        }
 
 
 @pytest.fixture
@@ -75,15 +128,15 @@ def test_entries_are_found_in_arrival_order_among_those_of_others(connection: sq
     add_tick(connection, group(one, 1, [text(1)], ended=False), group(other, 1, [b't"x"'], ended=False))
     add_tick(connection, group(other, 2, [DONE], ended=True), group(one, 2, [text(2), text(3)], ended=False))
     add_tick(connection, group(one, 4, [DONE], ended=True))
-    assert entries_of(connection, one)[:2] == ([text(1), text(2), text(3), DONE], True)
-    assert entries_of(connection, other)[:2] == ([b't"x"', DONE], True)
+    assert entries_of(connection, one) == ([text(1), text(2), text(3), DONE], True)
+    assert entries_of(connection, other) == ([b't"x"', DONE], True)
 
 
 def test_text_that_looks_like_a_group_of_the_stream_is_no_group(connection: sqlite3.Connection) -> None:
     one, other = add_stream(connection), add_stream(connection)
     add_tick(connection, group(one, 1, [text(1)], ended=False))
     add_tick(connection, group(other, 1, [b't"#%d 2 end"' % one, b"#%d 2" % one], ended=False))
-    assert entries_of(connection, one)[:2] == ([text(1)], False)
+    assert entries_of(connection, one) == ([text(1)], False)
 
 
 def test_a_stream_number_that_begins_like_another_is_not_mixed_up(connection: sqlite3.Connection) -> None:
@@ -126,7 +179,7 @@ def test_a_reaping_that_fails_changes_nothing(connection: sqlite3.Connection) ->
         reap(connection, 1, "not bytes")  # type: ignore[arg-type]
     assert not connection.in_transaction
     assert body_of(connection, no) is None
-    assert entries_of(connection, no)[:2] == ([text(1)], False)
+    assert entries_of(connection, no) == ([text(1)], False)
 
 
 def test_a_reaping_on_a_full_disk_says_that_it_is_full(connection: sqlite3.Connection) -> None:

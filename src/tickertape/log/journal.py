@@ -34,7 +34,7 @@ import math
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import LogUnavailable, StreamDamaged
 from tickertape.log import schema
@@ -43,7 +43,7 @@ from tickertape.log.checksums import UNKNOWN, header, stream_is_intact, tick_is_
 from tickertape.sqlite_file import LOST_COMMITS, lost_commits, share, wal_commits, why
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tickertape.log.base import Key
@@ -136,12 +136,14 @@ def group(no: int, first: int, entries: Sequence[bytes], *, ended: bool) -> byte
 class Gathered:
     """What was read from ticks: the entries of some streams, named by their `mark`.
 
-    ``ended`` are those whose terminal entry was there, ``torn`` those of which something before was not. ``damaged``
-    counts the ticks that could not be read.
+    ``first`` is the number that each stream's first entry here must have; None for that of the first group that is
+    found. ``ended`` are the streams whose terminal entry was there, ``torn`` those of which something before was not.
+    ``damaged`` counts the ticks that could not be read.
     """
 
-    def __init__(self, streams: Iterable[bytes]) -> None:
-        self.entries: dict[bytes, list[bytes]] = {stream: [] for stream in streams}
+    def __init__(self, first: Mapping[bytes, int | None]) -> None:
+        self.first = dict(first)
+        self.entries: dict[bytes, list[bytes]] = {stream: [] for stream in first}
         self.ended: set[bytes] = set()
         self.torn: set[bytes] = set()
         self.damaged = 0
@@ -162,7 +164,7 @@ class Gathered:
                 self.damaged += 1
 
     def _read(self, lines: list[bytes]) -> None:
-        found, at, size = self.entries, 0, len(lines)
+        found, firsts, at, size = self.entries, self.first, 0, len(lines)
         while at < size:
             head = lines[at].split(b" ")
             after = at + 2 if head[2] == b"1" else at + 1 + int(head[2])
@@ -170,7 +172,10 @@ class Gathered:
                 raise ValueError
             entries = found.get(head[0])
             if entries is not None:
-                if int(head[1]) != len(entries) + 1:
+                number = int(head[1])
+                if firsts[head[0]] is None:
+                    firsts[head[0]] = number
+                if number != (firsts[head[0]] or 0) + len(entries):
                     self.torn.add(head[0])
                 elif after == at + 2:
                     entries.append(lines[at + 1])
@@ -202,43 +207,6 @@ def roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-class Found(NamedTuple):
-    """What the file holds of a stream: its committed entries, whether it has ended, its place in the line.
-
-    ``damaged`` says that entries after these cannot be read, until its producer folds them.
-    """
-
-    entries: list[bytes]
-    ended: bool
-    place: int
-    damaged: bool = False
-
-
-def read(connection: sqlite3.Connection, no: int) -> Found | None:
-    """Return what there is of a stream, None if it is gone; within a `snapshot`. Raises StreamDamaged."""
-    query = "SELECT id, owner, model, created, ended, body, crc, place FROM stream WHERE no = ?"
-    row = connection.execute(query, (no,)).fetchone()
-    if row is None:
-        return None
-    stream_id, owner, model, created, ended, body, crc, place = row
-    if not stream_is_intact(header(stream_id, owner, model, created), ended, body, crc):
-        raise StreamDamaged(stream_id, owner)
-    if body is not None:
-        return Found(body.split(b"\n"), ended=True, place=0)
-    found = entries_of(connection, no)
-    return found if found.ended else found._replace(place=place)
-
-
-def entries_of(connection: sqlite3.Connection, no: int) -> Found:
-    """Return an unfolded stream's committed entries and whether it has ended."""
-    name = mark(no)
-    gathered = Gathered([name])
-    query = "SELECT producer, body, crc FROM journal WHERE instr(body, ?) ORDER BY tick"
-    gathered.add(connection.execute(query, (name + b" ",)))
-    damaged = bool(gathered.torn or gathered.damaged)
-    return Found(gathered.entries[name], ended=bool(gathered.ended), place=0, damaged=damaged)
-
-
 def keyed(connection: sqlite3.Connection, owner: str, key: Key) -> str | None:
     """Return the id of the stream that this owner's key made, if there is one. Raises KeyReused."""
     query = "SELECT digest, stream FROM idempotency WHERE owner = ? AND key = ?"
@@ -258,7 +226,7 @@ def reap(connection: sqlite3.Connection, producer: int, lost: bytes, damaged: by
     try:
         query = "SELECT no, id, owner, model, created, crc FROM stream WHERE producer = ? AND ended IS NULL"
         rows = {mark(no): (no, *columns) for no, *columns in connection.execute(query, (producer,))}
-        gathered = Gathered(rows)
+        gathered = Gathered(dict.fromkeys(rows, 1))
         query = "SELECT producer, body, crc FROM journal WHERE producer = ? ORDER BY tick"
         gathered.add(connection.execute(query, (producer,)))
         unfinished = rows.keys() - gathered.ended

@@ -7,7 +7,7 @@ Several processes may use one file on one host. Each is a *producer* and holds a
 operating system releases when the process dies, however it dies: that is how the others, and the next start, know at
 once. A process that is frozen keeps its lock but misses its beat; after `LEASE` seconds the others end its streams, and
 when it wakes up it finds itself fenced. Beats are in monotonic time, which processes of one host share and no clock
-change moves. They see each other's streams by looking at ``PRAGMA data_version``, which costs microseconds.
+change moves. What they write is read by the `Follower`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from filelock import FileLock
 from tickertape.errors import LogError, StreamDamaged, StreamEnded, UnknownStream
 from tickertape.log import journal
 from tickertape.log.base import Header, Key, Log, Tape
+from tickertape.log.checksums import header as checksum
+from tickertape.log.checksums import stream_is_intact
+from tickertape.log.follower import Follower
 from tickertape.log.intake import BACKLOG, Intake
 from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
 from tickertape.log.readings import Readings
+from tickertape.log.tapes import SqliteTape
 from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Probe, Shrink, Tell
-from tickertape.log.transaction import Fenced, Line
+from tickertape.log.transaction import Fenced
 from tickertape.log.writer import Writer
 from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
@@ -55,22 +59,6 @@ REAP = 2.0
 
 LEASE = 8.0
 """Seconds without a beat after which a producer counts as dead."""
-
-
-class SqliteTape(Tape):
-    """A tape with what its producer must know: ``line``, if that is this process, else None.
-
-    ``told`` is the place in the line that other processes were told last.
-    """
-
-    __slots__ = ("appended", "line", "no", "told")
-
-    def __init__(self, header: Header, entries: list[bytes], no: int, *, ended: bool = False) -> None:
-        super().__init__(header, entries, ended=ended)
-        self.no = no
-        self.line: Line | None = None
-        self.appended = len(entries)
-        self.told = 0
 
 
 class SqliteLog(Log):
@@ -105,11 +93,11 @@ class SqliteLog(Log):
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
         self._tapes: weakref.WeakValueDictionary[str, SqliteTape] = weakref.WeakValueDictionary()
         self._running: set[SqliteTape] = set()  # this process produces them: a running stream stays in memory
-        self._foreign: weakref.WeakSet[SqliteTape] = weakref.WeakSet()  # running elsewhere, read here
         self._readings = Readings(lambda name: self._in_reader(functools.partial(self._load, name)))
+        ends = (lost, self._damaged)
+        self._follower = Follower(self._path, ends, lambda: self._writer.producer, self._stop)
         self._neighbours = 0
-        self._news = False  # there are tapes that the watch has not looked at, or we have changed some
-        self._unreadable: set[str | int] = set()  # streams whose damage the operator was told of
+        self._unreadable: set[str] = set()  # streams whose damage the operator was told of
         self._gone_told = False  # that the file was deleted or replaced
         self._late: list[Fold | Late] = []  # could not be written; tried again by and by
         self._background: set[asyncio.Task[None]] = set()
@@ -124,6 +112,7 @@ class SqliteLog(Log):
             await self._in_reader(self._open)
         except BaseException:
             self._reader.shutdown()
+            self._follower.abandon()
             raise
         self._writer.start()
         self._background = {asyncio.create_task(self._watch()), asyncio.create_task(self._patrol())}
@@ -134,6 +123,7 @@ class SqliteLog(Log):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._upkeep.close()
+        await self._follower.close()
         self._try_again()
         self._intake.submit()
         self._writer.stop()
@@ -158,6 +148,7 @@ class SqliteLog(Log):
                 self._identity = FileIdentity(self._path)
                 if not self._neighbours:
                     make_shrinkable(self._connection, self._path)
+            self._follower.open()
             undo.pop_all()
 
     def _submit(self, tasks: list[Task]) -> None:
@@ -197,8 +188,11 @@ class SqliteLog(Log):
         if existing is not None:
             return await self.get(existing, header.owner), False
         tape = self._tapes.setdefault(header.id, SqliteTape(header, task.entries, task.line.no))
-        tape.line = task.line  # somebody may have read it from the file already: from now on it is produced here
-        self._foreign.discard(tape)
+        tape.line = task.line  # somebody may have asked for it already: from now on it is produced here
+        self._follower.following.discard(tape)
+        if len(tape.entries) < len(task.entries):
+            tape.extend(task.entries[len(tape.entries) :])
+        tape.appended = len(tape.entries)
         self._running.add(tape)
         return tape, True
 
@@ -263,10 +257,11 @@ class SqliteLog(Log):
     async def _settle(self, tape: SqliteTape, end: bytes) -> None:
         """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
         assert tape.line is not None  # noqa: S101 - it was produced here
+        stored = SqliteTape(tape.header, [], tape.no)
         with contextlib.suppress(LogError):
-            found = await self._in_reader(functools.partial(self._load, tape.header.id))
-            if found.ended:
-                tape.extend(found.entries[len(tape.entries) :], ended=True)
+            await self._follower.catch_up(stored)
+            if stored.ended:
+                tape.extend(stored.entries[len(tape.entries) :], ended=True)
                 return
         tape.extend([end], ended=True)
         self._again(Late(tape, tape.line, lambda line: self._intake.add(Fold(tape, line, self._again)), self._again))
@@ -299,8 +294,7 @@ class SqliteLog(Log):
 
     async def get(self, stream_id: str, owner: str) -> Tape:
         tape = self._tapes.get(stream_id)
-        if tape is None or tape in self._foreign:
-            # A neighbour's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
+        if tape is None:
             try:
                 loaded = await self._readings.read(stream_id)
             except StreamDamaged as error:
@@ -308,11 +302,10 @@ class SqliteLog(Log):
                     raise UnknownStream(stream_id) from error
                 raise
             tape = self._tapes.setdefault(stream_id, loaded)
-            self._catch_up(tape, loaded.entries, loaded.ended, loaded.queued)
-            if not tape.ended and tape.line is None and tape not in self._foreign:
-                self._foreign.add(tape)
-                self._news = True
         if tape.header.owner != owner:
+            raise UnknownStream(stream_id)
+        # Another process's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
+        if not tape.ended and tape.line is None and not await self._follower.catch_up(tape):
             raise UnknownStream(stream_id)
         return tape
 
@@ -320,7 +313,7 @@ class SqliteLog(Log):
         assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
         if tape.line is None:
             if len(tape.entries) < number and not tape.ended:
-                await self.get(tape.header.id, tape.header.owner)
+                await self._follower.catch_up(tape)
             return len(tape.entries) >= number
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease):
@@ -346,32 +339,21 @@ class SqliteLog(Log):
             return journal.keyed(self._connection, owner, key)
 
     def _load(self, stream_id: str) -> SqliteTape:
-        with self._explained(), journal.snapshot(self._connection) as connection:
-            row = connection.execute(
-                "SELECT no, owner, model, created FROM stream WHERE id = ?", (stream_id,)
-            ).fetchone()
-            if row is None:
-                raise UnknownStream(stream_id)
-            no, owner, model, created = row
-            found = self._read(connection, no) or journal.Found([], ended=False, place=0)
+        """Return a stream's tape: whole if it is folded, else empty, for the follower reads what runs."""
+        with self._explained():
+            query = "SELECT no, owner, model, created, ended, body, crc FROM stream WHERE id = ?"
+            row = self._connection.execute(query, (stream_id,)).fetchone()
+        if row is None:
+            raise UnknownStream(stream_id)
+        no, owner, model, created, ended, body, crc = row
+        if not stream_is_intact(checksum(stream_id, owner, model, created), ended, body, crc):
+            damage = StreamDamaged(stream_id, owner)
+            if stream_id not in self._unreadable:
+                self._unreadable.add(stream_id)
+                logger.error("%s", damage)
+            raise damage
         header = Header(id=stream_id, owner=owner, model=model, created=created)
-        tape = SqliteTape(header, found.entries, no, ended=found.ended)
-        tape.queued = found.place
-        return tape
-
-    def _read(self, connection: sqlite3.Connection, no: int) -> journal.Found | None:
-        """Return what the file holds of a stream; tell the operator, once, of what it does no longer."""
-        try:
-            found = journal.read(connection, no)
-        except StreamDamaged as error:
-            if error.stream_id not in self._unreadable:
-                self._unreadable.add(error.stream_id)
-                logger.error("%s", error)
-            raise
-        if found is not None and found.damaged and no not in self._unreadable:
-            self._unreadable.add(no)
-            logger.error("A part of the stream log %s is damaged; an answer stands still until its end", self._path)
-        return found
+        return SqliteTape(header, [] if body is None else body.split(b"\n"), no, ended=body is not None)
 
     # --- neighbours
 
@@ -418,9 +400,7 @@ class SqliteLog(Log):
         return await task.done
 
     async def reap(self) -> int:
-        lost = await self._in_reader(self._reap)
-        self._news = self._news or lost > 0  # data_version does not tell of what this connection wrote
-        return lost
+        return await self._in_reader(self._reap)
 
     def _reap(self) -> int:
         lost, self._neighbours = reap_dead(
@@ -432,7 +412,7 @@ class SqliteLog(Log):
         while True:
             await asyncio.sleep(self._interval)
             self._intake.add(Beat())
-            for tape in self._foreign:
+            for tape in self._follower.following:
                 if tape.readers:
                     self._intake.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
             if self._neighbours:
@@ -443,51 +423,10 @@ class SqliteLog(Log):
             await attempt(self.reap())
 
     async def _watch(self) -> None:
-        version = -1
         while True:
             await asyncio.sleep(WATCH)
-            if self._neighbours or self._foreign:
-                seen, self._news = -1 if self._news else version, False
-                looking = self._in_reader(functools.partial(self._look, seen, tuple(self._foreign)))
-                version = await attempt(looking) or -1
-
-    def _look(self, seen: int, tapes: tuple[SqliteTape, ...]) -> int:
-        """Bring foreign tapes up to date and pass on stops, if another connection wrote since version ``seen``."""
-        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        if version == seen:
-            return version
-        for tape in tapes:
-            entries, ended, place = self._seen_of(tape)
-            if ended or len(entries) > len(tape.entries) or place != tape.queued:
-                self._loop.call_soon_threadsafe(self._catch_up, tape, entries, ended, place)
-        for (stream_id,) in self._connection.execute(
-            "SELECT id FROM stream WHERE producer = ? AND ended IS NULL AND stop = 1", (self._writer.producer,)
-        ).fetchall():
-            self._loop.call_soon_threadsafe(self._stop, stream_id)
-        return version
-
-    def _seen_of(self, tape: SqliteTape) -> tuple[list[bytes], bool, int]:
-        """Return what there is of a foreign tape now. One that is gone or damaged has an end, if nobody knows which."""
-        try:
-            with journal.snapshot(self._connection) as connection:
-                found = self._read(connection, tape.no)
-        except StreamDamaged:
-            return [*tape.entries, self._damaged], True, 0
-        return found[:3] if found is not None else ([*tape.entries, self._lost], True, 0)
-
-    def _catch_up(self, tape: SqliteTape, entries: list[bytes], ended: bool, place: int) -> None:
-        if tape.line is not None:
-            return  # it is produced here: the writer tells of what it has committed
-        more = entries[len(tape.entries) :]
-        moved = tape.queued != place
-        if moved:
-            tape.queued = place
-        if more:
-            tape.extend(more, ended=ended)
-        elif moved:
-            tape.wake()
-        if tape.ended:
-            self._foreign.discard(tape)
+            if self._neighbours or self._follower.following:
+                await attempt(self._follower.look())
 
     def _tell_place(self, tape: SqliteTape) -> None:
         tape.told = tape.queued

@@ -1,0 +1,230 @@
+"""Streams of other processes are read together: what a look costs does not grow with their number, and nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tickertape.errors import LogUnavailable, UnknownStream
+from tickertape.log import journal
+from tickertape.log.sqlite import SqliteLog
+
+from .engines import DONE, LOST, begin, caught_up, key, text, whole
+from .faults import FlakyConnection
+from .test_readings import turn
+from .test_sqlite import settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tickertape.log.base import Tape
+
+
+@asynccontextmanager
+async def two(path: Path) -> AsyncIterator[tuple[SqliteLog, SqliteLog]]:
+    """Open the file twice, as two processes would; the second one looks only when it is asked to."""
+    async with SqliteLog(path / "tape.db", lost=LOST) as here, SqliteLog(path / "tape.db", lost=LOST) as there:
+        for task in there._background:
+            task.cancel()
+        yield here, there
+
+
+async def begin_many(log: SqliteLog, count: int) -> list[Tape]:
+    return await asyncio.gather(*(begin(log) for _ in range(count)))
+
+
+def traced(log: SqliteLog) -> list[str]:
+    """Return the statements of the follower, as they come."""
+    statements: list[str] = []
+    log._follower._connection.set_trace_callback(statements.append)
+    return statements
+
+
+async def test_a_look_takes_as_many_statements_for_fifty_streams_as_for_one(quick_path: Path) -> None:
+    """Guards: 300 readers of streams elsewhere cost 300 readings of the whole journal a look."""
+    async with two(quick_path) as (here, there):
+        statements = traced(there)
+        counts = []
+        for size in (1, 50):
+            tapes = await begin_many(here, size)
+            copies = [await there.get(tape.header.id, "ann") for tape in tapes]
+            for tape in tapes:
+                await here.append(tape, [text(2)])
+            await asyncio.gather(*(caught_up(tape, 2) for tape in tapes))
+            statements.clear()
+            await there._follower.look()
+            assert [copy.entries for copy in copies] == [[text(1), text(2)]] * size
+            counts.append(len(statements))
+            for tape in tapes:
+                await here.finish(tape, [DONE])
+            await there._follower.look()
+        assert counts[0] == counts[1]
+
+
+async def test_a_hundred_readers_that_come_at_once_share_one_pass_over_the_journal(quick_path: Path) -> None:
+    async with two(quick_path) as (here, there):
+        tapes = await begin_many(here, 100)
+        statements = traced(there)
+        read_on = threading.Event()
+        there._follower._thread.submit(read_on.wait)
+        getting = [asyncio.create_task(there.get(tape.header.id, "ann")) for tape in tapes]
+        while len(there._tapes) < 100:  # until all are known to run; the look of the first ones has begun
+            await asyncio.sleep(0)
+        await turn()
+        read_on.set()
+        found = await asyncio.gather(*getting)
+        assert [copy.entries for copy in found] == [[text(1)]] * 100
+        assert sum("ORDER BY tick DESC" in statement for statement in statements) <= 2
+        for tape in tapes:
+            await here.finish(tape, [DONE])
+
+
+async def test_who_asks_for_a_stream_while_it_is_read_for_the_first_time_reads_every_entry_once(
+    quick_path: Path,
+) -> None:
+    async with two(quick_path) as (here, there):
+        tape = await begin(here)
+        read_on = threading.Event()
+        there._follower._thread.submit(read_on.wait)
+        getting = [asyncio.create_task(there.get(tape.header.id, "ann"))]
+        while there._follower._current is None:
+            await asyncio.sleep(0)
+        getting += [asyncio.create_task(there.get(tape.header.id, "ann")) for _ in range(2)]
+        await turn()
+        read_on.set()
+        copies = await asyncio.gather(*getting)
+        await here.finish(tape, [DONE])
+        await there._follower.look()
+        assert all(copy is copies[0] for copy in copies)
+        assert copies[0].entries == [text(1), DONE]
+
+
+async def test_what_was_appended_before_a_stream_began_is_not_read_for_it(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickertape.log.follower.PIECE", 4)
+    real, read = journal.Gathered.add, []
+
+    def counting(gathered: journal.Gathered, ticks: Any) -> None:
+        taken = list(ticks)
+        read.extend(taken)
+        real(gathered, taken)
+
+    async with two(quick_path) as (here, there):
+        old = await begin(here)
+        for number in range(2, 40):
+            await here.append(old, [text(number)])
+            await caught_up(old, number)
+        tape = await begin(here)
+        monkeypatch.setattr(journal.Gathered, "add", counting)
+        assert (await there.get(tape.header.id, "ann")).entries == [text(1)]
+        assert len(read) <= 4
+        assert (await there.get(old.header.id, "ann")).entries == old.entries
+        await asyncio.gather(here.finish(tape, [DONE]), here.finish(old, [DONE]))
+
+
+async def test_nothing_else_waits_while_another_processs_stream_is_read(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards: dead producers were noticed, and keys found, only after all that was to be read."""
+    real, reading, read_on = journal.Gathered.add, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(gathered: journal.Gathered, ticks: Any) -> None:
+        loop.call_soon_threadsafe(reading.set)
+        assert read_on.wait(60)
+        real(gathered, ticks)
+
+    async with two(quick_path) as (here, there):
+        tape, ended = await begin(here), await begin(here)
+        await here.finish(ended, [DONE])
+        await settled(here)
+        monkeypatch.setattr(journal.Gathered, "add", slow)
+        getting = asyncio.create_task(there.get(tape.header.id, "ann"))
+        await reading.wait()
+        assert await there.reap() == 0
+        assert await whole(await there.get(ended.header.id, "ann")) == ended.entries
+        assert await there.keyed("ann", key("another")) is None
+        mine = await begin(there)
+        await there.finish(mine, [DONE])
+        assert not getting.done()
+        read_on.set()
+        assert (await getting).entries == [text(1)]
+        await here.finish(tape, [DONE])
+
+
+async def test_whatever_happens_between_two_looks_every_reader_elsewhere_gets_every_entry_once(
+    quick_path: Path,
+) -> None:
+    """Begin, append, end, fold and look, in any order."""
+    chance = random.Random(2)
+    async with two(quick_path) as (here, there):
+        running: list[Tape] = []
+        copies: list[tuple[Tape, Tape]] = []
+        for _ in range(400):
+            match chance.randrange(8):
+                case 0 | 1:
+                    running.append(await begin(here))
+                case 2 | 3 | 4 if running:
+                    for tape in chance.sample(running, chance.randint(1, len(running))):
+                        await here.append(
+                            tape, [text(len(tape.entries) + more) for more in range(chance.randint(1, 3))]
+                        )
+                    await asyncio.sleep(0)
+                case 5 if running:
+                    tape = running.pop(chance.randrange(len(running)))
+                    await here.finish(tape, [DONE])
+                    if chance.random() < 0.5:
+                        await here.forget([])  # until the fold is committed
+                case 6 if running:
+                    tape = chance.choice(running)
+                    copies.append((tape, await there.get(tape.header.id, "ann")))
+                case 7:
+                    committed = [len(tape.entries) for tape, _copy in copies]
+                    await there._follower.look()
+                    assert all(len(copy.entries) >= size for (_tape, copy), size in zip(copies, committed, strict=True))
+            for tape, copy in copies:
+                both = min(len(tape.entries), len(copy.entries))
+                assert copy.entries[:both] == tape.entries[:both]
+        for tape in running:
+            await here.finish(tape, [DONE])
+        await there._follower.look()
+        assert len(copies) > 20
+        for tape, copy in copies:
+            assert (copy.entries, copy.ended) == (tape.entries, True)
+        assert not there._follower.following
+
+
+async def test_a_file_that_cannot_be_read_is_told_to_who_asks_and_read_again_later(quick_path: Path) -> None:
+    async with two(quick_path) as (here, there):
+        tape = await begin(here)
+        copy = await there.get(tape.header.id, "ann")
+        await here.append(tape, [text(2)])
+        await caught_up(tape, 2)
+        real = there._follower._connection
+        for first in range(1, 7):
+            there._follower._connection = FlakyConnection(real, first)  # type: ignore[assignment]
+            with pytest.raises(LogUnavailable, match="I/O error"):
+                await there.get(tape.header.id, "ann")
+            assert copy.entries == [text(1)]
+        there._follower._connection = real
+        assert (await there.get(tape.header.id, "ann")).entries == [text(1), text(2)]
+        await here.finish(tape, [DONE])
+
+
+async def test_a_stream_that_is_forgotten_before_it_is_read_is_unknown(quick_path: Path) -> None:
+    async with two(quick_path) as (here, there):
+        tape = await begin(here)
+        loaded = there._load(tape.header.id)
+        there._tapes[tape.header.id] = loaded
+        with sqlite3.connect(quick_path / "tape.db") as outside:
+            outside.execute("DELETE FROM stream")
+        with pytest.raises(UnknownStream):
+            await there.get(tape.header.id, "ann")
