@@ -105,10 +105,11 @@ def test_options_are_mapped_and_its_own_pass_through() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("logprobs", True), ("logit_bias", {"1": 2}), ("parallel_tool_calls", False), ("response_format", {"type": "x"})],
+    [("logprobs", True), ("logit_bias", {"1": 2}), ("response_format", {"type": "x"})],
 )
 def test_what_it_cannot_honour_is_refused_by_name(name: str, value: object) -> None:
     assert refused(GEMINI, **{name: value}).param == name
+    assert refused(GEMINI, tools=[TOOL], parallel_tool_calls=False).param == "parallel_tool_calls"
 
 
 def test_a_linked_picture_and_a_result_of_no_call_are_refused() -> None:

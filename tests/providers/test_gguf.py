@@ -67,3 +67,16 @@ def test_damage_never_ends_in_anything_but_a_sentence(tmp_path: Path, data: st.D
         whole[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
     with suppress(SettingsError):
         read_gguf(write(tmp_path, data=bytes(whole)))
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "tools"),
+    [
+        ("tokenizer.chat_template", "{% if tools %}{{ tools | tojson }}{% endif %}", True),
+        ("tokenizer.chat_template.tool_use", "{%- if tools is not none -%}", True),
+        ("tokenizer.chat_template", "{{ message['content'] }} of toolsmiths", False),
+    ],
+)
+def test_a_template_says_whether_the_model_calls_tools(tmp_path: Path, name: str, template: str, tools: bool) -> None:
+    """Where the template has no place for tools, the runtime leaves them out without a word."""
+    assert read_gguf(write(tmp_path, data=gguf({**VALUES, name: template}))).calls_tools is tools

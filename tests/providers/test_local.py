@@ -1,6 +1,7 @@
 """The local model: files and machines that cannot, and the real built-in one that can."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,20 @@ async def test_the_builtin_model_answers_in_pieces_and_says_that_it_is_done(loca
     assert finish in (Finish("length"), Finish("stop"))
     assert isinstance(usage, Usage)
     assert usage.usage["completion_tokens"] <= 12
+
+
+@pytest.mark.model
+async def test_the_builtin_model_is_held_to_a_schema_and_says_that_it_calls_no_tools(local: Local) -> None:
+    """The grammar makes even a very small model write the JSON that was asked for; a tool call it cannot make."""
+    schema = {"type": "object", "properties": {"name": {"enum": ["Ann", "Bob"]}}, "required": ["name"]}
+    schema["additionalProperties"] = False
+    wanted = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
+    deltas = await answer(local, "Choose a name.", response_format=wanted, max_tokens=60)
+    text = "".join(delta.text for delta in deltas if isinstance(delta, Text))
+    assert json.loads(text)["name"] in ("Ann", "Bob")
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    with pytest.raises(BadRequest, match="cannot call tools"):
+        await answer(local, "Look!", tools=[tool], tool_choice="required")
 
 
 @pytest.mark.model

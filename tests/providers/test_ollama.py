@@ -83,10 +83,11 @@ def test_options_are_mapped_and_its_own_pass_through() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("logprobs", True), ("tool_choice", "required"), ("parallel_tool_calls", False), ("response_format", 7)],
+    [("logprobs", True), ("tool_choice", "required"), ("response_format", 7)],
 )
 def test_what_it_cannot_honour_is_refused_by_name(name: str, value: object) -> None:
     assert refused(OLLAMA, **{name: value}).param == name
+    assert refused(OLLAMA, tools=[TOOL], parallel_tool_calls=False).param == "parallel_tool_calls"
 
 
 def test_a_linked_picture_is_refused() -> None:

@@ -12,7 +12,7 @@ from tickertape.providers.anthropic_messages import conversation
 from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.base import Model
 from tickertape.providers.model_list import entries_of
-from tickertape.providers.parameters import LACKING, STANDARD, Parameters
+from tickertape.providers.parameters import STANDARD, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ MOST_TOKENS = 8192
 
 _THINKING = {"none": 0, "minimal": 1024, "low": 2048, "medium": 8192, "high": 24576}
 """Tokens of thinking for OpenAI's ``reasoning_effort``; 1 024 are the least that Anthropic takes."""
-
-_LACKING = (*LACKING, "frequency_penalty", "presence_penalty", "seed", "response_format")
 
 
 class Anthropic(Remote):
@@ -62,10 +60,14 @@ class Anthropic(Remote):
         stops = options.stops()
         if stops:
             body["stop_sequences"] = stops
-        user = options.take("user", "safety_identifier")
+        metadata = options.take("metadata")
+        own = metadata.get("user_id") if isinstance(metadata, dict) else None  # all that Anthropic takes
+        user = options.take("user", "safety_identifier") or own
         if user is not None:
             body["metadata"] = {"user_id": user}
-        options.refuse(*_LACKING)
+        tier = options.take("service_tier")
+        if tier in ("auto", "standard_only"):
+            body["service_tier"] = tier
         return "/messages", msgspec.json.encode({**body, **options.rest()})
 
     def reader(self, request: Request) -> MessageReader:

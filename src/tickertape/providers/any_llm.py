@@ -18,7 +18,7 @@ from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.base import Model, Provider, Request
 from tickertape.providers.estimate import Estimate
 from tickertape.providers.openai_reader import ChunkReader
-from tickertape.providers.parameters import STANDARD, TRANSPORT, Parameters
+from tickertape.providers.parameters import HINTS, STANDARD, TRANSPORT, Parameters, lacks
 from tickertape.providers.thinking import thinking_of
 from tickertape.providers.upstream import Upstream, shown_status
 
@@ -104,16 +104,19 @@ class AnyLLM(Provider):
 
     async def _open(self, request: Request) -> AsyncIterator[Any]:
         options = self._options(request)
-        try:
-            async with asyncio.timeout(self._first):
-                chunks: AsyncIterator[Any] = await self._client.acompletion(
-                    model=request.model, messages=request.messages, stream=True, **options
-                )
-        except TimeoutError:
-            raise self._upstream.too_slow(f"did not answer within {self._first:g} s.") from None
-        except Exception as error:
-            raise self._failure(error) from None
-        return aiter(chunks)
+        while True:
+            try:
+                async with asyncio.timeout(self._first):
+                    chunks: AsyncIterator[Any] = await self._client.acompletion(
+                        model=request.model, messages=request.messages, stream=True, **options
+                    )
+                return aiter(chunks)
+            except TimeoutError:
+                raise self._upstream.too_slow(f"did not answer within {self._first:g} s.") from None
+            except Exception as error:
+                unknown = getattr(error, "parameter_name", None)
+                if unknown not in HINTS or options.pop(unknown, None) is None:
+                    raise self._failure(error) from None
 
     def _options(self, request: Request) -> dict[str, Any]:
         """Return the arguments of the call: listed ones alone, for here they stand beside key, address and headers."""
@@ -143,6 +146,9 @@ class AnyLLM(Provider):
 
     def _failure(self, error: Exception) -> ProviderError:
         """Return the error for what any-llm, or a provider's own package behind it, raises."""
+        unknown = getattr(error, "parameter_name", None)
+        if unknown is not None:
+            return lacks(self.name, str(unknown))
         status = getattr(error, "status_code", None)
         words = one_line(getattr(error, "message", None) or error) or type(error).__name__
         if isinstance(status, int) and status >= 400:

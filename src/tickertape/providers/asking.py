@@ -9,6 +9,7 @@ import msgspec
 
 from tickertape.complaints import one_line
 from tickertape.errors import BadRequest, ProviderError
+from tickertape.providers.parameters import LACKING, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,11 +24,20 @@ MOST_TOKENS = 1024
 _OURS = {"stream", "stream_options", "return_progress", "max_tokens", "max_completion_tokens", "n_predict", "id_slot"}
 """Fields that are set here, whatever the request says."""
 
+_SERVICE = "The model on this machine"
+
 
 class Asker:
-    """Writes requests for one model: without its control tokens, within its context, with its default options."""
+    """Writes requests for one model: without its control tokens, within its context, with its default options.
 
-    def __init__(self, control_tokens: Iterable[str], context: int, defaults: dict[str, Any]) -> None:
+    ``tools`` says whether its chat template has a place for them. Where it has none, the runtime would leave them out
+    and answer as if nobody had asked for a call, whatever ``tool_choice`` says.
+    """
+
+    def __init__(
+        self, control_tokens: Iterable[str], context: int, defaults: dict[str, Any], *, tools: bool = False
+    ) -> None:
+        self._tools = tools
         self._control = re.compile("|".join(map(re.escape, control_tokens)) or "(?!)")
         self._context, self._defaults = context, defaults
 
@@ -36,11 +46,17 @@ class Asker:
         given = {name: value for name, value in request.parameters.items() if value is not None}
         if given.get("n", 1) != 1:
             raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
+        options = Parameters(request, _SERVICE)
+        options.refuse(*LACKING[_SERVICE])
+        if not self._tools:
+            self._check_tools(options)
         limits = [given[name] for name in ("max_completion_tokens", "max_tokens") if name in given]
         if not all(type(limit) is int and limit > 0 for limit in limits):
             raise BadRequest(f"max_tokens must be a whole number above 0; it was {limits[0]!r}.", param="max_tokens")
         body = {**self._defaults, **{name: value for name, value in given.items() if name not in _OURS}}
         body["messages"] = self._without_control(request.messages)
+        if "tools" in body:
+            body["tools"] = self._without_control(body["tools"])
         body["max_tokens"] = min(*limits, self._context) if limits else MOST_TOKENS
         body["stream"] = body["return_progress"] = True  # progress: while a prompt is read, a cancel is noticed too
         body["stream_options"] = {"include_usage": True}
@@ -48,6 +64,17 @@ class Asker:
             return msgspec.json.encode(body)
         except UnicodeEncodeError:
             raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
+
+    def _check_tools(self, options: Parameters) -> None:
+        """Raise BadRequest for tools that the model would have to call, or to choose from."""
+        choice, _name = options.choice()
+        if choice in ("required", "function") or (choice != "none" and options.take("tools")):
+            raise BadRequest(
+                "This model cannot call tools: its chat template has no place for them. Leave them out, send "
+                'tool_choice "none", or ask for JSON with response_format; or choose another model.',
+                code="unsupported_parameter",
+                param="tool_choice" if choice in ("required", "function") else "tools",
+            )
 
     def _without_control(self, value: Any) -> Any:
         """Return the messages with a space in every control token.

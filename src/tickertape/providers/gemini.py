@@ -11,7 +11,7 @@ from tickertape.providers.base import Model
 from tickertape.providers.gemini_messages import contents
 from tickertape.providers.gemini_reader import ResponseReader
 from tickertape.providers.model_list import entries_of
-from tickertape.providers.parameters import LACKING, STANDARD, Parameters
+from tickertape.providers.parameters import STANDARD, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _OWN = (
     "cachedContent",
     "labels",
 )
-_LACKING = (*LACKING, "user", "parallel_tool_calls", "service_tier", "metadata", "safety_identifier")
 
 
 class Gemini(Remote):
@@ -76,7 +75,6 @@ class Gemini(Remote):
         if config:
             body["generationConfig"] = config
         _tools(options, body)
-        options.refuse(*_LACKING)
         model = quote(request.model.removeprefix("models/"), safe="")
         return f"/models/{model}:streamGenerateContent?alt=sse", msgspec.json.encode({**body, **options.rest()})
 

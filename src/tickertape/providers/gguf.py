@@ -7,6 +7,7 @@ was cut off, is told apart here, with a sentence; the runtime would only say tha
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ _STRING, _ARRAY = 8, 9
 _CONTROL = 3
 """The type of tokens that steer the model and are never text."""
 
+_TEMPLATE = "tokenizer.chat_template"
+"""The template; others may stand beside it under longer names, such as one for tools."""
+
 _MOST = 1 << 24
 """Entries of an array, and bytes of a string: far beyond any vocabulary."""
 
@@ -33,6 +37,8 @@ class Gguf(msgspec.Struct, frozen=True):
     organization: str
     context_length: int
     control_tokens: tuple[str, ...]
+    calls_tools: bool = False
+    """Whether its chat template has a place for tools."""
 
 
 def read_gguf(path: Path) -> Gguf:
@@ -68,6 +74,9 @@ def _header(data: mmap.mmap, path: Path) -> Gguf:
         organization=str(values.get("general.organization") or "local"),
         context_length=int(values.get(f"{kind}.context_length") or 0),
         control_tokens=_control_tokens(values),
+        calls_tools=any(
+            re.search(r"\btools\b", str(value)) for name, value in values.items() if name.startswith(_TEMPLATE)
+        ),
     )
 
 
@@ -75,7 +84,7 @@ def _control_tokens(values: dict[str, Any]) -> tuple[str, ...]:
     """Return the tokens with which a text could pretend to be another message, longest first."""
     tokens: list[str] = values.get("tokenizer.ggml.tokens", [])
     kinds: list[int] = values.get("tokenizer.ggml.token_type", [])
-    template = str(values.get("tokenizer.chat_template", ""))
+    template = str(values.get(_TEMPLATE, ""))
     ends = {values.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos", "eot")}
     found = {
         token

@@ -59,7 +59,8 @@ class Local(Provider):
         self._context = min(context, gguf.context_length or context)
         # One core is left to the server: tokens that cannot be sent are of no use.
         self._threads = threads or max(1, usable_cores() - 1)
-        self._asker = Asker(gguf.control_tokens, self._context, _BUILTIN_SAMPLING if self._builtin else {})
+        defaults = _BUILTIN_SAMPLING if self._builtin else {}
+        self._asker = Asker(gguf.control_tokens, self._context, defaults, tools=gguf.calls_tools)
         self._llama: Llama | None = None
         self._loading: asyncio.Task[Llama] | None = None
         self._turns: asyncio.Semaphore | None = None

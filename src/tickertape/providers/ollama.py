@@ -11,7 +11,7 @@ from tickertape.providers.base import Model
 from tickertape.providers.messages import Image, called_names, calls_of, parts_of, refuse_function_role, text_of
 from tickertape.providers.model_list import entries_of
 from tickertape.providers.ollama_reader import LineReader
-from tickertape.providers.parameters import LACKING, STANDARD, Parameters
+from tickertape.providers.parameters import STANDARD, Parameters
 from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of
 
@@ -27,7 +27,6 @@ _OPTIONS = {
         *("repeat_penalty", "repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau", "num_ctx", "num_keep"),
     )
 }
-_LACKING = (*LACKING, "user", "parallel_tool_calls", "service_tier", "metadata", "safety_identifier", "tool_choice")
 
 
 class Ollama(Remote):
@@ -61,7 +60,6 @@ class Ollama(Remote):
             raise BadRequest("Ollama cannot be made to call a tool; tool_choice is auto or none.", param="tool_choice")
         if tools and request.parameters.get("tool_choice") != "none":
             body["tools"] = tools
-        options.refuse(*_LACKING)
         return "/chat", msgspec.json.encode({**body, **options.rest()})
 
     def reader(self, request: Request) -> LineReader:

@@ -6,13 +6,14 @@ allowed pass through untouched: the upstream knows best which it has.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tickertape.providers.model_list import read_models
 from tickertape.providers.openai_reader import ChunkReader
-from tickertape.providers.parameters import SAMPLING, STANDARD
+from tickertape.providers.parameters import HINTS, SAMPLING, STANDARD
 from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of, wants_raw
 
@@ -44,6 +45,11 @@ _OWN = (
 )
 """Options of servers that speak this dialect."""
 
+_SPARED = HINTS | {"stream_options"}
+"""Fields without which the answer means the same."""
+
+_UNKNOWN = re.compile("unknown|unrecogni[sz]ed|unsupported|unexpected|not (supported|permitted|allowed)|extra", re.I)
+
 
 class OpenAI(Remote):
     """An OpenAI-compatible upstream at ``base_url``, such as ``https://api.openai.com/v1``; else as `Remote`."""
@@ -54,14 +60,16 @@ class OpenAI(Remote):
     fields = STANDARD | SAMPLING | frozenset(_OWN)
     favourites = ("^gpt-5-mini$", "^gpt-4.1-mini$", "^gpt-4o-mini$")
 
-    _asks_usage = True
+    _spared: frozenset[str] = frozenset()
+    """Fields that this server has refused."""
 
     def question(self, request: Request) -> tuple[str, bytes]:
         body: dict[str, Any] = {**request.parameters, "model": request.model, "messages": request.messages}
         body["stream"] = True
         options = body.pop("stream_options", None)
-        if self._asks_usage:
-            body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        for name in self._spared:
+            body.pop(name, None)
         return "/chat/completions", msgspec.json.encode(body)
 
     def reader(self, request: Request) -> ChunkReader:
@@ -72,7 +80,20 @@ class OpenAI(Remote):
         return read_models(body, self._upstream)
 
     def simpler(self, error: ProviderError) -> bool:
-        """Servers older than ``stream_options`` refuse it; the answer is worth more than its token count."""
-        old = self._asks_usage and error.status in (400, 422) and "stream_options" in error.message
-        self._asks_usage = self._asks_usage and not old
-        return old
+        """Leave out what this server does not know, where the answer is worth more than it: see `HINTS`.
+
+        Servers older than ``stream_options`` refuse it, and strict ones every field that is not on their list.
+        """
+        if error.status not in (400, 422):
+            return False
+        unknown = {name for name in _SPARED - self._spared if _names(error, name)}
+        self._spared |= unknown
+        return bool(unknown)
+
+
+def _names(error: ProviderError, name: str) -> bool:
+    """Return whether a refusal is about a field; where its name is a common word too, the words around it say so."""
+    if name == error.param or ("_" in name and name in error.message):
+        return True
+    named = rf"[`'\"]{name}[`'\"]|(argument|parameter|field|propert|input)[^.]*\b{name}\b"
+    return bool(_UNKNOWN.search(error.message) and re.search(named, error.message))

@@ -4,8 +4,10 @@ Only fields on a list reach an upstream: `STANDARD`, and what a provider adds in
 than tune an answer: name another address or key (``api_base``), set headers (``extra_headers``), run a template or code
 (``chat_template``, ``logits_processors``), or jump a queue (``priority``). Any other field is a 400 that names it.
 
-A listed option that a dialect has no word for is a 400 as well, unless its value asks for nothing. The dialect's own
-options pass through untouched: its service refuses them by itself.
+What becomes of a listed option that a dialect has no field for is said in one place, `HINTS` and `LACKING`: it is
+dropped if the answer means the same without it, for clients send many that nobody asked them for, and else it is a 400
+that names it, unless its value asks for nothing. The dialect's own options pass through untouched: its service refuses
+them by itself.
 """
 
 from __future__ import annotations
@@ -19,30 +21,44 @@ if TYPE_CHECKING:
 
     from tickertape.providers.base import Request
 
-_NOTHING: dict[str, tuple[Any, ...]] = {
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
-    "store": (False,),
     "modalities": (["text"],),
     "response_format": ({"type": "text"},),
-    "service_tier": ("auto", "default"),
     "parallel_tool_calls": (True,),
-    "tool_choice": ("auto",),
+    "tools": ([],),
+    "tool_choice": ("auto", "none"),
     "functions": ([],),
     "function_call": ("auto", "none"),
-    "verbosity": ("medium",),
 }
 """Values of OpenAI's options that change nothing."""
 
-LACKING = (
-    *("n", "logprobs", "top_logprobs", "logit_bias", "store", "modalities", "audio", "prediction"),
-    *("web_search_options", "functions", "function_call", "verbosity"),
+HINTS = frozenset(
+    (
+        *("user", "safety_identifier", "metadata", "store", "service_tier"),  # for the service's own records and bill
+        *("prompt_cache_key", "prompt_cache_retention", "prediction"),  # for its speed
+        *("seed", "verbosity"),  # wishes; OpenAI does not promise them either
+    )
 )
-"""OpenAI's options that only OpenAI's dialect has."""
+"""Options without which an answer means the same: dropped by every dialect that has no field for them."""
+
+_ONLY_OPENAI = (
+    *("n", "logprobs", "top_logprobs", "logit_bias", "modalities", "audio", "web_search_options"),
+    *("functions", "function_call"),
+)
+
+LACKING: dict[str, tuple[str, ...]] = {
+    "Anthropic": (*_ONLY_OPENAI, "frequency_penalty", "presence_penalty", "response_format"),
+    "Gemini": (*_ONLY_OPENAI, "parallel_tool_calls"),
+    "Ollama": (*_ONLY_OPENAI, "parallel_tool_calls", "tool_choice"),
+    "The model on this machine": ("n", "modalities", "audio", "web_search_options", "functions", "function_call"),
+}
+"""Options that a dialect has no field for, and without which an answer would not mean what was asked for."""
 
 STANDARD = frozenset(
     (
@@ -90,8 +106,8 @@ class Parameters:
     """Hands out a request's options one after the other; what nobody took is left in the end."""
 
     def __init__(self, request: Request, service: str) -> None:
-        given = {name: value for name, value in request.parameters.items() if value is not None}
-        self._left = {name: value for name, value in given.items() if name not in _OURS}
+        self._given = {name: value for name, value in request.parameters.items() if value is not None}
+        self._left = {name: value for name, value in self._given.items() if name not in _OURS}
         self._service = service
 
     def take(self, *names: str) -> Any:
@@ -179,16 +195,25 @@ class Parameters:
         )
 
     def refuse(self, *names: str) -> None:
-        """Raise BadRequest for an option that the dialect cannot honour, unless it asks for nothing."""
+        """Raise BadRequest for an option that the dialect cannot honour, unless it asks for nothing or is a hint."""
+        calls = bool(self._given.get("tools"))
         for name in names:
             value = self.take(name)
-            if value is not None and value not in _NOTHING.get(name, ()):
-                raise BadRequest(
-                    f"{self._service} has nothing like {name}; leave it out, or choose a model of another service.",
-                    code="unsupported_parameter",
-                    param=name,
-                )
+            if value is None or name in HINTS or value in _NEUTRAL.get(name, ()):
+                continue
+            if calls or name != "parallel_tool_calls":
+                raise lacks(self._service, name)
 
     def rest(self) -> dict[str, Any]:
-        """Return what is left: the dialect's own options."""
+        """Return what is left, the dialect's own options, once those are settled that it has no field for."""
+        self.refuse(*LACKING[self._service], *HINTS)
         return self._left
+
+
+def lacks(service: str, name: str) -> BadRequest:
+    """Return the refusal of an option that a service has nothing like."""
+    return BadRequest(
+        f"{service} has nothing like {name}; leave it out, or choose a model of another service.",
+        code="unsupported_parameter",
+        param=name,
+    )
