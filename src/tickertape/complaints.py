@@ -99,7 +99,11 @@ def read_complaint(value: Any) -> Complaint:
     words = next((value[name] for name in (*_MESSAGES, "Message") if value.get(name)), inner or "")
     if isinstance(words, list) and len(words) == 1:
         words = words[0]
+    param = value.get("param")
     if isinstance(words, dict):
+        where = words.get("loc")  # pydantic's, with which FastAPI names a field
+        if isinstance(where, list):
+            param = param or ".".join(str(step) for step in where if step != "body")
         words = words.get("message") or words.get("msg") or words
     status = value.get("status")
     code = next((value[name] for name in ("code", "Code", "error_code", "status_code") if value.get(name)), None)
@@ -107,7 +111,7 @@ def read_complaint(value: Any) -> Complaint:
         one_line(words if isinstance(words, str) else json.dumps(words, separators=(",", ":"))),
         one_line(value.get("type") or (status if isinstance(status, str) else "")),
         one_line(code) or None,
-        one_line(value.get("param")) or None,
+        one_line(param) or None,
     )
 
 

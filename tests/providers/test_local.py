@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tickertape.providers.base import Request
 from tickertape.providers.builtin import ensure_model
 from tickertape.providers.local import Local
 
-from .models import write
+from .models import VALUES, gguf, write
 
 
 def asking(content: Any, **parameters: Any) -> Request:
@@ -83,6 +83,48 @@ def test_the_quota_of_a_container_counts_as_cores(tmp_path: Path, monkeypatch: p
         assert llama.usable_cores() == cores
     monkeypatch.setattr(llama, "CPU_MAX", tmp_path / "none")
     assert llama.usable_cores() == 8
+
+
+class Said:
+    """A runtime that says these chunks."""
+
+    def __init__(self, *deltas: dict[str, Any], finish: str) -> None:
+        choices = [{"delta": delta, "finish_reason": None} for delta in deltas]
+        self._chunks = [*choices, {"delta": {}, "finish_reason": finish}]
+
+    def ask(self, _body: bytes, on_chunk: Callable[[bytes], bool], _cancel: object) -> None:
+        for choice in self._chunks:
+            on_chunk(json.dumps({"choices": [choice]}).encode())
+
+    def free(self) -> None:
+        """Nothing was taken."""
+
+
+CALL = {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "fails"),
+    [
+        (Said({"content": "I cannot."}, finish="stop"), True),
+        (Said({"content": "Let me see."}, CALL, finish="tool_calls"), False),
+        (Said(CALL, finish="stop"), False),
+    ],
+)
+async def test_a_demanded_tool_call_that_does_not_come_is_a_failure(tmp_path: Path, said: Any, fails: bool) -> None:
+    """What a template makes of tool_choice is up to it: an answer in words is not what was asked for."""
+    template = {**VALUES, "tokenizer.chat_template": "{{ tools }}"}
+    local = Local(write(tmp_path, data=gguf(template)))
+    local._llama = said
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    for choice in ("required", {"type": "function", "function": {"name": "look"}}):
+        if fails:
+            with pytest.raises(ProviderError, match="it was to call a tool, and did not"):
+                await answer(local, "Look!", tools=[tool], tool_choice=choice)
+        else:
+            assert any(isinstance(d, Finish) for d in await answer(local, "Look!", tools=[tool], tool_choice=choice))
+    assert await answer(local, "Look!", tools=[tool])
+    await local.close()
 
 
 @pytest.fixture(scope="module")

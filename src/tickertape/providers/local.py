@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tickertape.deltas import Finish, ToolCall
 from tickertape.errors import ProviderError, SettingsError
 from tickertape.providers.asking import Asker, failed, read_chunk, refused_by
 from tickertape.providers.base import Model, Provider, Request
@@ -92,8 +93,13 @@ class Local(Provider):
         except RuntimeError as error:  # no more threads
             turns.release()
             raise ProviderError(f"No thread for this answer: {error}.", status=503, type="server_error") from error
+        demanded = request.parameters.get("tool_choice") not in (None, "auto", "none")
         try:
             while batch := await run.take():
+                if demanded:
+                    demanded = not any(isinstance(delta, ToolCall) for delta in batch)
+                    if demanded and Finish("stop") in batch:
+                        raise failed("it was to call a tool, and did not")
                 yield batch
         finally:
             run.cancel()
