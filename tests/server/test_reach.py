@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 
 from support.http import ask, open_stream, request
 from support.in_process import InProcess
-from tickertape.cli.serve import serve as serve_command
+from tickertape.cli.serve import warn_of_rebinding
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import read_file, with_upstreams
 from tickertape.server.reach import Proxies, checked
@@ -265,12 +264,19 @@ def test_the_file_says_it_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "warned"), [([], True), (["--allow-host=a.example"], False), (["--api-key=x"], False)]
+    ("settings", "warned"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "allow_hosts": (NAME,)}, False),
+        ({"host": "0.0.0.0", "api_keys": ("x",)}, False),
+        ({}, False),
+    ],
 )
-def test_whoever_opens_the_server_to_all_is_warned_of_dns_rebinding(more: list[str], warned: bool) -> None:
-    """``--disconnect`` is wrong, so that it does not start."""
-    options = ["--host=0.0.0.0", "--insecure", "--provider=echo", "--disconnect=never", *more]
-    said = CliRunner().invoke(serve_command, options).output
+def test_whoever_opens_the_server_to_all_is_warned_of_dns_rebinding(
+    capsys: pytest.CaptureFixture[str], settings: dict[str, Any], warned: bool
+) -> None:
+    warn_of_rebinding(Settings(**settings))
+    said = capsys.readouterr().err
     assert ("DNS rebinding" in said and "--allow-host NAME" in said) is warned
 
 

@@ -141,6 +141,7 @@ def serve(
         check_agreement(settings.data, shared(settings))
     old = Takeover(settings.data) if takeover else None
     listener = old.listener if old else bind(settings.host, settings.port)
+    warn_of_rebinding(settings)
     catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
 
     if settings.upstreams:
@@ -173,6 +174,10 @@ def _check_reach(settings: Settings, *, insecure: bool) -> None:
             f"Others can reach {settings.host}, and anybody could use this server. "
             "Give it a key with --api-key, or say --insecure if that is meant."
         )
+
+
+def warn_of_rebinding(settings: Settings) -> None:
+    """Say what an open server is open to, beside the network that it is meant for."""
     if not (is_loopback(settings.host) or settings.api_keys or settings.allow_hosts):
         click.echo(
             "tickertape: without a key and without --allow-host, every web page that somebody in this network opens "
