@@ -11,9 +11,10 @@ from tickertape.chats.export import as_json, as_markdown, item, whole
 from tickertape.errors import BadRequest
 from tickertape.server.conversation_requests import parse_change, parse_new, parse_page, parse_turn
 from tickertape.server.conversations import Unanswered
+from tickertape.server.replay import cursor_of, resumed
 from tickertape.server.requests import read_body, url_of
 from tickertape.server.responses import as_shown, error_object, reply, reply_failure, reply_json
-from tickertape.server.routes import cursor_of, get_page, resumed, stream_answer
+from tickertape.server.routes import get_page, stream_answer
 
 if TYPE_CHECKING:
     from tickertape.chats import Conversation

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tickertape.server.connection import abort
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("tickertape")
 INVALID_BODY: Message = {"type": "http.response.body", "more_body": True}
 INVALID_BODY["body"] = INVALID_BODY
 INVALID: tuple[Message, ...] = (INVALID_BODY, {"type": "http.response.unfinished"})
-"""What makes every layer above fail; see `AsgiReader.run`."""
+"""What makes every layer above fail; see `cut`."""
 
 CANCELLED = 0.1
 """Seconds that the sending of these may take in a request that was cancelled."""
@@ -33,6 +33,24 @@ CANCELLED = 0.1
 
 class Cut(Exception):
     """Leaves a response unfinished, through all layers, so that the server closes the connection."""
+
+
+async def cut(send: Send, stream_id: str, reason: str, error: Exception | None = None) -> NoReturn:
+    """Leave a response that has begun unfinished, whatever there is between here and the connection. Raises Cut.
+
+    Raising alone is not enough: Starlette's BaseHTTPMiddleware ends the response properly before it raises what it was
+    raised. It takes a body that is a message for a message, and writes no end after it; servers refuse it. A layer that
+    looks into bodies may refuse it before; then a message of an unknown type comes through.
+    """
+    abort(send, blocked=False)
+    await _send_invalid(send)
+    raise Cut(f"The response of stream {stream_id} is cut: {reason}.") from error
+
+
+async def _send_invalid(send: Send) -> None:
+    for message in INVALID:
+        with suppress(Exception):
+            await send(message)
 
 
 class Reader(ABC):
@@ -108,30 +126,23 @@ class AsgiReader(Reader):
         self.channel.leave(self)
 
     async def run(self, receive: Receive) -> None:
-        """Send until the end, or until the client leaves. Raises Cut.
-
-        Raising alone is not enough: Starlette's BaseHTTPMiddleware ends the response properly before it raises what it
-        was raised. It takes a body that is a message for a message, and writes no end after it; servers refuse it. A
-        layer that looks into bodies may refuse it before; then a message of an unknown type comes through.
-        """
+        """Send until the end, or until the client leaves. Raises Cut."""
         watching = asyncio.create_task(self._watch(receive))
         try:
             await self._deliver()
             if self._cut is not None:
-                await self._send_invalid()
+                await cut(self._send, self.channel.tape.header.id, self._cut, self._error)
         except asyncio.CancelledError:
             if not self._gone:
                 abort(self._send, blocked=True)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CANCELLED):
-                        await self._send_invalid()
+                        await _send_invalid(self._send)
             raise
         finally:
             self.channel.leave(self)
             watching.cancel()
             await asyncio.wait({watching})
-        if self._cut is not None:
-            raise Cut(f"The response of stream {self.channel.tape.header.id} is cut: {self._cut}.") from self._error
 
     async def _deliver(self) -> None:
         loop, tape = asyncio.get_running_loop(), self.channel.tape
@@ -164,11 +175,6 @@ class AsgiReader(Reader):
             self._gone = True
             self._wake()
             self.channel.leave(self)
-
-    async def _send_invalid(self) -> None:
-        for message in INVALID:
-            with suppress(Exception):
-                await self._send(message)
 
     def _fail(self, what: str, error: Exception) -> None:
         self._error = error

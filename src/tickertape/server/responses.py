@@ -20,11 +20,12 @@ from tickertape.errors import (
     UnknownChat,
     UnknownStream,
 )
+from tickertape.server.requests import url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tickertape.server.asgi import Send
+    from tickertape.server.asgi import Message, Send
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,6 +38,11 @@ STREAM_HEADERS: Headers = [
 ]
 
 _json = msgspec.json.Encoder().encode
+
+
+def location(scope: Message, stream_id: str) -> tuple[bytes, bytes]:
+    """Return the header that says where a stream is."""
+    return b"location", url_of(scope, f"/v1/streams/{stream_id}").encode()
 
 
 async def start(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:

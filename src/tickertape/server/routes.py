@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import BadRequest, TickertapeError
 from tickertape.generation import Order
-from tickertape.server.chunks import Answer, ChunkRenderer, position
+from tickertape.server.chunks import Answer, ChunkRenderer
 from tickertape.server.metrics import CONTENT_TYPE, exposition
 from tickertape.server.readers import Cut
+from tickertape.server.replay import cursor_of, find, replay, resumed
 from tickertape.server.requests import Ask, header, parse_ask, read_body, url_of
-from tickertape.server.responses import STREAM_HEADERS, reply, reply_error, reply_failure, reply_json, start
+from tickertape.server.responses import STREAM_HEADERS, location, reply, reply_error, reply_failure, reply_json, start
 from tickertape.server.waiting import ended, opened, reading
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def post_completions(services: Services, scope: Message, receive: Receive,
     if end.error is not None:
         await reply_failure(send, end.error | {"text": answer.text}, end.status, end.retry_after)
     else:
-        await reply_json(send, answer.completion(), headers=[_location(scope, tape)])
+        await reply_json(send, answer.completion(), headers=[location(scope, tape.header.id)])
 
 
 async def post_streams(services: Services, scope: Message, receive: Receive, send: Send) -> None:
@@ -123,24 +123,23 @@ async def post_streams(services: Services, scope: Message, receive: Receive, sen
     ask = await services.ask(scope, receive, disconnect="continue")  # it is asked now to be read later
     tape = await services.begin(ask, scope["owner"])
     stream_id = tape.header.id
-    await reply_json(
-        send, {"id": stream_id, "url": url_of(scope, f"/v1/streams/{stream_id}")}, 202, [_location(scope, tape)]
-    )
+    url = url_of(scope, f"/v1/streams/{stream_id}")
+    await reply_json(send, {"id": stream_id, "url": url}, 202, [location(scope, stream_id)])
 
 
 async def get_stream(services: Services, scope: Message, receive: Receive, send: Send) -> None:
     """``GET /v1/streams/{id}``: the stream from a cursor on, or its snapshot as JSON."""
-    tape = await _tape(services, scope)
+    stream_id = scope["path_params"]["id"]
     accept = header(scope, b"accept") or ""
     if "application/json" in accept and "text/event-stream" not in accept:
-        await reply_json(send, Answer(tape).snapshot())
+        await reply_json(send, Answer(await find(services, stream_id, scope["owner"])).snapshot())
     else:
-        await _replay(services, tape, cursor_of(scope), scope, receive, send)
+        await replay(services, stream_id, cursor_of(scope), scope, receive, send)
 
 
 async def cancel_stream(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
     """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
-    tape = await _tape(services, scope)
+    tape = await find(services, scope["path_params"]["id"], scope["owner"])
     await services.log.cancel(tape)
     try:
         async with asyncio.timeout(services.settings.patience):
@@ -156,7 +155,7 @@ async def continue_stream(services: Services, scope: Message, receive: Receive, 
 
     The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
     """
-    tape = await _tape(services, scope)
+    tape = await find(services, scope["path_params"]["id"], scope["owner"])
     partial = Answer(tape)
     if partial.end is None or not partial.text:
         raise BadRequest(
@@ -244,51 +243,9 @@ async def stream_answer(
                 error = end.error if place is None else end.error | {"tickertape": place}
                 await reply_failure(send, error, end.status, end.retry_after)
                 return
-        await start(send, 200, [*STREAM_HEADERS, _location(scope, tape)])
+        await start(send, 200, [*STREAM_HEADERS, location(scope, tape.header.id)])
         streaming = services.fanout.stream(tape, 0, ChunkRenderer, send, receive)
     await streaming
-
-
-async def resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
-    """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
-    cursor = header(scope, b"last-event-id")
-    if not cursor:
-        return False
-    tape = await services.log.get(cursor.rpartition(".")[0], scope["owner"])
-    await _replay(services, tape, cursor, scope, receive, send)
-    return True
-
-
-async def _replay(
-    services: Services, tape: Tape, cursor: str | None, scope: Message, receive: Receive, send: Send
-) -> None:
-    """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
-    after = position(cursor, tape.header.id) if cursor else 0
-    headers = [*STREAM_HEADERS, _location(scope, tape)]
-    if after is None or not await services.log.reach(tape, after):
-        headers.append((b"tickertape-cursor", b"reset"))
-        after = 0
-    if tape.ended and after == len(tape.entries):
-        await reply(send, 204)  # to EventSource: do not reconnect
-        return
-    await start(send, 200, headers)
-    await services.fanout.stream(tape, after, ChunkRenderer, send, receive)
-
-
-async def _tape(services: Services, scope: Message) -> Tape:
-    stream_id = scope["path_params"]["id"]
-    await services.conversations.begun(stream_id)
-    return await services.log.get(stream_id, scope["owner"])
-
-
-def cursor_of(scope: Message) -> str | None:
-    """Return the cursor: the header that clients send when they reconnect, or the query for those that cannot."""
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-    return header(scope, b"last-event-id") or query.get("last_event_id")
-
-
-def _location(scope: Message, tape: Tape) -> tuple[bytes, bytes]:
-    return b"location", url_of(scope, f"/v1/streams/{tape.header.id}").encode()
 
 
 class Endpoint:

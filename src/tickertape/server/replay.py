@@ -1,0 +1,113 @@
+"""Reading a stream again, from a cursor on.
+
+The log may be slow: it is busy, or it reads what another process has written. After a while the head of the response
+does not wait for it any longer, and heartbeats follow. If it then turns out that another head would have been right
+(there is no such stream, the cursor is none of its own, nothing is left to read), the response is cut: the client comes
+back and gets that head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl
+
+from tickertape.errors import TickertapeError
+from tickertape.server.chunks import ChunkRenderer, position
+from tickertape.server.fanout import HEARTBEAT
+from tickertape.server.readers import cut
+from tickertape.server.requests import header
+from tickertape.server.responses import STREAM_HEADERS, location, reply, start
+
+if TYPE_CHECKING:
+    from tickertape.log.base import Tape
+    from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.server.routes import Services
+
+logger = logging.getLogger("tickertape")
+
+PATIENCE = 0.5
+"""Seconds that the head waits for the log."""
+
+
+class Place(NamedTuple):
+    """Where to read on. ``reset`` says that this is the beginning, for the cursor is not one of the stream's."""
+
+    tape: Tape
+    after: int
+    reset: bool
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to read."""
+        return self.tape.ended and self.after == len(self.tape.entries)
+
+
+async def find(services: Services, stream_id: str, owner: str) -> Tape:
+    """Return a stream's tape. Raises UnknownStream."""
+    await services.conversations.begun(stream_id)
+    return await services.log.get(stream_id, owner)
+
+
+async def replay(
+    services: Services, stream_id: str, cursor: str | None, scope: Message, receive: Receive, send: Send
+) -> None:
+    """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
+    looking = asyncio.create_task(_look(services, stream_id, cursor, scope["owner"]))
+    try:
+        await asyncio.wait({looking}, timeout=PATIENCE)
+        headers = [*STREAM_HEADERS, location(scope, stream_id)]
+        if looking.done():
+            place = looking.result()
+            if place.done:
+                await reply(send, 204)  # to EventSource: do not reconnect
+                return
+            if place.reset:
+                headers.append((b"tickertape-cursor", b"reset"))
+            await start(send, 200, headers)
+        else:
+            await start(send, 200, headers)
+            place = await _bridge(looking, services.settings.heartbeat, stream_id, send)
+    finally:
+        looking.cancel()
+    await services.fanout.stream(place.tape, place.after, ChunkRenderer, send, receive)
+
+
+async def resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
+    """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
+    cursor = header(scope, b"last-event-id")
+    if not cursor:
+        return False
+    await replay(services, cursor.rpartition(".")[0], cursor, scope, receive, send)
+    return True
+
+
+def cursor_of(scope: Message) -> str | None:
+    """Return the cursor: the header that clients send when they reconnect, or the query for those that cannot."""
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    return header(scope, b"last-event-id") or query.get("last_event_id")
+
+
+async def _look(services: Services, stream_id: str, cursor: str | None, owner: str) -> Place:
+    tape = await find(services, stream_id, owner)
+    after = position(cursor, stream_id) if cursor else 0
+    if after is None or not await services.log.reach(tape, after):
+        return Place(tape, 0, reset=True)
+    return Place(tape, after, reset=False)
+
+
+async def _bridge(looking: asyncio.Task[Place], heartbeat: float, stream_id: str, send: Send) -> Place:
+    """Send heartbeats until it is known where to read on. Raises Cut if the head has become untrue."""
+    try:
+        while not looking.done():
+            await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+            await asyncio.wait({looking}, timeout=heartbeat)
+        place = looking.result()
+    except Exception as error:
+        if not isinstance(error, (TickertapeError, OSError)):
+            logger.warning("A reader of stream %s is cut: %r", stream_id, error, exc_info=error)
+        await cut(send, stream_id, f"its head had been sent when this came: {error!r}", error)
+    if place.reset or place.done:
+        await cut(send, stream_id, "its head had been sent when the log was read, and was not the right one")
+    return place
