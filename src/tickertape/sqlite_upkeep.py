@@ -70,6 +70,10 @@ class Upkeep:
         self._deleted = True
         self._again(0)
 
+    async def relieve(self) -> None:
+        """Do a checkpoint in another thread, in the middle of much work: else a commit that others wait for does it."""
+        await self._checkpoint(empty=False)
+
     async def close(self) -> None:
         """End what is being done; of a deletion that is still in the log, try once more to take it out."""
         self._closed = True
@@ -100,6 +104,7 @@ class Upkeep:
             while empty:
                 if not await self._shrink():
                     break
+                await self.relieve()
                 await asyncio.sleep(PAUSE)
             if not await self._checkpoint(empty=empty) and empty:
                 self._deleted = True

@@ -391,6 +391,7 @@ class SqliteLog(Log):
         for stream_id in gone:
             self._tapes.pop(stream_id, None)
         if gone:
+            await self._upkeep.relieve()
             self._upkeep.deleted()
         return len(gone)
 
