@@ -244,6 +244,7 @@ DAMAGES = {
     "UPDATE chat SET current = 'gone'": "stand at messages that are not there",
     "UPDATE message SET parent = 'gone' WHERE parent IS NOT NULL": "answer messages that are not there",
     "UPDATE message SET state = 'running'": "no answer is on its way to them",
+    "UPDATE message SET content = 'What is else'": "messages are damaged: their checksums do not match",
     "UPDATE segment SET chat = 99": "belong to conversations or messages that are not there",
     "UPDATE segment SET link = 0, stream = stream || 'x', begun = 1 WHERE no = 1": "will be shown as lost",
 }

@@ -6,6 +6,7 @@ IMMEDIATE``): it waits for its turn instead of failing half way. The file's ``us
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from contextlib import closing
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tickertape")
 
 APPLICATION_ID = 0x74696368  # "tich", so that file(1) and we can tell
-VERSION = 1
+VERSION = 2
+
+MIGRATIONS = {1: ("ALTER TABLE message ADD COLUMN crc BIGINT NOT NULL DEFAULT -1",)}
+"""From each older format to the one after it. A step only adds: a process of the version before may still write."""
 
 TIMEOUT = 10
 """Seconds that one process waits for another one's transaction."""
@@ -68,14 +72,20 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
             shown=f"The server cannot keep conversations: {error.strerror or error}.",
         ) from error
     place = URL.create("sqlite", database=str(path))  # as text, a question mark in it would be the end of the path
-    made = create_engine(place, connect_args={"timeout": TIMEOUT, "check_same_thread": False})
+    made = create_engine(place, connect_args={"timeout": TIMEOUT, "check_same_thread": False}, json_deserializer=_json)
     event.listen(made, "connect", partial(_connected, synchronous))
     event.listen(made, "begin", _begin)
     try:
         with made.begin() as connection:
-            if not identify(_raw(connection), path):
+            version = identify(_raw(connection), path)
+            if not version:
                 metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            for older in range(version or VERSION, VERSION):
+                logger.info("The conversations %s are brought from format %d to format %d", path, older, older + 1)
+                for statement in MIGRATIONS[older]:
+                    connection.exec_driver_sql(statement)
+            if version != VERSION:
                 connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
     except BaseException as error:
         made.dispose()
@@ -136,7 +146,20 @@ def explain(error: BaseException | None, path: Path) -> ChatsUnavailable:
     )
 
 
+def _json(text: str) -> Any:
+    """Read a column of JSON; one that damage made unreadable is empty."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")  # what is no text any more is found by its checksum
+
+
 def _connected(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
+    connection.text_factory = _text
     connection.isolation_level = None  # the driver begins nothing by itself
     _application, _version, tables = header(connection)
     if not tables:
@@ -152,14 +175,14 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def identify(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the file holds our tables, or none. Raises ChatsUnavailable for another program's or version's."""
+def identify(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the format of the file, 0 if it is empty. Raises ChatsUnavailable for another program's or version's."""
     application, version, tables = header(connection)
     if tables and application != APPLICATION_ID:
         raise ChatsUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
-    if tables and version != VERSION:
+    if tables and version != VERSION and version not in MIGRATIONS:
         raise ChatsUnavailable(
-            f"The conversations {path} have format {version}, this tickertape reads format {VERSION}. "
+            f"The conversations {path} have format {version}, this tickertape reads formats 1 to {VERSION}. "
             "Upgrade tickertape, or move the file away."
         )
-    return bool(tables)
+    return version if tables else 0

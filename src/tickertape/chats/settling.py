@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select, update
 
+from tickertape.chats.checksums import UNKNOWN, seal
 from tickertape.chats.marks import mark
 from tickertape.chats.tables import chat, message, segment
 from tickertape.chats.values import Link, Outcome, Segment
@@ -20,7 +21,10 @@ _MADE = (
         segment,
         chat.c.id.label("chat_id"),
         message.c.id.label("message_id"),
-        *(message.c[name] for name in ("content", "reasoning", "tool_calls", "model", "seconds")),
+        *(
+            message.c[name]
+            for name in ("parent", "role", "content", "reasoning", "tool_calls", "model", "seconds", "crc")
+        ),
     )
     .join(chat, chat.c.no == segment.c.chat)
     .join(message, message.c.no == segment.c.message)
@@ -37,12 +41,14 @@ def settle(connection: Connection, stream: str, outcome: Outcome, ended: float |
     made = _segment(connection, stream)
     if made is None or made.link == Link.SETTLED:
         return
-    content = made.content + outcome.text
+    content, reasoning = made.content + outcome.text, made.reasoning + outcome.reasoning
+    tool_calls = outcome.tool_calls or made.tool_calls
     values = {
         "content": content,
         "folded": fold(content),
-        "reasoning": made.reasoning + outcome.reasoning,
-        "tool_calls": outcome.tool_calls or made.tool_calls,
+        "reasoning": reasoning,
+        "tool_calls": tool_calls,
+        "crc": _sealed(made, content, reasoning, tool_calls),
         "usage": outcome.usage,
         "model": outcome.model or made.model,
         "state": outcome.state,
@@ -52,6 +58,14 @@ def settle(connection: Connection, stream: str, outcome: Outcome, ended: float |
     }
     connection.execute(update(message).where(message.c.no == made.message).values(values))
     _close(connection, made, Link.SETTLED)
+
+
+def _sealed(made: Row[Any], content: str, reasoning: str, tool_calls: Any) -> int:
+    """Return the new checksum; that of a message which was damaged before stays wrong."""
+    before = seal(made.message_id, made.parent, made.role, made.content, made.reasoning, made.tool_calls)
+    if made.crc not in (UNKNOWN, before):
+        return int(made.crc)
+    return seal(made.message_id, made.parent, made.role, content, reasoning, tool_calls)
 
 
 def unbegun(connection: Connection, stream: str, outcome: Outcome) -> None:

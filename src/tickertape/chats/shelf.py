@@ -6,8 +6,10 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import case, delete, or_, select, update
 
+from tickertape.chats.checksums import intact
 from tickertape.chats.marks import mark
 from tickertape.chats.rows import live
 from tickertape.chats.tables import chat, message, segment
@@ -55,9 +57,11 @@ def _place(connection: Connection, row: Row[Any], words: Sequence[str]) -> tuple
     """
     stands = [message.c.folded.contains(word, autoescape=True) for word in words]
     count = reduce(add, (case((stand, 1), else_=0) for stand in stands))
-    query = select(message.c.id, message.c.content).where(message.c.chat == row.no, or_(*stands))
+    query = select(message).where(message.c.chat == row.no, or_(*stands))
     best = connection.execute(query.order_by(count.desc(), message.c.no.desc()).limit(1)).one_or_none()
-    return (best.id, snippet(best.content, list(words))) if best is not None else (None, None)
+    if best is None:
+        return None, None
+    return best.id, snippet(best.content, list(words)) if intact(best) else None
 
 
 def known(connection: Connection, owner: str, chat_id: str) -> bool:
@@ -105,6 +109,19 @@ def conversation(connection: Connection, owner: str, chat_id: str) -> Conversati
 
 
 def _message(row: Row[Any], streams: list[str]) -> Message:
+    message = _stored(row, streams)
+    if intact(row):
+        return message
+    error = {
+        "message": "This message is damaged on the server's disk: its checksum does not match. Restore a backup.",
+        "type": "server_error",
+        "code": "message_damaged",
+        "param": None,
+    }
+    return msgspec.structs.replace(message, content="", reasoning="", tool_calls=None, state="lost", error=error)
+
+
+def _stored(row: Row[Any], streams: list[str]) -> Message:
     return Message(
         id=row.id,
         parent=row.parent,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -68,6 +69,7 @@ message = Table(
     Column("tool_calls", JSON(none_as_null=True)),
     Column("usage", JSON(none_as_null=True)),
     Column("seconds", Float),
+    Column("crc", BigInteger, nullable=False, server_default="-1"),  # see checksums.py
     UniqueConstraint("chat", "id"),
 )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
+from tickertape.chats.checksums import require
 from tickertape.chats.tables import message, segment
 from tickertape.chats.values import Link, Turn
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+_TEXTS = select(
+    *(message.c[name] for name in ("no", "id", "parent", "role", "content", "reasoning", "tool_calls", "crc"))
+)
 _TREE = select(message.c.id, message.c.parent, message.c.no).where(message.c.chat == bindparam("here"))
 
 SLICE = 500
@@ -65,7 +69,7 @@ def streams_before(connection: Connection, message_no: int, stream: str) -> list
 
 
 def path(connection: Connection, chat_no: int, leaf: str | None) -> list[dict[str, str]]:
-    """Return the messages from the root down to this one; answers without text are left out."""
+    """Return the messages from the root down to this one; answers without text are left out. Raises ChatConflict."""
     tree = {row.id: row for row in connection.execute(_TREE, {"here": chat_no})}
     way: list[int] = []
     while leaf is not None:
@@ -73,7 +77,7 @@ def path(connection: Connection, chat_no: int, leaf: str | None) -> list[dict[st
         leaf = tree[leaf].parent
     found: dict[int, dict[str, str]] = {}
     for first in range(0, len(way), SLICE):
-        texts = select(message.c.no, message.c.role, message.c.content)
-        for row in connection.execute(texts.where(message.c.no.in_(way[first : first + SLICE]))):
+        for row in connection.execute(_TEXTS.where(message.c.no.in_(way[first : first + SLICE]))):
+            require(row)
             found[row.no] = {"role": row.role, "content": row.content}
     return [found[no] for no in reversed(way) if found[no]["content"]]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import bindparam, func, insert, select, update
 
+from tickertape.chats.checksums import require, seal
 from tickertape.chats.marks import mark
 from tickertape.chats.rows import create, find, required
 from tickertape.chats.tables import chat, message, segment
@@ -57,6 +58,7 @@ def turn(connection: Connection, owner: str, question: Question, limits: ChatLim
         "model": question.model or found.model,
         "created": now,
         "state": RUNNING,
+        "crc": seal(question.message, parent, "assistant"),
     }
     no = _inserted(connection, insert(message).values(values))
     _link(connection, owner, found.no, no, question, now)
@@ -87,6 +89,7 @@ def _chat(connection: Connection, owner: str, question: Question, limits: ChatLi
 def _again(connection: Connection, made: Row[Any], now: float) -> Turn:
     """Return the turn of a segment that exists; begin it again if its stream never began."""
     answer = connection.execute(select(message).where(message.c.no == made.message)).one()
+    require(answer)
     found = connection.execute(select(chat).where(chat.c.no == made.chat)).one()
     if found.deleted is not None:
         raise UnknownChat("message", answer.id)
@@ -162,6 +165,7 @@ def _add(connection: Connection, chat_no: int, parent: str | None, new: NewMessa
         "folded": fold(new.text),
         "created": now,
         "state": "completed",
+        "crc": seal(new.id, parent, "user", new.text),
     }
     connection.execute(insert(message).values(values))
 
@@ -180,6 +184,7 @@ def _go_on(connection: Connection, found: Row[Any], question: Question, owner: s
     answer = required(connection, found.no, question.parent if isinstance(question.parent, str) else None)
     if answer.state == RUNNING:
         raise _busy(answer.id)
+    require(answer)
     if answer.role != "assistant" or not answer.content:
         raise ChatConflict(
             "Only an answer with some text can be gone on from; ask for another answer instead.",

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tickertape.chats import place
+import msgspec
+
+from tickertape.chats import checksums, place
 from tickertape.errors import ChatsUnavailable, LogUnavailable, SettingsError
 from tickertape.log import journal, schema
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], object]
     """Is called with a file's name, what is done of it, and how much there is to do."""
+
+MESSAGE_CHECKSUMS = 2
+"""The format of the conversations from which on messages have checksums."""
 
 MOST = 100
 """Damages of the structure of one file that are listed."""
@@ -114,6 +119,11 @@ def _chats(connection: sqlite3.Connection, path: Path, progress: Progress) -> It
     progress(path.name, 0, 1)
     yield from _structure(connection, path)
     progress(path.name, 1, 1)
+    if place.identify(connection, path) >= MESSAGE_CHECKSUMS:
+        query = "SELECT id, parent, role, content, reasoning, tool_calls, crc FROM message"
+        damaged = sum(not _message_is_intact(*row) for row in connection.execute(query))
+        if damaged:
+            yield Finding(f"{damaged} messages are damaged: their checksums do not match.")
     strays = len(connection.execute("PRAGMA foreign_key_check").fetchall())
     if strays:
         yield Finding(f"{strays} rows of the conversations belong to conversations or messages that are not there.")
@@ -137,6 +147,17 @@ def _chats(connection: sqlite3.Connection, path: Path, progress: Progress) -> It
         (count,) = connection.execute(query).fetchone()
         if count:
             yield Finding(sentence.format(count))
+
+
+def _message_is_intact(*columns: Any) -> bool:
+    *said, tool_calls, crc = columns
+    message_id, parent, role, content, reasoning = said
+    try:
+        calls = None if tool_calls is None else msgspec.json.decode(tool_calls)
+        found = checksums.seal(message_id, parent, role, content, reasoning, calls)
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return False
+    return crc in (found, checksums.UNKNOWN, checksums.seal(message_id, parent, role))
 
 
 def _across(log: Path, chats: Path) -> Iterator[Finding]:

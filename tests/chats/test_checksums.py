@@ -1,0 +1,148 @@
+"""Messages that the disk has changed: told in words, never shown, and no model is told of them."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from chats.conftest import OWNER, answer, ask, new_id
+from tickertape.chats import place
+from tickertape.chats.checksums import seal
+from tickertape.chats.store import Store
+from tickertape.chats.values import ChatLimits, Outcome
+from tickertape.errors import ChatConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tickertape.chats.values import Message, Question, Turn
+
+FORMATS = Path(__file__).parent / "formats"
+CALLS: list[dict[str, Any]] = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"é"}'}}]
+
+
+def damage(folder: Path, changed: str) -> None:
+    """Change an answer behind the store's back, as a bit that flips does."""
+    with closing(sqlite3.connect(folder / "chats.db")) as connection, connection:
+        connection.execute(f"UPDATE message SET {changed} WHERE role = 'assistant'")
+
+
+def answered(store: Store) -> Turn:
+    turn = store.turn(OWNER, ask("What is black and white?"))
+    outcome = Outcome(state="completed", text="A penguin.", reasoning="Birds.", tool_calls=CALLS, finish_reason="stop")
+    store.settle(turn.stream, outcome)
+    return turn
+
+
+def last(store: Store, turn: Turn) -> Message:
+    return store.conversation(OWNER, turn.chat).messages[-1]
+
+
+def gone_on(turn: Turn) -> Question:
+    """Return the request to go on from an answer."""
+    return msgspec.structs.replace(
+        ask(""), action="continue", chat=turn.chat, parent=turn.message, message=turn.message, stream=new_id()
+    )
+
+
+def test_what_is_whole_is_shown_as_it_was_written(store: Store) -> None:
+    found = last(store, answered(store))
+    assert (found.state, found.content, found.reasoning, found.tool_calls) == (
+        "completed",
+        "A penguin.",
+        "Birds.",
+        CALLS,
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "content = 'A pinguin.'",
+        "content = CAST(x'41ff' AS TEXT)",
+        "content = x'41'",
+        "reasoning = 'Fish.'",
+        "tool_calls = replace(tool_calls, 'f', 'g')",
+        "tool_calls = '{'",
+        "crc = crc + 1",
+    ],
+)
+def test_a_damaged_answer_is_said_to_be_and_neither_shown_nor_told_to_a_model(
+    store: Store, tmp_path: Path, changed: str
+) -> None:
+    turn = answered(store)
+    damage(tmp_path, changed)
+    found = last(store, turn)
+    assert (found.state, found.content, found.reasoning, found.tool_calls) == ("lost", "", "", None)
+    assert found.error is not None
+    assert found.error["code"] == "message_damaged"
+    assert store.listing(OWNER, "penguin").chats[0].snippet is None
+    next_one = msgspec.structs.replace(ask("And red?"), chat=turn.chat)
+    with pytest.raises(ChatConflict, match="is damaged on the server's disk") as refused:
+        store.turn(OWNER, next_one)
+    assert refused.value.code == "message_damaged"
+    with pytest.raises(ChatConflict):
+        store.turn(OWNER, gone_on(turn))
+    assert len(store.conversation(OWNER, turn.chat).messages) == 2, "nothing was changed"
+    again = msgspec.structs.replace(ask("Otherwise?"), chat=turn.chat, parent=None)
+    assert len(store.turn(OWNER, again).history) == 1, "another branch is as good as ever"
+
+
+def test_what_is_added_to_a_damaged_answer_does_not_make_it_whole(store: Store, tmp_path: Path) -> None:
+    turn = answered(store)
+    more = store.turn(OWNER, gone_on(turn))
+    damage(tmp_path, "content = 'A pinguin.'")
+    store.settle(more.stream, Outcome(state="completed", text=" It swims."))
+    assert last(store, turn).state == "lost"
+
+
+def test_a_file_of_the_version_before_is_opened_with_all_that_is_in_it(tmp_path: Path) -> None:
+    file = Path(shutil.copyfile(FORMATS / "1.db", tmp_path / "chats.db"))
+    place.check(file)
+    for _ in range(2):
+        store = Store(file, ChatLimits())
+        (chat,) = store.listing("ann").chats
+        found = store.conversation("ann", chat.id).messages
+        assert [message.content for message in found] == ["What is old?", "What was written before."]
+        assert [message.error for message in found] == [None, None]
+        store.close()
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (place.VERSION,)
+
+
+def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path, make_store: Callable[..., Store]) -> None:
+    make_store()
+    shutil.copyfile(FORMATS / "1.db", tmp_path / "old.db")
+    Store(tmp_path / "old.db", ChatLimits()).close()
+    columns = []
+    for name in ("chats.db", "old.db"):
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+            columns.append(
+                [
+                    (table, column[1], column[2], column[3], str(column[4]).strip("'"))
+                    for (table,) in tables
+                    for column in connection.execute(f"PRAGMA table_info({table})")
+                ]
+            )
+    assert columns[0] == columns[1]
+
+
+def test_what_a_process_of_the_version_before_ends_is_read_as_before(store: Store, tmp_path: Path) -> None:
+    """During a takeover it adds the text of its answers to messages that may be a new process's."""
+    turn = answered(store)
+    damage(tmp_path, f"crc = {seal(turn.message, turn.parent, 'assistant')}")
+    assert last(store, turn).content == "A penguin."
+
+
+def test_a_long_conversation_is_checked_as_a_short_one(store: Store) -> None:
+    turn = answer(store, ask("Hello"))
+    for _ in range(5):
+        turn = answer(store, msgspec.structs.replace(ask("And?"), chat=turn.chat))
+    assert len(turn.history) == 11
