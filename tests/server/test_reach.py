@@ -99,6 +99,13 @@ def test_an_address_cannot_be_a_foreign_pages_name(tmp_path: Path) -> None:
         assert request(server.url, "GET", MODELS, headers={"Host": "evil.example"}).status == 421
 
 
+def test_a_load_balancer_that_names_no_host_is_answered(named: InProcess) -> None:
+    """HTTP/1.0 needs none; every browser sends one, and so does a page whose name points here."""
+    with socket.create_connection(("127.0.0.1", named.port)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     ("forwarded", "trusted", "client"),
     [

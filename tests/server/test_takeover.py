@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import tickertape
 from support.http import request
 from support.server import ServerEnded, clean_environment
+from tickertape.server import takeover
 from tickertape.server.takeover import SOCKET, Handover
 
 if TYPE_CHECKING:
@@ -122,3 +124,28 @@ def test_the_socket_that_a_killed_server_left_is_taken(tmp_path: Path) -> None:
         gate = Handover(tmp_path, listener)._gate
         with gate, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
             visitor.connect(str(tmp_path / SOCKET))
+
+
+def test_a_server_that_had_no_free_descriptor_can_be_taken_over_from_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Gate:
+        """The socket at which the next process is waited for; its first accept fails, its second finds it closed."""
+
+        tries = 0
+
+        def fileno(self) -> int:
+            return 5 if self.tries < 2 else -1
+
+        def accept(self) -> None:
+            self.tries += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(takeover, "RETRY", 0)
+    with socket.socket() as listener:
+        handover = Handover(tmp_path, listener)
+        handover._gate.close()
+        handover._gate = gate = Gate()  # type: ignore[assignment]
+        handover.run()
+    assert gate.tries == 2
+    assert "No process can take over from this one just now: Too many open files" in caplog.text

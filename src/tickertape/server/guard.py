@@ -122,9 +122,10 @@ class Guard:
             return None
         if origin in self._settings.allow_origins:
             return origin
+        asked = hosts[-1] if hosts else "this server"
         raise BadRequest(
-            f"A page of {origin!r} asked {hosts[-1]!r}; only this server's own page may. Whoever runs it can allow "
-            f"that, with --allow-origin {origin if '://' in origin else 'URL'}. A proxy in between must hand on the "
+            f"A page of {origin!r} asked {asked!r}; only this server's own page may. Whoever runs it can allow that, "
+            f"with --allow-origin {origin if '://' in origin else 'URL'}. A proxy in between must hand on the "
             "Host header.",
             status=403,
             code="wrong_origin",

@@ -89,7 +89,8 @@ class Proxies:
 
         ``path`` begins with ``root_path`` then, as ASGI wants it, whether a proxy has taken the prefix off or not.
         """
-        hosts = [(header(scope, b"host") or "").lower()]
+        host = header(scope, b"host")  # without one it is a program's, like a load balancer's HTTP/1.0
+        hosts = [] if host is None else [host.lower()]
         prefix = self._root_path
         client = scope.get("client")
         if self._trusted and client and self._trusts(client[0]):

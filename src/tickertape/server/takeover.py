@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import SettingsError
@@ -28,6 +29,10 @@ STARTED = b"started"
 
 TIMEOUT = 60.0
 """Seconds. What the next process may take to start, the loading of a model included."""
+
+
+RETRY = 5.0
+"""Seconds until the next process is waited for again, where that failed."""
 
 
 class Handover(threading.Thread):
@@ -60,7 +65,12 @@ class Handover(threading.Thread):
     def run(self) -> None:
         """Serve one process after another, until one has taken over."""
         while self._gate.fileno() >= 0:
-            visitor, _address = self._gate.accept()
+            try:
+                visitor, _address = self._gate.accept()
+            except OSError as error:  # no free descriptors, say; the next process tries for longer than that
+                logger.warning("No process can take over from this one just now: %s", error.strerror or error)
+                time.sleep(RETRY)
+                continue
             with visitor, contextlib.suppress(OSError):
                 visitor.settimeout(TIMEOUT)
                 socket.send_fds(visitor, [b"socket"], [self._listener.fileno()])
