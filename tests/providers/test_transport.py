@@ -79,7 +79,8 @@ BAD = {
     "two lengths": ([head(b"Content-Length: 5", b"Content-Length: 6") + BODY], "Duplicate Content-Length"),
     "brotli": ([head(b"Content-Encoding: br", CLOSE) + b"\x8b\x02\x80abc"], "encoded its answer with brotli (br)"),
     "what is called gzip and is not": ([head(b"Content-Encoding: gzip", CLOSE) + BODY], "cannot be decoded"),
-    "gzip without a word of it": ([head(CLOSE) + gzip.compress(BODY)], "neither events nor JSON"),
+    "gzip without a word of it": ([head(CLOSE) + gzip.compress(BODY, mtime=0)], "neither events nor JSON"),
+    "gzip that has line ends in it": ([head(CLOSE) + gzip.compress(BODY, mtime=0x0A0D0A0D)], "neither events nor JSON"),
     "TLS": ([b"\x15\x03\x01\x00\x02\x02\x46"], "Bad status line"),
     "another protocol": ([b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n"], "HTTP 101"),
 }

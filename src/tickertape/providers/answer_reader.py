@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _STRAY = 8192
 """Characters of lines that are no messages which are kept, to find an error in them."""
 
+_BINARY = 0.1
+"""The share of bytes that are no UTF-8 beyond which lines are no words: compressed data has four in ten, a sentence of
+another encoding few."""
+
 _FILLER = re.compile(
     r"""[\s:]*("?\s*[(\[]?(null|ping|pong|keep[-_ ]?alive|heartbeat|done)[)\]]?\s*"?)?\s*""", re.IGNORECASE
 )
@@ -218,7 +222,7 @@ class AnswerReader(ABC):
 
     def _stray_error(self, words: Any) -> ProviderError:
         """Return the error that lines which are no messages are."""
-        if isinstance(words, str) and "\ufffd" in words and not self.events:
+        if isinstance(words, str) and words.count("\ufffd") > len(words) * _BINARY:
             return self._upstream.unusable("answered with what is neither events nor JSON. Check the base URL.")
         broken = isinstance(words, str) and words[0] in "{["
         return self._not_json(words) if broken else self._upstream.reported(words)
