@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,16 @@ def in_use(data: Path) -> bool:
 
 
 def check_agreement(data: Path, settings: dict[str, Any]) -> None:
-    """See that whoever uses the folder now has the same settings. Raises SettingsError that names both.
+    """See that whoever uses the folder now has the same settings. Raises SettingsError that names both, LogUnavailable.
 
     What one process keeps for a day, another one would forget after an hour.
     """
-    with closing(journal.connect(data / LOG_FILE)) as connection:
-        others = neighbours.living(connection, data / LOG_FILE)
+    log = data / LOG_FILE
+    try:
+        with closing(journal.connect(log)) as connection:
+            others = neighbours.living(connection, log)
+    except sqlite3.Error as error:
+        raise journal.explain(error, log) from error
     for other in others:
         theirs = msgspec.json.decode(other) if other else {}
         for name, ours in settings.items():
