@@ -114,9 +114,11 @@ async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quic
 
 
 async def test_nothing_is_done_where_nothing_was_written(quick_path: Path) -> None:
+    """A beat, and what /readyz commits to find out whether it can, is nothing that a copy would lack."""
     async with SqliteLog(quick_path / "tape.db", lost=LOST, reap=0.001) as log:
         for _ in range(300):
             await asyncio.sleep(0.0001)
+        await log.probe()
         assert (log._upkeep._timer, log._upkeep._work) == (None, None)
 
 

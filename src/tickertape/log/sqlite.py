@@ -153,7 +153,7 @@ class SqliteLog(Log):
 
     def _submit(self, tasks: list[Task]) -> None:
         self._writer.submit(tasks)
-        if any(type(task) is not Beat for task in tasks):
+        if not all(isinstance(task, Beat) for task in tasks):
             self._upkeep.written()
 
     def _look_for_damage(self) -> None:
