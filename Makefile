@@ -38,6 +38,10 @@ soak: test-tools ## Run the long fault and load tests
 mutants: test-tools ## Take out what keeps the promises, piece by piece, and see the tests fail (ARGS="TT-4" for a part)
 	@cd tests && ../$(BIN)/python -m faults.mutants $(ARGS)
 
+.PHONY: simulate
+simulate: test-tools ## Simulate 1000 runs of the server with faults (ARGS="--seeds 100000 --from 5000", or "--seed 372" to see one)
+	@cd tests && PYTHONHASHSEED=0 ../$(BIN)/python -m simulation $(ARGS)
+
 .PHONY: check
 check: test-tools ## Lint, types, layers; the JavaScript's types where npx is there
 	@$(BIN)/ruff check .

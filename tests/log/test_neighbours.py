@@ -320,6 +320,31 @@ async def test_a_stream_that_is_forgotten_while_it_is_watched_does_not_blind_the
         assert watched.header.id == gone.header.id
 
 
+@pytest.mark.parametrize("lookup", [True, False])
+async def test_a_key_whose_stream_is_forgotten_while_it_is_looked_up_makes_a_stream(
+    path: Path, monkeypatch: pytest.MonkeyPatch, lookup: bool
+) -> None:
+    """Who repeats a POST in that moment was told that there is no such stream, though it named none."""
+    async with two(path) as (here, there):
+        old, _ = await here.create(new_header(), [text(1)], key())
+        await here.finish(old, [DONE])
+        await settled(here)
+        get = there.get
+
+        async def late(stream_id: str, owner: str) -> Tape:
+            await here.forget([old.header.id])
+            return await get(stream_id, owner)
+
+        monkeypatch.setattr(there, "get", late)
+        if lookup:
+            assert await there.keyed("ann", key()) is None
+        else:
+            new, fresh = await there.create(new_header(), [text(1)], key())
+            assert fresh
+            assert new.header.id != old.header.id
+            await there.finish(new, [DONE])
+
+
 # --- the dead
 
 

@@ -186,7 +186,10 @@ class SqliteLog(Log):
         self._intake.add(task)
         existing = await done
         if existing is not None:
-            return await self.get(existing, header.owner), False
+            try:
+                return await self.get(existing, header.owner), False
+            except UnknownStream:  # forgotten in between, and its key with it
+                return await self.create(header, entries, key)
         tape = self._tapes.setdefault(header.id, SqliteTape(header, task.entries, task.line.no))
         tape.line = task.line  # somebody may have asked for it already: from now on it is produced here
         self._follower.following.discard(tape)
@@ -332,7 +335,10 @@ class SqliteLog(Log):
 
     async def keyed(self, owner: str, key: Key) -> Tape | None:
         stream_id = await self._in_reader(functools.partial(self._keyed, owner, key))
-        return None if stream_id is None else await self.get(stream_id, owner)
+        try:
+            return None if stream_id is None else await self.get(stream_id, owner)
+        except UnknownStream:  # forgotten in between
+            return None
 
     def _keyed(self, owner: str, key: Key) -> str | None:
         with self._explained():

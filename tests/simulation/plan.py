@@ -1,0 +1,63 @@
+"""What happens in a run, and when: drawn from the seed before it begins, so that anything can be left out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+FAULTS = ("kill", "freeze", "disk full", "unreadable", "restart", "takeover", "hang up", "stall", "expire")
+"""What is done to the server and its readers; questions, readers and stops are what it is for."""
+
+HORIZON = 18.0
+"""Virtual seconds in which all of it happens."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that happens. ``number`` names its randomness: it draws the same whatever else is left out."""
+
+    when: float
+    kind: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run: how many processes there are, how many answers the model gives at once, and what happens."""
+
+    seed: int
+    processes: int
+    capacity: int | None
+    actions: tuple[Action, ...]
+
+    @classmethod
+    def of(cls, seed: int) -> Plan:
+        """Draw it."""
+        random = Random(f"{seed}/plan")
+        counts = {
+            "ask": random.choice((1, 3, 6, 10)),
+            "join": random.choice((0, 2, 6)),
+            "stop": random.choice((0, 0, 1, 3)),
+            "hang up": random.choice((0, 2, 8)),
+            "stall": random.choice((0, 0, 2)),
+            "kill": random.choice((0, 0, 1, 2)),
+            "freeze": random.choice((0, 0, 1, 2)),
+            "disk full": random.choice((0, 0, 0, 1, 2)),
+            "unreadable": random.choice((0, 0, 0, 1)),
+            "restart": random.choice((0, 0, 0, 1)),
+            "takeover": random.choice((0, 0, 0, 1)),
+            "expire": random.choice((0, 0, 1)),
+        }
+        actions: list[Action] = []
+        for kind, count in counts.items():
+            for _ in range(count):
+                when = HORIZON * random.random() * (0.6 if kind == "ask" else 1.0)
+                actions.append(Action(when, kind, len(actions)))
+        processes = random.choice((1, 2, 2, 3))
+        capacity = random.choice((None, None, 1, 3))
+        return cls(seed, processes, capacity, tuple(sorted(actions, key=lambda action: action.when)))
+
+    def without(self, numbers: set[int]) -> Plan:
+        """Return the plan with these actions left out."""
+        left = tuple(action for action in self.actions if action.number not in numbers)
+        return Plan(self.seed, self.processes, self.capacity, left)

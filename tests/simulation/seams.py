@@ -1,0 +1,247 @@
+"""What the standard library offers tickertape, replaced for the time of a run: clock, randomness, threads and SQL.
+
+Everything here acts only for code of a `Process`; pytest's own threads and clocks go on as they are. SQLite is real and
+so is its file. Its statements are the places where a thread may be interrupted, and where a disk may fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import itertools
+import logging
+import os
+import queue
+import random
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import filelock
+
+from tickertape.generation.generation import Generation
+from tickertape.log.base import Tape
+from tickertape.server import app
+from tickertape.server.assets import Assets
+from tickertape.server.readers import Reader
+
+from .world import EPOCH, START, Lock, Process, Queue, Thread, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "BEGIN IMMEDIATE", "CREATE", "ALTER")
+READS = ("SELECT", "BEGIN")
+
+PREFIX = "tickertape-simulation-"
+"""How the folders of runs are called."""
+
+PLACE = re.compile(rf"\S*/{PREFIX}[^/ ]+")
+
+
+@functools.cache
+def assets() -> Assets:
+    """Return the page's files, read once for all runs."""
+    return Assets()
+
+
+@contextlib.contextmanager
+def simulated(world: World, disk: Disk) -> Iterator[None]:
+    """Have all code of this world's processes see its clock, threads and disk."""
+    connect, acquire = sqlite3.connect, filelock.FileLock.acquire
+    start, join, alive = threading.Thread.start, threading.Thread.join, threading.Thread.is_alive
+    simple_queue, lock = queue.SimpleQueue, threading.Lock
+    chance = world.randomness("chance")
+    threads: dict[threading.Thread, Thread] = {}
+
+    def opened(path: Any, timeout: float = 5.0, **options: Any) -> sqlite3.Connection:
+        process = world.acting
+        if process is None:
+            return connect(path, timeout, **options)
+        connection = connect(path, 0, **options | {"factory": Connection})
+        connection.process, connection.disk, connection.patience = process, disk, timeout
+        process.connections.append(connection)
+        return connection
+
+    def acquired(self: filelock.FileLock, *args: Any, **options: Any) -> Any:
+        if world.acting is not None:
+            world.acting.locks.add(self)
+        return acquire(self, *args, **options)
+
+    def started(self: threading.Thread) -> None:
+        if world.acting is None:
+            start(self)
+        else:
+            threads[self] = Thread(world.acting, self.run)
+            threads[self].start()
+
+    def joined(self: threading.Thread, timeout: float | None = None) -> None:
+        if self in threads:
+            threads[self].join()
+        else:
+            join(self, timeout)
+
+    def sleep(seconds: float) -> None:
+        assert world.thread is not None, "the event loop sleeps"
+        world.thread.pause(seconds)
+
+    names = itertools.count(1)
+    level = logging.getLogger("tickertape").level
+    handler = Handler(world)
+    with contextlib.ExitStack() as stack:
+        for owner, name, value in (
+            (time, "monotonic", lambda: world.now),
+            (time, "perf_counter", lambda: world.now),
+            (time, "thread_time", lambda: 0.0),  # no step takes any
+            (time, "time", lambda: EPOCH - START + world.now),
+            (time, "sleep", sleep),
+            (random, "random", chance.random),
+            (secrets, "token_hex", lambda size=32: f"{next(names):0{2 * size}x}"[-2 * size :]),
+            (sqlite3, "connect", opened),
+            (sqlite3.dbapi2, "connect", opened),
+            (filelock.FileLock, "acquire", acquired),
+            (threading.Thread, "start", started),
+            (threading.Thread, "join", joined),
+            (threading.Thread, "is_alive", lambda self: not threads[self].over if self in threads else alive(self)),
+            (threading, "Lock", lambda: lock() if world.acting is None else Lock(world)),
+            (queue, "SimpleQueue", lambda: simple_queue() if world.acting is None else Queue(world)),
+            (gc, "collect", lambda *_: 0),  # when it comes, weak references go: that must not depend on chance
+            (gc, "freeze", lambda: None),
+            (gc, "set_threshold", lambda *_: None),
+            (app, "Assets", assets),  # the page's files take longer to read than a run to run
+        ):
+            stack.enter_context(mock.patch.object(owner, name, value))
+        for kind in (Tape, Reader, Generation):
+            stack.enter_context(numbered(kind))
+        logger = logging.getLogger("tickertape")
+        stack.callback(logger.setLevel, level)
+        stack.callback(logger.removeHandler, handler)
+        stack.callback(setattr, logger, "propagate", logger.propagate)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        yield
+
+
+@contextlib.contextmanager
+def numbered(kind: type) -> Iterator[None]:
+    """Have the objects of a class hash by the order in which they were made, not by where they lie in memory."""
+    numbers: dict[int, int] = {}
+    counter = itertools.count()
+    make: Callable[..., None] = kind.__init__
+
+    def made(self: Any, *args: Any, **options: Any) -> None:
+        numbers[id(self)] = next(counter)
+        make(self, *args, **options)
+
+    with mock.patch.object(kind, "__init__", made), mock.patch.object(kind, "__hash__", lambda self: numbers[id(self)]):
+        yield
+
+
+class Handler(logging.Handler):
+    """Writes what the server logs into the trace; what it logs with a traceback is a crash."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        who = self._world.acting.name if self._world.acting else "-"
+        message = record.getMessage()
+        self._world.log(who, f"says: {PLACE.sub('data', message)}")  # the folder is another one every time
+        if record.exc_info and record.levelno >= logging.ERROR:
+            self._world.crashes.append(f"{who}: {message}: {record.exc_info[1]!r}")
+
+
+class Disk:
+    """The disk that all processes share: it may be full, or fail now and then, for a time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = world.randomness("disk")
+        self.full_until = 0.0
+        self.unreadable_until = 0.0
+        self.failures = 0
+
+    def use(self, statement: str) -> None:
+        """Fail, as a statement like this does while the disk is as it is now."""
+        now = self._world.now
+        if now < self.full_until and statement.startswith(WRITES) and self._random.random() < 0.5:
+            self._fail("database or disk is full", sqlite3.SQLITE_FULL)
+        if now < self.unreadable_until and statement.startswith(READS) and self._random.random() < 0.3:
+            self._fail("disk I/O error", sqlite3.SQLITE_IOERR_READ)
+
+    def _fail(self, words: str, code: int) -> None:
+        self.failures += 1
+        self._world.log(self._world.acting.name if self._world.acting else "-", f"is told: {words}")
+        error = sqlite3.OperationalError(words)
+        error.sqlite_errorcode = code
+        raise error
+
+
+class Connection(sqlite3.Connection):
+    """A connection whose statements are steps: between two of them others run."""
+
+    process: Process
+    disk: Disk
+    patience: float
+    writes = False
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or Cursor)
+
+    def execute(self, statement: str, parameters: Any = ()) -> Any:
+        return self.cursor().execute(statement, parameters)
+
+    def executemany(self, statement: str, parameters: Any) -> Any:
+        return self.cursor().executemany(statement, parameters)
+
+    def close(self) -> None:
+        super().close()
+        if self in self.process.connections:
+            self.process.connections.remove(self)
+
+    def step(self, statement: str, execute: Callable[[], Any]) -> Any:
+        """Execute a statement, when its thread gets to it and nobody else writes."""
+        thread, process = self.process.world.thread, self.process
+        if thread is not None and process.random.random() < 0.3:
+            thread.pause(process.random.choice((0.0, 0.0, 0.0005, 0.02)))
+        self.disk.use(statement)
+        waits_until = process.world.now + self.patience
+        while True:
+            try:
+                found = execute()
+            except sqlite3.OperationalError as error:
+                # SQLite sends a reader away at once whose view is too old to write: then waiting does not help.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or thread is None or process.world.now >= waits_until:
+                    raise
+                thread.pause(0.005)
+            else:
+                if statement.startswith("BEGIN"):
+                    self.writes = statement.startswith("BEGIN IMMEDIATE")
+                elif statement.startswith(("COMMIT", "INSERT INTO journal")):
+                    process.world.log(process.name, f"writes: {statement[:19].lower()}")
+                return found
+
+
+class Cursor(sqlite3.Cursor):
+    """A cursor of such a connection."""
+
+    connection: Connection
+
+    def execute(self, statement: str, parameters: Any = ()) -> Any:
+        return self.connection.step(statement.lstrip(), lambda: sqlite3.Cursor.execute(self, statement, parameters))
+
+    def executemany(self, statement: str, parameters: Any) -> Any:
+        rows = list(parameters)
+        return self.connection.step(statement.lstrip(), lambda: sqlite3.Cursor.executemany(self, statement, rows))
+
+
+def folder() -> str:
+    """Return where the files of a run should lie: in memory, where there is room for that."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else ""

@@ -1,0 +1,52 @@
+"""Two hundred seeds, the same ones every time; ``make simulate`` tries as many others as you like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tickertape.server import replay
+from tickertape.server.chunks import position
+
+from .plan import Plan
+from .run import many, shrunk, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEEDS = 200
+BLOCK = 20
+
+
+@pytest.fixture(autouse=True)
+def _quick() -> Iterator[None]:
+    with many():
+        yield
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_every_promise_is_kept_whatever_breaks(first: int) -> None:
+    broken = [
+        f'{violation} (make simulate ARGS="--seed {seed}" shows how)'
+        for seed in range(first, first + BLOCK)
+        for violation in simulate(Plan.of(seed)).violations
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_a_seed_gives_the_same_run_every_time() -> None:
+    seeds = range(SEEDS, SEEDS + 5)
+    first, second = ([simulate(Plan.of(seed)).trace for seed in seeds] for _ in range(2))
+    assert first == second
+    assert len({"\n".join(trace) for trace in first}) == len(seeds)
+
+
+def test_a_broken_promise_is_noticed_and_shown_with_the_least_that_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes back with a cursor gets its last event again."""
+    monkeypatch.setattr(replay, "position", lambda cursor, stream_id: max((position(cursor, stream_id) or 0) - 1, 0))
+    found = next(result for result in map(simulate, map(Plan.of, range(SEEDS))) if result.violations)
+    least = shrunk(found)
+    assert {violation.promise for violation in least.violations} == {"TT-1"}
+    assert [action.kind for action in least.plan.actions] == ["ask"]  # whose connection is cut
+    assert simulate(least.plan).trace == least.trace
