@@ -33,7 +33,7 @@ def test_a_worker_that_cannot_be_started_now_is_started_later(
     steady, dead, last = Worker(), Worker(-9), Worker()
     starts = iter([steady, dead, BlockingIOError(11, "Resource temporarily unavailable"), last])
 
-    def spawn(_order: bytes, _listener: socket.socket) -> Worker:
+    def spawn(_order: workers.Order) -> Worker:
         made = next(starts)
         if isinstance(made, OSError):
             raise made
@@ -56,7 +56,7 @@ class Crowd:
     def __init__(self) -> None:
         self.made: list[Worker] = []
 
-    def __call__(self, _order: bytes, _listener: socket.socket) -> Worker:
+    def __call__(self, _order: workers.Order) -> Worker:
         self.made.append(Worker(-11 if self.made else None))
         return self.made[-1]
 

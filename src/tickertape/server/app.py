@@ -18,12 +18,14 @@ from tickertape.generation import DAMAGED, LOST, Generations
 from tickertape.log.base import now
 from tickertape.log.sqlite import SqliteLog
 from tickertape.server import conversation_routes
+from tickertape.server.access_log import AccessLog
 from tickertape.server.assets import Assets
 from tickertape.server.changes import Changes
 from tickertape.server.connection import without_chunks
 from tickertape.server.conversations import Conversations
 from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
+from tickertape.server.metrics import PUBLISH
 from tickertape.server.readiness import Readiness
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
 from tickertape.server.settings import shared
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tickertape.log.base import Log
     from tickertape.providers.catalog import Catalog
     from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.server.metrics import SharedFigures
     from tickertape.server.settings import Settings
 
 
@@ -54,9 +57,10 @@ class App:
     ``failure`` is what kept it from starting.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, figures: SharedFigures | None = None) -> None:
         self._settings = settings
         self._catalog = catalog
+        self._figures = figures
         self._services: Services | None = None
         self.failure: TickertapeError | None = None
         router = Router(
@@ -65,7 +69,8 @@ class App:
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
-        self._app = Guard(router, settings)  # type: ignore[arg-type]  # Starlette's types are wider
+        guard = Guard(router, settings)  # type: ignore[arg-type]  # Starlette's types are wider
+        self._app = AccessLog(guard, settings)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -107,13 +112,24 @@ class App:
             changes = Changes(chats, fanout, conversations.refresh)
             readiness = Readiness(settings.data, settings.min_free, log, chats)
             services = self._services = Services(
-                settings, log, self._catalog, generations, fanout, Assets(), conversations, changes, readiness
+                settings,
+                log,
+                self._catalog,
+                generations,
+                fanout,
+                Assets(),
+                conversations,
+                changes,
+                readiness,
+                self._figures,
             )
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection
             gc.set_threshold(YOUNG)
             forgetting = _forget(log, conversations, settings.retention)
             chores = {asyncio.create_task(forgetting), asyncio.create_task(_warm(self._catalog))}
+            if self._figures is not None:
+                chores.add(asyncio.create_task(_publish(services)))
             yield {"services": services}
             for chore in chores:
                 chore.cancel()
@@ -129,6 +145,13 @@ async def _warm(catalog: Catalog) -> None:
         await catalog.start()
     except TickertapeError as error:
         logger.warning("%s", error)  # whoever asks for it is told again
+
+
+async def _publish(services: Services) -> None:
+    """Let the other workers know this one's figures."""
+    while True:
+        services.figures()
+        await asyncio.sleep(PUBLISH)
 
 
 async def _forget(log: Log, conversations: Conversations, retention: float) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from tickertape.server.access_log import below
+
 if TYPE_CHECKING:
     from tickertape.server.asgi import Message, Send
 
@@ -22,7 +24,7 @@ def abort(send: Send, *, blocked: bool) -> None:
     That is where it is ``blocked``, for what was written would wait for the client for ever; and in HTTP/1.0, where
     the close of a connection is the proper end of a body: there it is reset.
     """
-    response = getattr(send, "__self__", None)
+    response = getattr(below(send), "__self__", None)
     transport = getattr(response, "transport", None)
     if not isinstance(transport, asyncio.WriteTransport):
         return

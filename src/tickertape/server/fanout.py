@@ -20,6 +20,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+from tickertape.server.access_log import below
 from tickertape.server.readers import AsgiReader, Reader
 from tickertape.server.wire import Wire, take_over
 from tickertape.sse import encode_comment
@@ -118,6 +119,7 @@ class Fanout:
 
     def stream(self, tape: Tape, after: int, dialect: type[Renderer], send: Send, receive: Receive) -> Awaitable[None]:
         """As `serve`; but where the server lets its connection be taken over, the request is over at once."""
+        send = below(send)
         response = None if self._closed else take_over(send)
         if response is None:
             return self.serve(tape, after, dialect, send, receive)
@@ -133,7 +135,7 @@ class Fanout:
         or something fails.
         """
         channel = self._channel(tape)
-        reader = AsgiReader(channel, after, channel.renderer(dialect), self._loop.time(), send)
+        reader = AsgiReader(channel, after, channel.renderer(dialect), self._loop.time(), below(send))
         self._enter(reader)
         if self._closed:
             reader.cut(ENDING)

@@ -15,7 +15,7 @@ from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import BadRequest, TickertapeError
 from tickertape.generation import Order
 from tickertape.server.chunks import Answer, ChunkRenderer
-from tickertape.server.metrics import CONTENT_TYPE, exposition
+from tickertape.server.metrics import CONTENT_TYPE, collect, exposition
 from tickertape.server.readers import Cut
 from tickertape.server.replay import cursor_of, find, replay, resumed
 from tickertape.server.requests import Ask, header, parse_ask, read_body, url_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tickertape.server.changes import Changes
     from tickertape.server.conversations import Conversations
     from tickertape.server.fanout import Fanout
+    from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings
 
@@ -55,6 +56,7 @@ class Services:
         conversations: Conversations,
         changes: Changes,
         readiness: Readiness,
+        shared_figures: SharedFigures | None = None,
     ) -> None:
         self.settings = settings
         self.log = log
@@ -65,6 +67,15 @@ class Services:
         self.conversations = conversations
         self.changes = changes
         self.readiness = readiness
+        self._shared_figures = shared_figures
+
+    def figures(self) -> Figures:
+        """Return the figures of all workers of this server, after the others were told those of this one."""
+        own = collect(self.generations, self.fanout, self.catalog)
+        if self._shared_figures is None:
+            return own
+        self._shared_figures.publish(own)
+        return self._shared_figures.total()
 
     async def begin(self, ask: Ask, owner: str, continues: str | None = None) -> Tape:
         """Begin an answer, or find the one that the Idempotency-Key began.
@@ -195,9 +206,9 @@ async def get_ready(services: Services, _scope: Message, _receive: Receive, send
 
 
 async def get_metrics(services: Services, _scope: Message, _receive: Receive, send: Send) -> None:
-    """``GET /metrics``: figures for Prometheus."""
-    body = exposition(services.generations, services.fanout, services.catalog)
-    await reply(send, 200, body, [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")])
+    """``GET /metrics``: figures for Prometheus, of all workers."""
+    headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")]
+    await reply(send, 200, exposition(services.figures()), headers)
 
 
 async def get_page(services: Services, scope: Message, _receive: Receive, send: Send) -> None:

@@ -21,6 +21,7 @@ from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
 from tickertape.server.listener import Listener
 from tickertape.server.readers import Cut
+from tickertape.server.throttle import Repeats
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE, check_local
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tickertape.providers.catalog import Catalog
+    from tickertape.server.metrics import SharedFigures
     from tickertape.server.settings import Settings
 
 BACKLOG = 2048
@@ -75,12 +77,20 @@ def _instead(number: int | None) -> str:
     return "Choose an address of this machine with --host, like 127.0.0.1."
 
 
-def serve(settings: Settings, catalog: Catalog, listener: socket.socket, started: Callable[[], object]) -> None:
+def serve(
+    settings: Settings,
+    catalog: Catalog,
+    listener: socket.socket,
+    started: Callable[[], object],
+    figures: SharedFigures | None = None,
+) -> None:
     """Serve on a listening socket until SIGINT or SIGTERM. ``started`` is called once requests are answered.
 
     Raises what kept the app from starting.
     """
-    app = App(settings, catalog)
+    app = App(settings, catalog, figures)
+    for name in ("tickertape", "uvicorn.error"):
+        logging.getLogger(name).addFilter(Repeats())
     logging.getLogger("uvicorn.error").addFilter(_expected)
     try:
         make_server(settings, app, started).run([listener])
@@ -99,7 +109,7 @@ def make_server(settings: Settings, app: App, started: Callable[[], object]) -> 
         ws="none",
         lifespan="on",
         log_config=None,
-        access_log=settings.log_level == "debug",
+        access_log=False,  # `AccessLog` is ours
         server_header=False,
         proxy_headers=False,  # uvicorn would believe whoever is on loopback; `reach` believes who is named
         timeout_graceful_shutdown=2,  # after the drain nothing is left but connections that do not read

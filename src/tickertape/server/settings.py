@@ -28,6 +28,7 @@ TUNABLE = (
     "grace",
     "retention",
     "synchronous",
+    "access_log",
     "min_free",
     "network_data",
     "max_body",
@@ -47,7 +48,12 @@ _FROM_0 = ("retries", "connections")
 
 _SYNCHRONOUS = Literal["NORMAL", "FULL"]
 _NETWORK_DATA = Literal["refuse", "allow"]
-_CHOICES = {"synchronous": (_SYNCHRONOUS, "NORMAL or FULL"), "network_data": (_NETWORK_DATA, "refuse or allow")}
+_ACCESS_LOG = Literal["errors", "all"]
+_CHOICES: dict[str, tuple[Any, str]] = {
+    "access_log": (_ACCESS_LOG, "errors or all"),
+    "synchronous": (_SYNCHRONOUS, "NORMAL or FULL"),
+    "network_data": (_NETWORK_DATA, "refuse or allow"),
+}
 
 SHARED = ("retention", "synchronous")
 """Settings that all servers of one data folder must share."""
@@ -125,6 +131,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     page_disconnect: str = "continue"
     """The same for the answers of conversations: who comes back to the page expects to find them."""
     log_level: str = "info"
+    access_log: _ACCESS_LOG = "errors"
+    """Requests that are logged at level info: errors, logins included, or all."""
     heartbeat: float = 15.0
     """Seconds of silence before a comment: proxies commonly close after 30 to 60."""
     send_timeout: float = 60.0

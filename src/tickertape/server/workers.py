@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path  # noqa: TC003 - the same
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.errors import TickertapeError
+from tickertape.server.metrics import SharedFigures
 from tickertape.server.run import prepare, serve
 from tickertape.server.selection import select
 from tickertape.server.settings import Settings  # noqa: TC001 - msgspec reads the annotations
@@ -45,6 +47,9 @@ class Order(msgspec.Struct, frozen=True):
     settings: Settings
     model_file: Path | None
     fd: int
+    figures_fd: int
+    slot: int
+    count: int
 
 
 def supervise(
@@ -54,11 +59,19 @@ def supervise(
 
     This process sleeps until a signal comes. The end of a worker is one too: SIGCHLD.
     """
-    order = msgspec.json.encode(Order(settings, model_file, listener.fileno()), enc_hook=str)
+    with tempfile.TemporaryFile() as figures:  # where the workers keep what /metrics sums
+        figures.truncate(SharedFigures.size(count))
+        orders = [
+            Order(settings, model_file, listener.fileno(), figures.fileno(), slot, count) for slot in range(count)
+        ]
+        return _supervise(orders, started)
+
+
+def _supervise(orders: list[Order], started: Callable[[], object]) -> int:
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (*_ENDING, signal.SIGCHLD):
         signal.signal(number, lambda received, _frame: signals.put(received))
-    first = [_spawn(order, listener) for _ in range(count)]
+    first = [_spawn(order) for order in orders]
     workers = list(first)
     started()
     code = 0
@@ -73,12 +86,12 @@ def supervise(
             if worker.poll() is not None:
                 logger.error("Worker %d ended with exit code %d; starting another", worker.pid, worker.returncode)
                 try:
-                    workers[index] = _spawn(order, listener)
+                    workers[index] = _spawn(orders[index])
                 except OSError as error:  # too many processes, or too little memory: the others serve on
                     logger.error("A worker cannot be started now: %s", error.strerror or error)
         restarted = time.monotonic()
     _signal(workers)
-    deadline = time.monotonic() + settings.grace + 5
+    deadline = time.monotonic() + orders[0].settings.grace + 5
     while any(worker.poll() is None for worker in workers):
         if _ended(signals, max(0.0, deadline - time.monotonic())):
             _signal(workers)  # the second signal: at once
@@ -109,15 +122,15 @@ def _signal(workers: list[subprocess.Popen[bytes]]) -> None:
         worker.terminate()
 
 
-def _spawn(order: bytes, listener: socket.socket) -> subprocess.Popen[bytes]:
+def _spawn(order: Order) -> subprocess.Popen[bytes]:
     worker = subprocess.Popen(  # our own module, in a session of its own: Ctrl-C reaches the parent only
         [sys.executable, "-m", "tickertape.server.workers"],
         stdin=subprocess.PIPE,
-        pass_fds=[listener.fileno()],
+        pass_fds=[order.fd, order.figures_fd],
         start_new_session=True,
     )
     assert worker.stdin is not None  # noqa: S101 - it is a pipe
-    worker.stdin.write(order + b"\n")
+    worker.stdin.write(msgspec.json.encode(order, enc_hook=str) + b"\n")
     worker.stdin.flush()  # and stays open: its end tells the worker that this process is gone, however it went
     return worker
 
@@ -129,7 +142,8 @@ def main() -> None:
     try:
         prepare(order.settings)
         listener = socket.socket(fileno=order.fd)
-        serve(order.settings, select(order.settings, order.model_file), listener, lambda: None)
+        figures = SharedFigures(order.figures_fd, order.count, order.slot)
+        serve(order.settings, select(order.settings, order.model_file), listener, lambda: None, figures)
     except TickertapeError as error:
         sys.stderr.write(f"tickertape: {error}\n")
         sys.exit(REFUSED)
