@@ -34,11 +34,14 @@ What this does not show, first. One machine of two cores, on which producer and 
 much as they would in a container of one; a file that is in the page cache; answers that are all of the same age. The
 readers of the first table ask the log of a second process at the same moment while the first one goes on to append:
 no HTTP. Those of the second one are connections of one program, which is busy with them itself. Wake-ups are the
-voluntary context switches of all threads of all processes of the server, from /proc, after 5 s of rest.
+voluntary context switches of all threads of all processes of the server, from /proc, after 15 s of rest.
 """
 
 LOST_ENTRY = encode_delta(LOST)
 RATE = 20.0
+
+REST = 15.0
+"""Seconds. What follows on an answer is over by then: the last checkpoint comes 10 s after it."""
 
 
 def name(number: int) -> str:
@@ -252,13 +255,11 @@ async def idle(workers: int, seconds: float) -> dict[str, float]:
     options = () if workers == 1 else ("--workers", str(workers))
     with tempfile.TemporaryDirectory() as made, server(Path(made), port, *options) as process:
         await listening(port)
-        _stream, _last, reading = await ask(port)
+        stream, _last, reading = await ask(port)
         await asyncio.wait([reading], timeout=0.5)
         reading.cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(1)
-        await resume_and_stop(port, _stream)
-        await asyncio.sleep(8)
+        await stop(port, stream)
+        await asyncio.sleep(REST)
         pids = tree(process.pid)
         before = [measured(pid) for pid in pids]
         await asyncio.sleep(seconds)
@@ -273,7 +274,7 @@ async def idle(workers: int, seconds: float) -> dict[str, float]:
     }
 
 
-async def resume_and_stop(port: int, stream: str) -> None:
+async def stop(port: int, stream: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"DELETE /v1/streams/{stream} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
     await reader.read()

@@ -71,6 +71,7 @@ async def test_a_look_takes_as_many_statements_for_fifty_streams_as_for_one(quic
 async def test_a_hundred_readers_that_come_at_once_share_one_pass_over_the_journal(quick_path: Path) -> None:
     async with two(quick_path) as (here, there):
         tapes = await begin_many(here, 100)
+        await there.get((await begin(here)).header.id, "ann")  # it is active from now on
         statements = traced(there)
         read_on = threading.Event()
         there._follower._thread.submit(read_on.wait)

@@ -395,3 +395,21 @@ async def test_readers_who_come_and_go_at_any_time_read_exactly_the_log(fanout: 
     for after, socket, _serving in sockets:
         assert socket.body == text(*range(after + 1, 200))
         assert socket.ended
+
+
+async def test_a_fan_out_without_readers_has_nothing_to_wake_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: a sweep every second with nobody there."""
+    loop = asyncio.get_running_loop()
+    timers: list[Any] = []
+    real = loop.call_later
+    monkeypatch.setattr(loop, "call_later", lambda *given, **more: timers.append(real(*given, **more)) or timers[-1])
+    fanout = Fanout(heartbeat=0.004)
+    assert timers == []
+    tape, socket = a_tape(b"e1"), Socket()
+    serving = attach(fanout, tape, socket)
+    await until(lambda: len(timers) > 2)
+    tape.extend([b"e2"], ended=True)
+    await serving
+    await until(lambda: fanout._sweeping is None)
+    assert all(timer.cancelled() or timer.when() <= loop.time() for timer in timers)
+    fanout.close()

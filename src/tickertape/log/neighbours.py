@@ -1,7 +1,7 @@
 """Who else writes to the SQLite log on this host, and who of them is dead.
 
 A process that exists holds the lock on its lock file, which the operating system takes from it when it dies. One that
-is frozen keeps the lock but misses its beat.
+is frozen keeps the lock but misses its beat; only one with running streams beats, for nobody waits for another.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("tickertape")
+
+
+_OTHERS = """
+SELECT no, name, beat, EXISTS(SELECT 1 FROM stream WHERE stream.producer = producer.no AND ended IS NULL)
+FROM producer WHERE name != ?
+"""
 
 
 def lock_path(log: Path, name: str) -> Path:
@@ -73,14 +79,12 @@ def reap_dead(
     Those who are not called ``name`` are looked at. ``lease`` is in seconds.
     """
     streams = living = 0
-    for no, other, beat in connection.execute(
-        "SELECT no, name, beat FROM producer WHERE name != ?", (name,)
-    ).fetchall():
+    for no, other, beat, runs in connection.execute(_OTHERS, (name,)).fetchall():
         lock = FileLock(lock_path(log, other), thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            if time.monotonic() - beat <= lease:
+            if not runs or time.monotonic() - beat <= lease:
                 living += 1
             else:
                 streams += journal.reap(connection, no, *ends)

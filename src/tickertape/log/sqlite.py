@@ -8,6 +8,11 @@ operating system releases when the process dies, however it dies: that is how th
 once. A process that is frozen keeps its lock but misses its beat; after `LEASE` seconds the others end its streams, and
 when it wakes up it finds itself fenced. Beats are in monotonic time, which processes of one host share and no clock
 change moves. What they write is read by the `Follower`.
+
+All of this is done only while it is *active*, that is while streams are produced here, or read from another process.
+Otherwise no timer runs and nothing is written: a process without streams needs no beat, for nobody waits for it. What
+makes it active is an event in this process itself, `create` or `get`; the first `get` looks for the dead before it
+answers.
 """
 
 from __future__ import annotations
@@ -54,6 +59,12 @@ logger = logging.getLogger("tickertape")
 WATCH = 0.02
 """Seconds between two looks at what other processes wrote, while somebody here reads a stream of theirs."""
 
+STOPS = 0.1
+"""The same while nobody does, but streams are produced here, which readers elsewhere may want to be stopped."""
+
+ALONE = 0.5
+"""The same while no other process is known of; one that has just come may ask for a stop."""
+
 REAP = 2.0
 """Seconds between two beats, and between two looks for producers that miss theirs."""
 
@@ -99,6 +110,7 @@ class SqliteLog(Log):
         self._neighbours = 0
         self._unreadable: set[str] = set()  # streams whose damage the operator was told of
         self._gone_told = False  # that the file was deleted or replaced
+        self._active = asyncio.Event()
         self._late: list[Fold | Late] = []  # could not be written; tried again by and by
         self._background: set[asyncio.Task[None]] = set()
 
@@ -197,6 +209,7 @@ class SqliteLog(Log):
             tape.extend(task.entries[len(tape.entries) :])
         tape.appended = len(tape.entries)
         self._running.add(tape)
+        self._active.set()
         return tape, True
 
     async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
@@ -273,6 +286,7 @@ class SqliteLog(Log):
         """Keep what could not be written to be tried again. It holds the tape: readers go on to find it here."""
         if task.line.producer == self._writer.producer:
             self._late.append(task)
+            self._active.set()
 
     def _try_again(self) -> None:
         late, self._late = self._late, []
@@ -307,9 +321,14 @@ class SqliteLog(Log):
             tape = self._tapes.setdefault(stream_id, loaded)
         if tape.header.owner != owner:
             raise UnknownStream(stream_id)
-        # Another process's stream is brought up to date: the reader may come from there, with a cursor newer than ours.
-        if not tape.ended and tape.line is None and not await self._follower.catch_up(tape):
-            raise UnknownStream(stream_id)
+        if not tape.ended and tape.line is None:
+            if not self._active.is_set():
+                self._active.set()
+                await attempt(self.reap())  # nobody may have looked for long whether its producer lives
+            # It is brought up to date: the reader may come from there, with a cursor newer than what was seen here.
+            if not await self._follower.catch_up(tape):
+                raise UnknownStream(stream_id)
+            self._active.set()  # it may have come to rest while the file was read
         return tape
 
     async def reach(self, tape: Tape, number: int) -> bool:
@@ -416,9 +435,10 @@ class SqliteLog(Log):
         return lost
 
     async def _patrol(self) -> None:
+        """While active, tell others what they need to know, that this process lives too, and find the dead."""
         while True:
-            await asyncio.sleep(self._interval)
-            self._intake.add(Beat())
+            await self._active.wait()
+            await attempt(self.reap())
             for tape in self._follower.following:
                 if tape.readers:
                     self._intake.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
@@ -426,13 +446,19 @@ class SqliteLog(Log):
                 for tape in self._running:
                     if tape.queued != tape.told:
                         self._tell_place(tape)
-            self._try_again()
-            await attempt(self.reap())
+            await asyncio.sleep(self._interval)
+            if self._running or self._late:
+                self._intake.add(Beat())
+                self._try_again()
+            elif not self._follower.following:
+                self._active.clear()
 
     async def _watch(self) -> None:
+        """While active, look at what other processes have written."""
         while True:
-            await asyncio.sleep(WATCH)
-            if self._neighbours or self._follower.following:
+            await self._active.wait()
+            await asyncio.sleep(WATCH if self._follower.following else STOPS if self._neighbours else ALONE)
+            if self._active.is_set():
                 await attempt(self._follower.look())
 
     def _tell_place(self, tape: SqliteTape) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tickertape.log.base import Header, Key
 
 
+FRESH = 1.0
+"""Seconds. A younger beat is not renewed with every stream that begins: that would be one page more to write."""
+
+
 class Fenced(LogUnavailable):
     """Raised in a process that stood still so long that another one took it for dead and ended its streams."""
 
@@ -51,8 +55,10 @@ class Transaction:
         self._lines: dict[Line, int] = {}
 
     def insert(self, header: Header, line: Line) -> None:
-        """Insert a stream's row."""
+        """Insert a stream's row. Who has a running stream needs a beat that is not old: one without had none."""
         self._begin()
+        beat = "UPDATE producer SET beat = ?1 WHERE no = ?2 AND beat < ?1 - ?3"
+        self.connection.execute(beat, (time.monotonic(), self._producer, FRESH))
         line.seal = checksums.header(header.id, header.owner, header.model, header.created)
         cursor = self.connection.execute(
             "INSERT INTO stream (id, owner, model, created, producer, crc) VALUES (?, ?, ?, ?, ?, ?)",

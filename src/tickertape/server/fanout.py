@@ -11,7 +11,7 @@ around it. So there is no queue, lock or timer per reader or event:
   the request, and that task calls ``send``: nothing that a middleware or a server sees runs outside of its request.
 * A flush comes at once when the last one is long enough ago. When flushes take long, they come less often, so that
   what has gathered shares a write, up to 20 ms.
-* One sweep a second looks after silence (heartbeats) and after readers that have stopped reading.
+* One sweep a second looks after silence (heartbeats) and after readers that have stopped reading; while there are any.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Fanout:
         self._earliest = 0.0  # loop time before which no flush begins
         self._closed = False
         self.sent = 0
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeping: asyncio.TimerHandle | None = None  # while there are readers
 
     @property
     def readers(self) -> int:
@@ -147,6 +147,8 @@ class Fanout:
         if channel is None:
             channel = self._channels[tape] = Channel(self, tape)
             tape.listen(channel.mark)
+            if self._sweeping is None and not self._closed:
+                self._sweep()
         return channel
 
     def _enter(self, reader: Reader) -> None:
@@ -165,7 +167,8 @@ class Fanout:
     def close(self) -> None:
         """Cut every reader: they reconnect to the next process and go on from where they are."""
         self._closed = True
-        self._sweeper.cancel()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         for channel in tuple(self._channels.values()):
             for reader in tuple(channel.readers):
                 reader.cut(ENDING)
@@ -242,19 +245,19 @@ class Fanout:
             logger.warning("A reader of stream %s is cut: writing failed", reader.channel.tape.header.id, exc_info=True)
             reader.cut("writing failed")
 
-    async def _sweep(self) -> None:
-        """Once in a while, bridge silence and end readers that have stopped reading."""
-        while True:
-            await asyncio.sleep(min(1.0, self._heartbeat / 4))
-            now = self._loop.time()
-            for channel in tuple(self._channels.values()):
-                for reader in tuple(channel.readers):
-                    silence = now - reader.since
-                    if not reader.open and silence >= self._send_timeout:
-                        reader.cut(f"the client took nothing for {self._send_timeout:g} s")
-                    elif reader.open and silence >= self._heartbeat:
-                        reader.since = now
-                        self._write(reader, reader.frame(HEARTBEAT, last=False))
+    def _sweep(self) -> None:
+        """Bridge silence and end readers that have stopped reading; once in a while, until there are no readers."""
+        now = self._loop.time()
+        for channel in tuple(self._channels.values()):
+            for reader in tuple(channel.readers):
+                silence = now - reader.since
+                if not reader.open and silence >= self._send_timeout:
+                    reader.cut(f"the client took nothing for {self._send_timeout:g} s")
+                elif reader.open and silence >= self._heartbeat:
+                    reader.since = now
+                    self._write(reader, reader.frame(HEARTBEAT, last=False))
+        wait = min(1.0, self._heartbeat / 4)
+        self._sweeping = self._loop.call_later(wait, self._sweep) if self._channels else None
 
 
 async def _nothing() -> None:

@@ -1,0 +1,93 @@
+"""Idle is idle: a log that nobody uses does nothing, and is still there at once for who comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from support.producer import Producer
+from tickertape.log.sqlite import SqliteLog
+
+from .engines import DONE, LOST, begin, caught_up, text, whole
+from .test_readings import turn
+from .test_sqlite import rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def open_log(path: Path, **options: Any) -> SqliteLog:
+    return SqliteLog(path / "tape.db", lost=LOST, **options)
+
+
+async def idle(*logs: SqliteLog) -> None:
+    """Wait until these have noticed that nothing runs and nobody reads."""
+    while any(log._active.is_set() for log in logs):
+        await asyncio.sleep(0.001)
+
+
+async def test_logs_that_nobody_uses_perform_no_statement_however_long_that_is(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards: 50 looks a second, and a commit every two seconds, with nobody there."""
+    async with open_log(quick_path, reap=0.01) as here, open_log(quick_path, reap=0.01) as there:
+        tape = await begin(here)
+        copy = await there.get(tape.header.id, "ann")
+        await here.append(tape, [text(2)])
+        await caught_up(copy, 2)
+        await here.finish(tape, [DONE])
+        assert await whole(copy) == [text(1), text(2), DONE]
+        await idle(here, there)
+        statements: list[str] = []
+        for log in (here, there):
+            for connection in (log._connection, log._writes, log._follower._connection):
+                connection.set_trace_callback(statements.append)
+        loop, real = asyncio.get_running_loop(), time.monotonic
+        for hours in range(1, 20):
+            monkeypatch.setattr(loop, "time", lambda hours=hours: real() + hours * 3600)
+            await turn()
+        assert statements == []
+        again = await begin(there)
+        assert (await here.get(again.header.id, "ann")).entries == [text(1)]
+        assert statements
+        await there.finish(again, [DONE])
+
+
+async def test_a_process_that_was_idle_beyond_its_lease_is_alive_and_so_is_its_next_answer(quick_path: Path) -> None:
+    """Nobody waits for the beat of a process without streams; with one, it has a beat that is not old."""
+    async with open_log(quick_path, reap=1000) as here, open_log(quick_path, reap=1000) as there:
+        outside = there._connection
+        outside.execute("UPDATE producer SET beat = beat - 1000")
+        assert await there.reap() == 0
+        assert there._neighbours == 1
+        tape = await begin(here)
+        assert await there.reap() == 0
+        await here.finish(tape, [text(2), DONE])
+        assert await whole(tape) == [text(1), text(2), DONE]
+        assert len(rows(quick_path / "tape.db", "SELECT 1 FROM producer")) == 2
+
+
+async def test_who_first_asks_an_idle_process_for_the_answer_of_a_dead_one_is_told_that_it_is_lost(
+    quick_path: Path,
+) -> None:
+    """Nobody has looked for the dead since; it would be said to run."""
+    with Producer(quick_path / "tape.db", streams=1) as producer:
+        async with open_log(quick_path, reap=1000) as log:
+            producer.ready().command("append 2")
+            producer.kill()
+            tape = await log.get(producer.streams[0], "ann")
+            assert tape.ended
+            assert tape.entries[-1] == LOST
+
+
+async def test_a_stop_from_another_process_does_not_wait_for_the_next_look_for_the_dead(quick_path: Path) -> None:
+    async with open_log(quick_path, reap=1000) as here:
+        tape = await begin(here)
+        async with open_log(quick_path, reap=1000) as there:
+            await there.cancel(await there.get(tape.header.id, "ann"))
+            while not tape.stop:
+                await tape.wait(1)
+            await here.finish(tape, [DONE])
