@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.http import request
 from support.server import ServerEnded, clean_environment
+from tickertape.errors import SettingsError
 from tickertape.server.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from click.testing import Result
 
     from conftest import Serve
 
+    Run = Callable[..., Result]
 
-def run(*arguments: str, **environment: str) -> tuple[int, str]:
+
+@pytest.fixture
+def run_here(run: Callable[..., Result]) -> Run:
+    """Run `tickertape serve` in this process, which ends before it listens."""
+    return lambda *arguments: run(import_module("tickertape.cli.serve").serve, *arguments)
+
+
+def in_a_process(*arguments: str, **environment: str) -> tuple[int, str]:
     ended = subprocess.run(
         [sys.executable, "-m", "tickertape", "serve", "--port=0", *arguments],
         capture_output=True,
@@ -49,10 +63,68 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    code, err = run(f"--data={tmp_path}", *arguments)
+    code, err = in_a_process(f"--data={tmp_path}", *arguments)
     assert (code, err.count("\n")) == (1, 1)
     assert err.startswith("tickertape: ")
     assert says in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--provider=echo", "--model=gpt-5"), "--model: The model 'gpt-5' is not served here. Served are: echo."),
+        (("--provider=echo", "--model-path=a.gguf"), "--model-path is for --provider local"),
+        (("--provider=echo", "--config=a.toml"), "--config is for upstreams, and --provider echo is none"),
+        (("--model-path=a.gguf", "--config=a.toml"), "--config is for upstreams, and --model-path is none"),
+        (("--upstream=http://localhost:1", "--model-path=a.gguf"), "--model-path is for a model on this machine"),
+        (("--provider=echo", "--model="), "--model is empty"),
+        (("--upstream=",), "--upstream is empty"),
+        (("--provider=echo", "--host="), "--host is empty"),
+    ],
+)
+def test_an_option_that_nothing_would_read_is_refused(
+    run_here: Run, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    """It is not dropped in silence: whoever gave it meant something."""
+    result = run_here(f"--data={tmp_path}", "--port=0", *arguments)
+    assert isinstance(result.exception, SettingsError)
+    assert says in str(result.exception)
+
+
+def test_an_empty_data_folder_is_refused(run_here: Run) -> None:
+    """It would be the current folder, which nobody named."""
+    result = run_here("--data=", "--provider=echo")
+    assert (result.exit_code, "'--data': is empty" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "says"),
+    [("socks5://h.example:1", "HTTPS_PROXY names a SOCKS proxy"), ("::", "HTTPS_PROXY is not the URL")],
+)
+def test_a_proxy_that_cannot_be_used_is_told_at_the_start(
+    run_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, says: str
+) -> None:
+    """Not with the first question."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    result = run_here(f"--data={tmp_path}", "--port=0", "--upstream=https://up.example/v1")
+    assert isinstance(result.exception, SettingsError)
+    assert says in str(result.exception)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_server_whose_output_is_full_serves_and_says_so_once(tmp_path: Path) -> None:
+    """Its address goes to standard error; nothing is a traceback, at the end neither."""
+    program = [sys.executable, "-m", "tickertape", "serve", "--port=0", "--provider=echo", f"--data={tmp_path}"]
+    with Path("/dev/full").open("w") as full:
+        server = subprocess.Popen(program, stdout=full, stderr=subprocess.PIPE, text=True, env=clean_environment())
+    assert server.stderr is not None
+    said = server.stderr.readline()
+    found = re.fullmatch(r"tickertape is listening on (\S+) .*; standard output cannot be written: No space .*\n", said)
+    assert found is not None, said
+    assert request(found[1], "GET", "/healthz").status == 200
+    server.terminate()
+    assert server.communicate(timeout=60)[1] == ""
+    assert server.returncode in (0, -signal.SIGTERM)
 
 
 def test_a_key_or_a_word_of_consent_opens_it_to_others(serve: Serve) -> None:

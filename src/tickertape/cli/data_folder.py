@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
     from tickertape.storage.check import Finding
 
+
+def _folder(_context: click.Context, _parameter: click.Parameter, value: str) -> Path:
+    if not value:
+        raise click.BadParameter("is empty; give it a folder, or leave it out.")
+    return Path(value)
+
+
 data_option: Callable[[Any], Any] = click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    default=default_data,
+    type=click.Path(),
+    default=lambda: str(default_data()),
+    callback=_folder,
     help="Folder of the stream log and the conversations. [default: the user's data folder]",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -10,12 +11,13 @@ from typing import Any
 
 import click
 
+from tickertape.cli.data_folder import data_option
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import with_upstreams
 from tickertape.server.reach import checked, is_loopback
 from tickertape.server.requests import parse_disconnect
 from tickertape.server.selection import PROVIDERS, select_or_echo
-from tickertape.server.settings import Settings, default_data, shared, tuned
+from tickertape.server.settings import Settings, shared, tuned
 from tickertape.storage.folder import check_agreement
 
 _DEFAULTS = Settings()
@@ -26,12 +28,7 @@ _DEFAULTS = Settings()
 @click.option(
     "--port", default=_DEFAULTS.port, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    default=default_data,
-    help="Folder of the stream log and the conversations. [default: the user's data folder]",
-)
+@data_option
 @click.option(
     "--provider", type=click.Choice(PROVIDERS), help="What answers. [default: every upstream that is known, else local]"
 )
@@ -128,6 +125,9 @@ def serve(
     from tickertape.server.run import serve as run
     from tickertape.server.takeover import Handover, Takeover
 
+    for name in ("provider", "upstream", "model", "model_path", "host"):
+        if str(options[name]) == "":
+            raise SettingsError(f"--{name.replace('_', '-')} is empty; give it a value, or leave it out.")
     settings = checked(with_upstreams(tuned(Settings(**options), tune), config))
     _check_reach(settings, insecure=insecure)
     try:
@@ -142,7 +142,11 @@ def serve(
     old = Takeover(settings.data) if takeover else None
     listener = old.listener if old else bind(settings.host, settings.port)
     warn_of_rebinding(settings)
-    catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
+    try:
+        catalog, model_file = select_or_echo(settings, lambda sentence: click.echo(f"tickertape: {sentence}", err=True))
+    except BaseException:
+        listener.close()
+        raise
 
     if settings.upstreams:
         names = ", ".join(upstream.name for upstream in settings.upstreams)
@@ -153,8 +157,7 @@ def serve(
             old.started()
         if hasattr(socket, "AF_UNIX"):
             Handover(settings.data, listener, replace=takeover).start()
-        click.echo(f"tickertape is listening on {_address(listener)} (Ctrl-C to stop)")
-        sys.stdout.flush()
+        _announce(f"tickertape is listening on {_address(listener)} (Ctrl-C to stop)")
 
     if workers == 1:
         with suppress(KeyboardInterrupt):  # raised again once the server has ended in order
@@ -185,6 +188,16 @@ def warn_of_rebinding(settings: Settings) -> None:
             "with --allow-host NAME.",
             err=True,
         )
+
+
+def _announce(sentence: str) -> None:
+    """Print where the server is. Where standard output takes nothing, it serves all the same, and says so."""
+    try:
+        click.echo(sentence)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the exit would try once more
+        click.echo(f"{sentence}; standard output cannot be written: {error.strerror}.", err=True)
 
 
 def _address(listener: socket.socket) -> str:

@@ -55,8 +55,13 @@ def with_upstreams(settings: Settings, file: Path | None = None) -> Settings:
             raise SettingsError(
                 "--config is for several upstreams, --upstream and --provider for one; give one of them."
             )
+        if settings.model_path is not None:
+            raise SettingsError(
+                "--model-path is for a model on this machine, and --upstream or --provider for another."
+            )
         return msgspec.structs.replace(settings, upstreams=(_named(settings),))
     if settings.provider is not None or settings.model_path is not None:
+        _check_local(settings, file)
         return settings
     found = file or find_file()
     if found is not None:
@@ -72,6 +77,15 @@ def with_upstreams(settings: Settings, file: Path | None = None) -> Settings:
             root_path=settings.root_path or configuration.root_path,
         )
     return msgspec.structs.replace(settings, upstreams=from_environment())
+
+
+def _check_local(settings: Settings, file: Path | None) -> None:
+    """Raise SettingsError for an option that nothing reads where a model on this machine answers, or echo."""
+    if file is not None:
+        chosen = "--model-path" if settings.provider is None else f"--provider {settings.provider}"
+        raise SettingsError(f"--config is for upstreams, and {chosen} is none; give one of them.")
+    if settings.provider == "echo" and settings.model_path is not None:
+        raise SettingsError("--model-path is for --provider local; the echo model needs none.")
 
 
 def find_file() -> Path | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from tickertape.errors import SettingsError
+from tickertape.errors import BadRequest, SettingsError
 from tickertape.providers.catalog import Catalog
 from tickertape.providers.dialects import DIALECTS
 from tickertape.providers.echo import Echo
@@ -54,12 +55,18 @@ def select_or_echo(settings: Settings, warn: Callable[[str], object]) -> tuple[C
     """Return what is served; when nobody asked for the local model and it cannot be had, that is echo alone."""
     try:
         model_file = fetch_model(settings)
-        return select(settings, model_file), model_file
+        catalog = select(settings, model_file)
     except SettingsError as error:
         if settings.provider is not None or settings.model_path is not None or _name(settings) != "local":
             raise
         warn(f"{error} Until then the page runs with the echo model, which repeats what you say.")
         return select(settings, None), None
+    if settings.model and _name(settings) != REMOTE:  # what is on this machine is known; others are asked later
+        try:
+            asyncio.run(catalog.find(settings.model))
+        except BadRequest as error:
+            raise SettingsError(f"--model: {error.message}") from None
+    return catalog, model_file
 
 
 def _name(settings: Settings) -> str:
