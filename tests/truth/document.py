@@ -31,6 +31,15 @@ had begun, and its last event says how it ended. Then, how much of the text is k
 none because none came. The tests check every cell and fail when this file says anything else; `make truth` writes it
 anew.
 
+One row needs its reasons. `no-marker` is an answer that gave its reason to end, and whose body then ended as HTTP says,
+without the dialect's last marker. In Anthropic's, Gemini's and Ollama's dialect that is **incomplete**: their
+documentation makes one message the end (`message_stop`; a real `finishReason`; `done: true`), their servers always send
+it, and what lacks it was cut by somebody between. In OpenAI's it is **completed**: there the finish reason is the
+model's word that it is done, while `[DONE]` only says that nothing more comes, and many servers of that dialect never
+send it; to call all of their answers broken would be as untrue as the opposite. So the reason alone is not enough
+either: it must be one that is known to mean a whole answer (`unknown-reason`), no text may come after it
+(`early-reason`), no error (`error-after-reason`), and the body must come to its proper end. The SDKs below take it too.
+
 What comes before any upstream is the same for all dialects, for they share the connection: a refused connection, a
 name that does not resolve and a failed TLS handshake are **failed**, 502; a connection that nobody accepts is
 **failed**, 504.

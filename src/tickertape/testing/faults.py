@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from tickertape.testing import plays
+from tickertape.testing import deliveries, plays
 from tickertape.testing.said import BROKEN, WORDS, Said
 from tickertape.testing.steps import Act, Body, Raw, Step, answering
 
@@ -119,6 +119,24 @@ COMPLETED = (
         "it does not stream",
         lambda s: answering(200, json.dumps(s.shape.whole(s.model, "".join(s.words))).encode()),
     ),
+    Fault("labelled-json", "events that are called JSON", deliveries.labelled("application/json")),
+    Fault("labelled-page", "an answer that is called a web page", deliveries.labelled("text/html; charset=utf-8")),
+    Fault("unlabelled", "an answer without a content type", deliveries.unlabelled),
+    Fault("one-piece-events", "one document of JSON that is called events", deliveries.one_piece("text/event-stream")),
+    Fault("one-piece-pretty", "one document over many lines", deliveries.one_piece("text/plain", indent=2)),
+    Fault("json-lines", "lines of JSON that are called events", deliveries.json_lines),
+    Fault("foreign-end", "events that are called lines of JSON, and OpenAI's [DONE] at the end", deliveries.as_events),
+    Fault(
+        "empty-messages",
+        "messages without words, null and ping between all others",
+        lambda s: plays.between(s, b"\n" if s.shape.name == "ollama" else b"data:\n\ndata: null\n\ndata: [ping]\n\n"),
+    ),
+    Fault("created", "an answer with status 201", deliveries.labelled("", status=201)),
+    Fault("accepted", "an answer with status 202", deliveries.labelled("", status=202)),
+    Fault("partial", "an answer with status 206", deliveries.labelled("", status=206)),
+    Fault("large-head", "a header of 60 KiB", deliveries.large_head),
+    Fault("http-1.0", "HTTP/1.0, where only the connection's end ends the body", deliveries.http_1_0),
+    Fault("trailers", "headers after the body", deliveries.trailers),
     Fault("recovers", "refuses twice with 503 before it answers", plays.recovers),
 )
 
@@ -142,6 +160,21 @@ INCOMPLETE = (
     ),
     Fault("cut-length", "the connection is closed before Content-Length", plays.short, "incomplete", "half"),
     Fault("cut-unframed", "closed, where only that ends the body", plays.unframed, "incomplete", "half"),
+    Fault(
+        "cut-document",
+        "half of an answer that does not stream",
+        deliveries.cut_document,
+        "incomplete",
+        "none",
+        status=502,
+    ),
+    Fault(
+        "early-reason",
+        "the reason to end in the middle, and a close after the text",
+        plays.early_reason,
+        "incomplete",
+    ),
+    Fault("unknown-reason", "a reason to end that nobody knows", plays.unknown_reason, "incomplete"),
     Fault("empty-body", "a 200 without a body", lambda s: [s.head, Act.END], "incomplete", "none", status=502),
     Fault(
         "no-token",
@@ -197,6 +230,8 @@ FAILED = (
         "failed",
         "half",
     ),
+    Fault("error-pretty", "an error over several lines of JSON", deliveries.pretty_error, "failed", "half"),
+    Fault("error-after-reason", "an error after the text and the reason to end", plays.error_after_reason, "failed"),
     Fault("error-finish", "an error as the reason to end", plays.error_as_finish, "failed", "half"),
     Fault(
         "error-in-200",
@@ -217,6 +252,10 @@ FAILED = (
         "none",
         status=502,
     ),
+    Fault(
+        "plain-text", "a gateway's plain words, with status 200", deliveries.plain_text, "failed", "none", status=502
+    ),
+    Fault("broken-gzip", "a compressed body that is none", deliveries.not_gzip, "failed", "none", status=502),
     Fault("stall", "silence in the middle", lambda s: s.after(Act.HANG), "failed", "half"),
     Fault(
         "stall-comments",

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+UNKNOWN = "gremlins"
+"""A reason to end that no documentation knows."""
+
+
 def whole(steps: list[Step]) -> bytes:
     """Return the body of these steps."""
     return b"".join(step.data for step in steps if isinstance(step, Body | Token))
@@ -72,6 +76,41 @@ def bare_marker(said: Said) -> list[Step]:
         "ollama": {"model": said.model, "done": True},
     }[said.shape.name]
     return [said.head, *said.opening, *said.tokens(), Body(said.frame(marker)), Act.END]
+
+
+def early_reason(said: Said) -> list[Step]:
+    """Return an answer that says why it ends in the middle, goes on, and is cut off."""
+    middle = len(said.words) // 2
+    reason = said.frame(_reason(said, "stop"))
+    return [said.head, *said.opening, *said.tokens(middle), Body(reason), *said.tokens()[middle:], Act.CLOSE]
+
+
+def unknown_reason(said: Said) -> list[Step]:
+    """Return an answer that ends for a reason that nobody knows."""
+    ends: dict[str, list[Any]] = {"openai": ["[DONE]"], "anthropic": [{"type": "message_stop"}]}
+    reason = _reason(said, UNKNOWN) | ({"done": True} if said.shape.name == "ollama" else {})
+    messages = [reason, *ends.get(said.shape.name, [])]
+    return [said.head, *said.opening, *said.tokens(), *(Body(said.frame(one)) for one in messages), Act.END]
+
+
+def error_after_reason(said: Said) -> list[Step]:
+    """Return a whole text and the reason to end, then an error, and then the marker where there is one."""
+    *closing, marker = said.closing()
+    error = Body(said.shape.broken_off(500, BROKEN))
+    last = {"gemini": [marker, error], "ollama": [error, marker]}.get(said.shape.name, [*closing, error, marker])
+    return [said.head, *said.opening, *said.tokens(), *last, Act.END]
+
+
+def _reason(said: Said, reason: str) -> dict[str, Any]:
+    """Return a message that says why the answer ends, and nothing else."""
+    ours, theirs = reason, "end_turn" if reason == "stop" else reason
+    messages: dict[str, dict[str, Any]] = {
+        "openai": {"choices": [{"index": 0, "delta": {}, "finish_reason": ours}]},
+        "anthropic": {"type": "message_delta", "delta": {"stop_reason": theirs}},
+        "gemini": {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": ours.upper(), "index": 0}]},
+        "ollama": {"model": said.model, "message": {"role": "assistant", "content": ""}, "done_reason": ours},
+    }
+    return messages[said.shape.name]
 
 
 def error_as_finish(said: Said) -> list[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,12 +25,17 @@ PATIENCE = 30
 
 
 class Rival(msgspec.Struct, frozen=True):
-    """A package, what is installed for it, and the dialect in which it asks."""
+    """A package, what is installed for it, and the dialect in which it asks. Those of npm are asked by `ai_sdk.mjs`."""
 
     package: str
     requirement: str
     script: str
     dialect: str = "openai"
+
+    @property
+    def of_npm(self) -> bool:
+        """Whether it is a package of npm."""
+        return self.script.endswith(".mjs")
 
 
 RIVALS = (
@@ -38,6 +44,7 @@ RIVALS = (
     Rival("any-llm-sdk", "any-llm-sdk[openai]", "any_llm"),
     Rival("litellm", "litellm", "litellm"),
     Rival("pydantic-ai-slim", "pydantic-ai-slim[openai]", "pydantic_ai"),
+    Rival("ai", "ai@^7 @ai-sdk/openai-compatible@^3", "ai_sdk.mjs"),
 )
 
 WORDS = """\
@@ -48,19 +55,30 @@ reads its stream to the end is told: *ends*, as if all were well, with the finis
 *raises*, with the exception and its HTTP status; or it *waits*: still, after {patience} s. Then, how much text the
 program has got by then. **Bold** is what is not true: a cut or broken answer that ends like a whole one, a whole
 answer that raises, or text that is lost. Whoever looks can tell `ends (None)` from `ends (stop)`; most programs do
-not look. All speak OpenAI's dialect here but anthropic. Our timeouts are settings (first token 300 s, between events
-120 s); those who wait here give up later too, openai after 600 s.
+not look. A reason such as `error` or `interrupted` says that the answer is not whole, and is true of one that is not.
+All speak OpenAI's dialect here but anthropic. Our timeouts are settings (first token 300 s, between events 120 s);
+those who wait here give up later too, openai after 600 s. `ai` is Vercel's AI SDK, with @ai-sdk/openai-compatible;
+its program reads all parts of the stream, where an error is a part, shown here as raised. One that reads the text
+alone is told of errors by `onError` and the finish reason only.
 
 {versions}.
 """
 
+NOT_WHOLE = ("error", "interrupted", "other", "unknown")
+"""Reasons that tell a program that an answer is not whole."""
+
 
 def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return the package's version, and what it told of each fault."""
-    machine.CACHE = ROOT / ".tools"
-    python = machine.venv(f"truth-{rival.package}", (rival.requirement,))
     url = f"http://127.0.0.1:{port}" + ("/v1" if rival.dialect == "openai" else "")
-    words = [python, Path(__file__).with_name("asking.py"), rival.script, url, str(PATIENCE), *FAULTS]
+    if rival.of_npm:
+        version, words = _npm(rival)
+    else:
+        machine.CACHE = ROOT / ".tools"
+        python = machine.venv(f"truth-{rival.package}", (rival.requirement,))
+        version = machine.versions(python, [rival.package])[rival.package]
+        words = [python, Path(__file__).with_name("asking.py"), rival.script]
+    words += [url, str(PATIENCE), *FAULTS]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     late = [one["fault"] for one in told if one["told"] == "waits" and FAULTS[one["fault"]].state != "failed"]
@@ -68,7 +86,20 @@ def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
         sys.exit(
             f"{rival.package} was still at {', '.join(late)} after {PATIENCE} s: the machine is too busy. Try again."
         )
-    return machine.versions(python, [rival.package])[rival.package], {one["fault"]: one for one in told}
+    return version, {one["fault"]: one for one in told}
+
+
+def _npm(rival: Rival) -> tuple[str, list[str | Path]]:
+    """Install a package of npm, once, and return its version and what runs its script."""
+    home = ROOT / ".tools" / f"truth-{rival.package}"
+    manifest = home / "node_modules" / rival.package / "package.json"
+    if not manifest.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        quiet = ("--no-audit", "--no-fund", "--silent")
+        subprocess.run(["npm", "install", *quiet, *rival.requirement.split()], cwd=home, check=True)
+    script = home / rival.script  # modules are looked for beside it
+    shutil.copy(Path(__file__).with_name(rival.script), script)
+    return json.loads(manifest.read_bytes())["version"], ["node", script]
 
 
 def show(told: dict[str, Any], name: str, dialect: str) -> str:
@@ -78,7 +109,7 @@ def show(told: dict[str, Any], name: str, dialect: str) -> str:
     match told["told"]:
         case "end":
             words = f"ends ({told['finish']}), {amount}"
-            true = state == "completed" and amount == fault.kept
+            true = (state == "completed") == (told["finish"] not in NOT_WHOLE) and amount == fault.kept
         case "error":
             status = f" {told['status']}" if told["status"] else ""
             words = f"raises {told['error']}{status}, {amount}"
@@ -92,7 +123,10 @@ def table() -> str:
     """Ask all rivals, and return the Markdown."""
     columns: list[tuple[Rival, dict[str, dict[str, Any]]]] = []
     versions: list[str] = []
-    for rival in RIVALS:
+    here = [rival for rival in RIVALS if not rival.of_npm or (shutil.which("node") and shutil.which("npm"))]
+    if len(here) < len(RIVALS):
+        print("The rivals of npm are left out: there is no node and npm here.", file=sys.stderr)
+    for rival in here:
         with Upstream() as upstream:
             version, told = ask(rival, upstream.port)
         versions.append(f"{rival.package} {version}")
