@@ -100,13 +100,13 @@ class _Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     choices: list[_Choice]
     model: str | None = None
     usage: dict[str, Any] | None = None
-    id: msgspec.Raw | None = None
-    object: msgspec.Raw | None = None
-    created: msgspec.Raw | None = None
-    system_fingerprint: msgspec.Raw | None = None
-    service_tier: msgspec.Raw | None = None
-    obfuscation: msgspec.Raw | None = None
-    provider: msgspec.Raw | None = None
+    id: msgspec.Raw = msgspec.Raw()
+    object: msgspec.Raw = msgspec.Raw()
+    created: msgspec.Raw = msgspec.Raw()
+    system_fingerprint: msgspec.Raw = msgspec.Raw()
+    service_tier: msgspec.Raw = msgspec.Raw()
+    obfuscation: msgspec.Raw = msgspec.Raw()
+    provider: msgspec.Raw = msgspec.Raw()
     prompt_token_ids: None = None
     error: None = None
 

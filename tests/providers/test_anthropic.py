@@ -264,3 +264,26 @@ def test_models_are_listed_newest_first_with_a_moderate_one_as_the_default() -> 
     assert [(model.id, model.created) for model in models] == [("claude-opus", 1767312000), ("claude-sonnet", 0)]
     with pytest.raises(ProviderError, match="no list of models"):
         ANTHROPIC.listed(b"[]")
+
+
+def test_ids_that_anthropic_refuses_are_made_its_own_and_stay_with_their_results() -> None:
+    calls = [{**CALL, "id": id_} for id_ in ("functions.look:0", "functions_look_0", "ok-1")]
+    results = [{**RESULT, "tool_call_id": call["id"]} for call in calls]
+    sent = body(ANTHROPIC, USER, {**CALLED, "tool_calls": calls}, *results)
+    made = [block["id"] for block in sent["messages"][1]["content"]]
+    assert made == ["functions_look_0", "functions_look_0_2", "ok-1"]
+    assert [block["tool_use_id"] for block in sent["messages"][2]["content"]] == made
+
+
+def test_several_signed_blocks_of_thinking_come_back_unchanged_and_in_order() -> None:
+    details = [
+        {"index": 0, "type": "reasoning.text", "text": "one", "signature": "S1", "format": "anthropic-claude-v1"},
+        {"index": 1, "type": "reasoning.encrypted", "data": "RED", "format": "anthropic-claude-v1"},
+        {"index": 2, "type": "reasoning.text", "text": "two", "signature": "S2", "format": "anthropic-claude-v1"},
+    ]
+    sent = body(ANTHROPIC, USER, {**CALLED, "reasoning_details": details}, RESULT)
+    assert sent["messages"][1]["content"][:3] == [
+        {"type": "thinking", "thinking": "one", "signature": "S1"},
+        {"type": "redacted_thinking", "data": "RED"},
+        {"type": "thinking", "thinking": "two", "signature": "S2"},
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tickertape.deltas import Delta, Finish, Reasoning, Refusal, ServerTool, Text, ToolCall, Usage
+from tickertape.deltas import Delta, Finish, Reasoning, ReasoningDetail, Refusal, ServerTool, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
 from tickertape.providers.base import Request
 from tickertape.providers.gemini import Gemini
@@ -46,6 +46,7 @@ def test_system_pictures_tools_calls_and_results_are_mapped() -> None:
         CALLED,
         RESULT,
         {**RESULT, "content": '{"seen": 1}'},
+        model="gemini-2.5-flash",
         tools=[TOOL],
         tool_choice={"type": "function", "function": {"name": "look"}},
     )
@@ -195,3 +196,19 @@ def test_only_models_that_answer_are_listed() -> None:
         ]
     }
     assert [model.id for model in GEMINI.listed(json.dumps(listing).encode())] == ["gemini-2.5-pro", "tuned"]
+
+
+def test_a_call_that_another_model_made_gets_googles_placeholder_for_its_signature() -> None:
+    two = {**CALLED, "tool_calls": [CALL, {**CALL, "id": "c2"}]}
+    parts = body(GEMINI, USER, two, model="gemini-3-pro")["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == ["skip_thought_signature_validator", None]
+    for old in ("gemini-2.5-pro", "gemini-1.5-flash"):
+        assert "thoughtSignature" not in body(GEMINI, USER, two, model=old)["contents"][1]["parts"][0]
+
+
+def test_a_signature_beside_text_goes_out_as_it_came_in() -> None:
+    deltas, _error = answer(event([{"text": "Hi", "thoughtSignature": "SIG"}], "STOP"))
+    detail = deltas[1]
+    assert isinstance(detail, ReasoningDetail)
+    said = {"role": "assistant", "content": "Hi", "reasoning_details": [detail.detail]}
+    assert body(GEMINI, USER, said, USER)["contents"][1]["parts"] == [{"text": "Hi", "thoughtSignature": "SIG"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tickertape.providers.messages import Image, calls_of, parts_of, refuse_function_role, result_id, text_of
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from tickertape.providers.base import Request
 
 Block = dict[str, Any]
+
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def conversation(request: Request) -> tuple[str, list[dict[str, Any]]]:
@@ -20,6 +23,7 @@ def conversation(request: Request) -> tuple[str, list[dict[str, Any]]]:
     """
     systems: list[str] = []
     turns: list[dict[str, Any]] = []
+    ids = CallIds()
     for number, message in enumerate(request.messages):
         where = f"messages[{number}]"
         refuse_function_role(message, where)
@@ -27,7 +31,7 @@ def conversation(request: Request) -> tuple[str, list[dict[str, Any]]]:
         if role in ("system", "developer"):
             systems.append(text_of(message, where))
             continue
-        blocks = {"user": _user, "assistant": _assistant, "tool": _result}[role](message, where)
+        blocks = {"user": _user, "assistant": _assistant, "tool": _result}[role](message, where, ids)
         role = "assistant" if role == "assistant" else "user"
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
@@ -37,17 +41,37 @@ def conversation(request: Request) -> tuple[str, list[dict[str, Any]]]:
     return "\n\n".join(filter(None, systems)), turns
 
 
-def _user(message: dict[str, Any], where: str) -> list[Block]:
+class CallIds:
+    """Ids of tool calls as Anthropic takes them: ``^[a-zA-Z0-9_-]+$``, where other services write ``functions.f:0``.
+
+    A call and its result get the same one, and no two calls share one.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, str] = {}
+
+    def __getitem__(self, id_: str) -> str:
+        if id_ not in self._made:
+            made = _FOREIGN.sub("_", id_) or "call"
+            taken, number = set(self._made.values()), 2
+            fresh = made
+            while fresh in taken:
+                fresh, number = f"{made}_{number}", number + 1
+            self._made[id_] = fresh
+        return self._made[id_]
+
+
+def _user(message: dict[str, Any], where: str, _ids: CallIds) -> list[Block]:
     return [_block(part) for part in parts_of(message, where)]
 
 
-def _assistant(message: dict[str, Any], where: str) -> list[Block]:
+def _assistant(message: dict[str, Any], where: str, ids: CallIds) -> list[Block]:
     text = text_of(message, where)
     blocks = _thinking(message.get("reasoning_details"))
     if text:
         blocks.append({"type": "text", "text": text})
     calls = calls_of(message, where)
-    return blocks + [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in calls]
+    return blocks + [{"type": "tool_use", "id": ids[c.id], "name": c.name, "input": c.arguments} for c in calls]
 
 
 def _thinking(details: Any) -> list[Block]:
@@ -62,9 +86,9 @@ def _thinking(details: Any) -> list[Block]:
     return blocks
 
 
-def _result(message: dict[str, Any], where: str) -> list[Block]:
+def _result(message: dict[str, Any], where: str, ids: CallIds) -> list[Block]:
     content = [_block(part) for part in parts_of(message, where)]
-    return [{"type": "tool_result", "tool_use_id": result_id(message, where), "content": content}]
+    return [{"type": "tool_result", "tool_use_id": ids[result_id(message, where)], "content": content}]
 
 
 def _block(part: str | Image) -> Block:

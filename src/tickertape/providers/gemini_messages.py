@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import BadRequest
@@ -21,12 +22,22 @@ if TYPE_CHECKING:
 
 Part = dict[str, Any]
 
+FORMAT = "google-gemini-v1"
+"""OpenRouter's name for a thought signature among reasoning details."""
+
+PLACEHOLDER = "skip_thought_signature_validator"
+"""Google's documented signature for a call that another model made, of which Gemini 3 wants one in each step."""
+
+_LENIENT = re.compile(r"gemini-[12]([.-]|$)")
+"""Models that want no signature, and were made before the placeholder."""
+
 
 def contents(request: Request) -> tuple[str, list[dict[str, Any]]]:
     """Return the system prompt and the contents. Raises BadRequest for what Gemini has no words for."""
     systems: list[str] = []
     turns: list[dict[str, Any]] = []
     names = called_names(request.messages)
+    strict = not _LENIENT.search(request.model)
     for number, message in enumerate(request.messages):
         where = f"messages[{number}]"
         refuse_function_role(message, where)
@@ -35,7 +46,7 @@ def contents(request: Request) -> tuple[str, list[dict[str, Any]]]:
                 systems.append(text_of(message, where))
                 continue
             case "assistant":
-                role, parts = "model", _model(message, where)
+                role, parts = "model", _model(message, where, strict=strict)
             case "tool":
                 role, parts = "user", [_result(message, where, names)]
             case _:
@@ -47,16 +58,32 @@ def contents(request: Request) -> tuple[str, list[dict[str, Any]]]:
     return "\n\n".join(filter(None, systems)), turns
 
 
-def _model(message: dict[str, Any], where: str) -> list[Part]:
+def _model(message: dict[str, Any], where: str, *, strict: bool) -> list[Part]:
     text = text_of(message, where)
     parts: list[Part] = [{"text": text}] if text else []
-    for call in calls_of(message, where):
+    if signature := _text_signature(message.get("reasoning_details")):
+        parts = parts or [{"text": ""}]
+        parts[-1]["thoughtSignature"] = signature
+    calls = calls_of(message, where)
+    for call in calls:
         part: Part = {"functionCall": {"name": call.name, "args": call.arguments}}
         google = call.extra.get("google")
         if isinstance(google, dict) and isinstance(google.get("thought_signature"), str):
             part["thoughtSignature"] = google["thought_signature"]  # Gemini 3 wants back what it gave
         parts.append(part)
+    made = parts[len(parts) - len(calls) :]
+    if made and strict and not any("thoughtSignature" in part for part in made):
+        made[0]["thoughtSignature"] = PLACEHOLDER
     return parts
+
+
+def _text_signature(details: Any) -> str | None:
+    """Return the signature that the reader gave as ``reasoning_details`` for a text."""
+    for detail in details if isinstance(details, list) else ():
+        match detail:
+            case {"type": "reasoning.encrypted", "format": str(form), "data": str(data)} if form == FORMAT:
+                return data
+    return None
 
 
 def _result(message: dict[str, Any], where: str, names: dict[str, str]) -> Part:

@@ -20,15 +20,13 @@ from tickertape.foreign_json import UNREADABLE
 from tickertape.openai_chunks import ReasoningDetails
 from tickertape.providers.answer_reader import AnswerReader
 from tickertape.providers.gemini_calls import PartialCall
+from tickertape.providers.gemini_messages import FORMAT
 from tickertape.providers.gemini_sources import Sources
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
     from tickertape.providers.upstream import Upstream
-
-FORMAT = "google-gemini-v1"
-"""OpenRouter's name for a thought signature among reasoning details."""
 
 _RESPONSE = ("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId", "createTime", "modelStatus")
 _CANDIDATE = (
@@ -45,24 +43,24 @@ class _Part(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 class _Content(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     parts: list[_Part] | None = None
-    role: msgspec.Raw | None = None
+    role: msgspec.Raw = msgspec.Raw()
 
 
 class _Candidate(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: _Content | None = None
     finishReason: str | None = None  # noqa: N815 - Gemini's names
     index: int | None = None
-    safetyRatings: msgspec.Raw | None = None  # noqa: N815
-    avgLogprobs: msgspec.Raw | None = None  # noqa: N815
-    tokenCount: msgspec.Raw | None = None  # noqa: N815
+    safetyRatings: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    avgLogprobs: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    tokenCount: msgspec.Raw = msgspec.Raw()  # noqa: N815
 
 
 class _Response(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     candidates: list[_Candidate]
     usageMetadata: dict[str, Any] | None = None  # noqa: N815
-    modelVersion: msgspec.Raw | None = None  # noqa: N815
-    responseId: msgspec.Raw | None = None  # noqa: N815
-    createTime: msgspec.Raw | None = None  # noqa: N815
+    modelVersion: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    responseId: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    createTime: msgspec.Raw = msgspec.Raw()  # noqa: N815
 
 
 _decode = msgspec.json.Decoder(_Response).decode

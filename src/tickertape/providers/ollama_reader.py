@@ -32,14 +32,14 @@ _MESSAGE = ("role", "content", "thinking", "tool_calls", "images")
 
 class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str
-    role: msgspec.Raw | None = None
+    role: msgspec.Raw = msgspec.Raw()
 
 
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     message: _Message
     done: bool = False
-    model: msgspec.Raw | None = None
-    created_at: msgspec.Raw | None = None
+    model: msgspec.Raw = msgspec.Raw()
+    created_at: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Line).decode

@@ -1,15 +1,20 @@
 """Thinking that a model writes into its answer, between ``<think>`` and ``</think>``: told apart however it was cut.
 
 Only an answer that begins with the tag thinks: one that explains it, or shows it in code, is left as it is. White
-space around the two tags belongs to neither side.
+space around the two tags belongs to neither side. Some models have other tags (`_TAGS`); gpt-oss names channels
+("harmony": ``<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…``).
+
+Where the prompt's template has opened the thinking, only ``</think>`` is written: that is seen in an answer that comes
+in one piece. In a stream the thinking was passed on as text before; there the tag stays where it is.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from tickertape.deltas import Reasoning, Text
+from tickertape.deltas import Reasoning, ScoredText, Text
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
@@ -18,7 +23,22 @@ if TYPE_CHECKING:
 _RAW = ("raw", "none")
 """Values of ``reasoning_format`` that leave thinking where it is: Groq's and llama.cpp's."""
 
-_OPEN, _CLOSE = "<think>", "</think>"
+_TAGS = {
+    "<think>": "</think>",
+    "<thought>": "</thought>",
+    "[THINK]": "[/THINK]",  # Magistral
+    "<seed:think>": "</seed:think>",
+    "◁think▷": "◁/think▷",  # Kimi
+    "<|channel|>analysis<|message|>": "<|end|>",
+    "<|start|>assistant<|channel|>analysis<|message|>": "<|end|>",
+}
+"""What opens thinking, and what closes it."""
+
+_FINAL = ("<|start|>assistant<|channel|>final<|message|>", "<|channel|>final<|message|>")
+"""What gpt-oss writes before the answer itself."""
+
+_UNOPENED = re.compile(r"(?:^|\n)[ \t]*</think>[ \t]*(?:\n|$)")
+"""The end of thinking that was opened by the template, on a line of its own."""
 
 
 class _Place(Enum):
@@ -35,6 +55,7 @@ class Thinking:
         self._place = _Place.BEFORE
         self._held = ""
         self._thought = False
+        self._close_tag = ""
 
     @property
     def over(self) -> bool:
@@ -47,6 +68,9 @@ class Thinking:
         for delta in deltas:
             if type(delta) is Text:
                 self._take(delta.text, out)
+            elif isinstance(delta, ScoredText):  # whatever its text becomes, the scores come right behind it
+                self._take(delta.text, out)
+                out.append(ScoredText("", delta.logprobs))
             else:
                 self._release(out)
                 out.append(delta)
@@ -61,39 +85,57 @@ class Thinking:
         if self._place is _Place.INSIDE:
             text = self._close(text, out)
         if self._place is _Place.BEHIND:
-            text = text.lstrip()
-            if text:
-                self._place = _Place.OVER
+            text = self._answer(text)
         if text:
             out.append(Text(text))
 
     def _open(self, text: str) -> str:
         """Return the text that follows the opening tag, or all of it when there is none; hold what may become one."""
         begun = text.lstrip()
-        if begun.startswith(_OPEN):
-            self._place = _Place.INSIDE
-            return begun[len(_OPEN) :]
-        if _OPEN.startswith(begun):  # also when there is nothing but white space
+        for tag, close in _TAGS.items():
+            if begun.startswith(tag):
+                self._place, self._close_tag = _Place.INSIDE, close
+                return begun[len(tag) :]
+        if begun.startswith(_FINAL):
+            self._place = _Place.BEHIND
+            return text
+        if any(tag.startswith(begun) for tag in (*_TAGS, *_FINAL)):  # also when there is nothing but white space
             self._held = text
             return ""
-        self._place = _Place.OVER
+        if _UNOPENED.search(text):
+            self._place, self._close_tag = _Place.INSIDE, "</think>"
+        else:
+            self._place = _Place.OVER
         return text
 
     def _close(self, text: str, out: list[Delta]) -> str:
         """Return the text that follows the closing tag; what comes before it is thinking."""
-        thought, tag, text = text.partition(_CLOSE)
+        close = self._close_tag
+        thought, tag, text = text.partition(close)
         if not self._thought:
             thought = thought.lstrip()
         if tag:
             thought = thought.rstrip()
             self._place = _Place.BEHIND
         else:
-            keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if thought.endswith(_CLOSE[:n])), 0)
+            keep = next((n for n in range(len(close) - 1, 0, -1) if thought.endswith(close[:n])), 0)
             kept = thought[: len(thought) - keep].rstrip()
             thought, self._held = kept, thought[len(kept) :]
         if thought:
             self._thought = True
             out.append(Reasoning(thought))
+        return text
+
+    def _answer(self, text: str) -> str:
+        """Return the beginning of the answer after the thinking; hold what may become gpt-oss's name for it."""
+        text = text.lstrip()
+        if text and any(tag.startswith(text) for tag in _FINAL):
+            self._held = text
+            return ""
+        for tag in _FINAL:
+            text = text.removeprefix(tag)
+        if text:
+            self._place = _Place.OVER
         return text
 
     def _release(self, out: list[Delta]) -> None:
