@@ -40,6 +40,7 @@ from tickertape.deltas import (
     encode_delta,
 )
 from tickertape.errors import LogUnavailable
+from tickertape.transcript import Transcript
 
 unicode = st.text(st.characters(exclude_categories=["Cs"]))
 surrogates = st.text(st.sampled_from("a\n\ud83d\ude00😀"), min_size=1)
@@ -168,3 +169,24 @@ def test_any_bytes_decode_or_are_told_as_damage(entry: bytes) -> None:
 
 def vars_of(delta: Delta | End) -> list[object]:
     return [getattr(delta, field) for field in delta.__struct_fields__]
+
+
+def test_an_early_log_is_still_read_whole() -> None:
+    """Before there was a word for each, tool calls, refusals and signed thinking were kept as OpenAI's delta."""
+    call = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    entries = [
+        b'd{"role":"assistant","content":""}',
+        b't"Hel"',
+        b'd{"refusal":"No"}',
+        b'd{"refusal":"."}',
+        b"d" + json.dumps({"tool_calls": [call]}).encode(),
+        b'd{"reasoning_details":[{"type":"reasoning.text","text":"Hm.","signature":"S"}]}',
+    ]
+    answer = Transcript()
+    for entry in entries:
+        delta = decode_delta(entry)
+        assert not isinstance(delta, End)
+        answer.add(delta)
+    assert (answer.text, answer.refusal, answer.tool_calls) == ("Hel", "No.", [call])
+    assert answer.reasoning_details == [{"type": "reasoning.text", "text": "Hm.", "signature": "S"}]
+    assert answer.fields == {}

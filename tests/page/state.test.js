@@ -319,3 +319,19 @@ test('colour changes no character of the code, and unknown languages stay plain'
   tokens('"'.repeat(100_000) + '/*'.repeat(50_000), 'js');
   assert.ok(process.cpuUsage(began).user < 1_000_000);
 });
+
+test('what stands beside the text is kept: images, sources, sound in words', () => {
+  const one = answer();
+  const deltas = [
+    { images: [{ index: 0, type: 'image_url', image_url: { url: 'data:image/png;base64,AA' } }] },
+    { annotations: [{ index: 0, type: 'url_citation', url_citation: { url: 'https://e.org', title: 'E' } }] },
+    { audio: { transcript: 'Hel', data: 'AA' } },
+    { audio: { transcript: 'lo' } },
+    { refusal: 'No.' },
+  ];
+  deltas.forEach((delta, i) => take(one, readChunk(JSON.stringify({ choices: [{ delta }] })), `s.${i + 1}`, 0));
+  assert.equal(one.extras.images.length, 1);
+  assert.equal(one.extras.annotations[0].url_citation.url, 'https://e.org');
+  assert.deepEqual(one.extras.audio, { transcript: 'Hello' });
+  assert.equal(one.text, 'No.');
+});

@@ -60,6 +60,7 @@ def _message(message: Message) -> dict[str, Any]:
         "error": message.error,
         "reasoning": message.reasoning,
         "tool_calls": message.tool_calls,
+        "details": message.details,
         "usage": message.usage,
         "streams": message.streams,
         "seconds": message.seconds,

@@ -29,7 +29,12 @@ logger = logging.getLogger("tickertape")
 APPLICATION_ID = 0x74696368  # "tich", so that file(1) and we can tell
 VERSION = 2
 
-MIGRATIONS = {1: ("ALTER TABLE message ADD COLUMN crc BIGINT NOT NULL DEFAULT -1",)}
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE message ADD COLUMN crc BIGINT NOT NULL DEFAULT -1",
+        "ALTER TABLE message ADD COLUMN details JSON",
+    )
+}
 """From each older format to the one after it. A step only adds: a process of the version before may still write."""
 
 TIMEOUT = 10

@@ -23,7 +23,7 @@ _MADE = (
         message.c.id.label("message_id"),
         *(
             message.c[name]
-            for name in ("parent", "role", "content", "reasoning", "tool_calls", "model", "seconds", "crc")
+            for name in ("parent", "role", "content", "reasoning", "tool_calls", "details", "model", "seconds", "crc")
         ),
     )
     .join(chat, chat.c.no == segment.c.chat)
@@ -48,6 +48,7 @@ def settle(connection: Connection, stream: str, outcome: Outcome, ended: float |
         "folded": fold(content),
         "reasoning": reasoning,
         "tool_calls": tool_calls,
+        "details": _joined(made.details or {}, outcome.details or {}) or None,
         "crc": _sealed(made, content, reasoning, tool_calls),
         "usage": outcome.usage,
         "model": outcome.model or made.model,
@@ -66,6 +67,12 @@ def _sealed(made: Row[Any], content: str, reasoning: str, tool_calls: Any) -> in
     if made.crc not in (UNKNOWN, before):
         return int(made.crc)
     return seal(made.message_id, made.parent, made.role, content, reasoning, tool_calls)
+
+
+def _joined(before: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return the details of an answer and of what it was gone on with."""
+    lists = {name: [*before[name], *value] for name, value in more.items() if isinstance(before.get(name), list)}
+    return {**before, **more, **lists}
 
 
 def unbegun(connection: Connection, stream: str, outcome: Outcome) -> None:

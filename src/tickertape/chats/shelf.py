@@ -134,6 +134,7 @@ def _stored(row: Row[Any], streams: list[str]) -> Message:
         error=row.error,
         reasoning=row.reasoning,
         tool_calls=row.tool_calls,
+        details=row.details,
         usage=row.usage,
         seconds=row.seconds,
         streams=streams,

@@ -70,6 +70,7 @@ message = Table(
     Column("usage", JSON(none_as_null=True)),
     Column("seconds", Float),
     Column("crc", BigInteger, nullable=False, server_default="-1"),  # see checksums.py
+    Column("details", JSON(none_as_null=True)),  # what else an answer holds: citations, images, refusal, …
     UniqueConstraint("chat", "id"),
 )
 

@@ -92,6 +92,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     reasoning: str = ""
     tool_calls: list[dict[str, Any]] | None = None
+    details: dict[str, Any] | None = None
+    """What else the answer's message holds: refusal, citations, images, sound, signed thinking, log probabilities."""
     usage: dict[str, Any] | None = None
     finish_reason: str | None = None
     error: dict[str, Any] | None = None
@@ -120,6 +122,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None
     reasoning: str
     tool_calls: list[dict[str, Any]] | None
+    details: dict[str, Any] | None
     usage: dict[str, Any] | None
     seconds: float | None
     streams: list[str]

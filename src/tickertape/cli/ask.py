@@ -13,7 +13,7 @@ import click
 
 from tickertape.cli.terminal import escape
 from tickertape.client.aio_answer import aask
-from tickertape.deltas import End, Reasoning, State, Text, decode_delta
+from tickertape.deltas import End, Reasoning, Refusal, State, Text, decode_delta
 from tickertape.errors import IncompleteStream, SettingsError, StreamError
 from tickertape.generation import Generations, Order
 from tickertape.log.base import follow
@@ -21,9 +21,10 @@ from tickertape.log.memory import MemoryLog
 from tickertape.providers.base import Request
 from tickertape.server.selection import PROVIDERS, fetch_model, select
 from tickertape.server.settings import Settings
+from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tickertape.deltas import Delta
     from tickertape.log.base import Tape
@@ -125,6 +126,7 @@ class _Answering(Protocol):
     def state(self) -> State: ...
     @property
     def finish_reason(self) -> str | None: ...
+    def details(self) -> dict[str, Any]: ...
     def deltas(self) -> AsyncIterator[Delta]: ...
     async def cancel(self) -> None: ...
     async def close(self) -> None: ...
@@ -145,7 +147,7 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
             if isinstance(delta, Reasoning):
                 click.secho(shown(delta.text), dim=True, nl=False, err=True)
                 thought = not delta.text.endswith("\n")
-            elif isinstance(delta, Text):
+            elif isinstance(delta, Text | Refusal):
                 if thought:  # the answer begins on a line of its own
                     click.echo(err=True)
                     thought = False
@@ -158,6 +160,8 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
             out.flush()
         await asyncio.gather(*stopping, return_exceptions=True)
         await answer.close()
+    for line in _beside(answer.details()):
+        click.echo(shown(line), err=True)
     if answer.state is State.CANCELLED:
         click.echo("Stopped.", err=True)
         return STOPPED
@@ -166,10 +170,36 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
     return 0
 
 
-class AnswerHere:
+def _beside(details: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for everything that the answer holds beside its text."""
+    for call in details.get("tool_calls", ()):
+        made = call.get(call.get("type")) or {}
+        yield f"The model asks for the tool {made.get('name')}: {made.get('arguments', made.get('input', ''))}"
+    if call := details.get("function_call"):
+        yield f"The model asks for the function {call.get('name')}: {call.get('arguments', '')}"
+    for step in details.get("server_tools", ()):
+        yield f"The provider ran {step.get('name') or step.get('type')}."
+    for image in details.get("images", ()):
+        url = image["image_url"]["url"]
+        inline = url.startswith("data:")
+        yield f"An image: {url.partition(',')[0] + f', {len(url):,} characters' if inline else url}"
+    if audio := details.get("audio"):
+        yield f"Sound: {audio.get('transcript') or 'without a transcript'}"
+    sources = [one.get("url_citation") or one for one in details.get("annotations", ())] + details.get("citations", [])
+    seen = dict.fromkeys(
+        " ".join(filter(None, (str(one.get("title") or one.get("document_title") or ""), one.get("url") or "")))
+        or str(one.get("cited_text") or one.get("type"))
+        for one in sources
+    )
+    for number, source in enumerate(seen, 1):
+        yield f"[{number}] {source}"
+
+
+class AnswerHere(Transcript):
     """An answer made in this process: provider, generation and log as in the server, without HTTP."""
 
     def __init__(self, settings: Settings, messages: list[dict[str, str]]) -> None:
+        super().__init__()
         self._settings = settings
         self._messages = messages
         self._log = MemoryLog()
@@ -183,11 +213,6 @@ class AnswerHere:
         """How far it is."""
         return self._end.state
 
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the model stopped, once it has."""
-        return self._end.finish_reason
-
     async def deltas(self) -> AsyncIterator[Delta]:
         """Iterate what comes. Raises IncompleteStream and StreamError, as for a remote answer."""
         settings = self._settings
@@ -197,17 +222,16 @@ class AnswerHere:
         self._tape = tape = await Generations(self._log).begin(Order(provider, request), owner="terminal")
         if self._stopped:
             await self._log.cancel(tape)
-        text = ""
         async for entries in follow(tape):
             for delta in map(decode_delta, entries):
                 if isinstance(delta, End):
                     self._end = delta
                 else:
-                    text += delta.text if isinstance(delta, Text) else ""
+                    self.add(delta)
                     yield delta
         if self._end.error is not None:
             kind = IncompleteStream if self.state is State.INCOMPLETE else StreamError
-            raise kind(self._end.error["message"], text=text)
+            raise kind(self._end.error["message"], text=self.text)
 
     async def cancel(self) -> None:
         """Stop it; what was written stays."""

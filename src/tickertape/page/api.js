@@ -16,6 +16,7 @@ import { unlock } from './key.js';
  * @property {any} [error]
  * @property {string | null} [reasoning]
  * @property {any[] | null} [tool_calls]
+ * @property {any} [details] refusal, images, citations and what else it holds
  * @property {string[]} [streams]
  * @property {number | null} [seconds]
  * @typedef {{ id: string, parent: string | null, children: string[], message: Told | null }} TreeNode

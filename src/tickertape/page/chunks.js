@@ -1,5 +1,8 @@
 // @ts-check
 /** What one event of an answer says: OpenAI's chunks and how a stream ends. Pure. */
+import { extrasOf } from './extras.js';
+
+/** @import { Extras } from './extras.js' */
 
 /**
  * @typedef {'running' | 'completed' | 'cancelled' | 'failed' | 'incomplete' | 'lost'} State
@@ -8,6 +11,7 @@
  * @property {string} text
  * @property {string} reasoning
  * @property {{ index: number, id?: string, name: string, arguments: string }[]} tools
+ * @property {Extras | null} extras images, sources and what else stands beside the text
  * @property {string | null} finish OpenAI's finish reason
  * @property {State | null} state the terminal state, if this chunk names it
  * @property {string | null} error the reason, as a sentence
@@ -23,6 +27,7 @@ const NOTHING = {
   text: '',
   reasoning: '',
   tools: [],
+  extras: null,
   finish: null,
   state: null,
   error: null,
@@ -50,6 +55,7 @@ export function readChunk(data) {
     text: words(delta.content) || words(delta.refusal),
     reasoning: words(delta.reasoning_content) || words(delta.reasoning),
     tools: (Array.isArray(delta.tool_calls) ? delta.tool_calls : []).map(toolPiece),
+    extras: extrasOf(delta),
     finish: typeof choice.finish_reason === 'string' ? choice.finish_reason : null,
     state: named === 'cancelled' ? named : null,
     usage: json.usage ?? null,
@@ -99,6 +105,15 @@ export class ChunkReader {
   }
 }
 
+/** A message's whole tool calls. @param {any[] | null | undefined} calls @returns {ToolCall[]} */
+export function toolsOf(calls) {
+  return (calls ?? []).map(({ id, function: called, custom }) => ({
+    id,
+    name: words((called ?? custom)?.name),
+    arguments: words(called?.arguments ?? custom?.input),
+  }));
+}
+
 /** Merge the pieces of tool calls by their index. @param {ToolCall[]} calls @param {Chunk['tools']} pieces */
 export function mergeTools(calls, pieces) {
   for (const piece of pieces) {
@@ -123,7 +138,8 @@ export function sentence(error) {
 /** @param {any} piece @returns {Chunk['tools'][number]} */
 function toolPiece(piece) {
   const index = Math.min(Number(piece?.index) || 0, 99);
-  return { index, name: words(piece?.function?.name), arguments: words(piece?.function?.arguments) };
+  const called = piece?.function ?? piece?.custom;
+  return { index, name: words(called?.name), arguments: words(called?.arguments ?? called?.input) };
 }
 
 /** @param {unknown} value */

@@ -1,6 +1,7 @@
 // @ts-check
 /** How messages and chats begin, and how the server's become ours. Pure but for its ids and times. */
-import { sentence } from './chunks.js';
+import { sentence, toolsOf } from './chunks.js';
+import { extrasOf } from './extras.js';
 
 /** @import { TreeNode } from './api.js' */
 /** @import { ChatInfo, Message } from './store.js' */
@@ -14,7 +15,7 @@ export function newId() {
 export function message(given) {
   const state = given.role === 'user' ? 'completed' : 'sending';
   const ids = { id: newId(), at: Date.now(), key: newId(), action: /** @type {const} */ ('next'), state };
-  const nothing = { text: '', reasoning: '', tools: [], model: '', finish: null, error: null, stream: null };
+  const nothing = { text: '', reasoning: '', tools: [], extras: null, model: '', finish: null, error: null, stream: null };
   return { .../** @type {any} */ (ids), ...nothing, cursor: '', count: 0, base: 0, thought: 0, took: 0, ...given };
 }
 
@@ -27,19 +28,15 @@ export function chatInfo(given) {
 export function fromServer({ id, parent, message: told }, chat) {
   const role = told?.author?.role;
   if (!told || (role !== 'user' && role !== 'assistant')) return null;
-  const text = told.content?.parts?.join('') ?? '';
-  const tools = (told.tool_calls ?? []).map(({ id: call, function: { name = '', arguments: given = '' } = {} }) => ({
-    id: call,
-    name,
-    arguments: given,
-  }));
+  const text = told.content?.parts?.join('') || (told.details?.refusal ?? '');
   return message({
     id,
     chat,
     parent,
     role,
     text,
-    tools,
+    tools: toolsOf(told.tool_calls),
+    extras: extrasOf(told.details),
     at: Math.round(told.create_time * 1000),
     model: told.model ?? '',
     state: told.state ?? 'completed',

@@ -9,6 +9,7 @@
  */
 
 /** @import { State, ToolCall } from './chunks.js' */
+/** @import { Extras } from './extras.js' */
 
 /**
  * @typedef {object} Message
@@ -20,6 +21,7 @@
  * @property {string} text
  * @property {string} reasoning
  * @property {ToolCall[]} tools
+ * @property {Extras | null} [extras] what stands beside its text
  * @property {string} model the one asked for; "" for the server's default
  * @property {State | 'sending' | 'unsent' | 'gone'} state of an answer; a question is always completed
  * @property {string | null} finish

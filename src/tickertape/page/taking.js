@@ -1,6 +1,7 @@
 // @ts-check
 /** How an event changes the message that it belongs to: each is taken once, and in order. Pure. */
-import { mergeTools, numberOf, sentence } from './chunks.js';
+import { mergeTools, numberOf, sentence, toolsOf } from './chunks.js';
+import { addExtras, extrasOf } from './extras.js';
 import { isOver } from './store.js';
 
 /** @import { Chunk } from './chunks.js' */
@@ -29,7 +30,7 @@ export function place(message, id) {
 export function startAgain(message) {
   const { base, text } = message;
   Object.assign(message, { text: text.slice(0, base), count: 0, cursor: '', finish: null });
-  if (!base) Object.assign(message, { reasoning: '', tools: [] });
+  if (!base) Object.assign(message, { reasoning: '', tools: [], extras: null });
 }
 
 /**
@@ -43,6 +44,7 @@ export function take(message, chunk, id, now) {
   message.text += chunk.text;
   message.reasoning += chunk.reasoning;
   if (chunk.tools.length) mergeTools(message.tools, chunk.tools);
+  if (chunk.extras) message.extras = addExtras(message.extras ?? undefined, chunk.extras);
   if (!message.thought && !message.base && chunk.text) message.thought = now - message.at;
   // The state comes one event before the end, and a reload may fall between the two.
   if (chunk.state === 'cancelled') message.finish = 'cancelled';
@@ -71,16 +73,18 @@ export function takeAll(message, events, chunks, now) {
     }
     state = take(message, chunk, id, now);
     text += chunk.text;
-    more ||= chunk.reasoning !== '' || chunk.tools.length > 0;
+    more ||= chunk.reasoning !== '' || chunk.tools.length > 0 || chunk.extras !== null;
   }
   return { text, more, again, gap, state };
 }
 
 /** Take the whole from a snapshot. @param {Message} message @param {any} snapshot */
-export function takeSnapshot(message, { text, reasoning, finish_reason: finish, error }) {
+export function takeSnapshot(message, snapshot) {
+  const { text, reasoning, refusal = '', tool_calls: calls, finish_reason: finish, error } = snapshot;
   const before = message.text.slice(0, message.base);
-  Object.assign(message, { text: before + text, finish, error: error ? sentence(error) : null });
-  if (!message.base) message.reasoning = reasoning ?? '';
+  Object.assign(message, { text: before + (text || refusal), finish, error: error ? sentence(error) : null });
+  if (message.base) return;
+  Object.assign(message, { reasoning: reasoning ?? '', tools: toolsOf(calls), extras: extrasOf(snapshot) });
 }
 
 /**

@@ -1,6 +1,7 @@
 // @ts-check
 /** An answer as it stands on the page: typed, in one of its states, with what can be done about it. */
 import { button, copy, h } from './dom.js';
+import { showExtras } from './extras.js';
 import { switcher } from './question.js';
 import { ReasoningView, showCalls } from './reasoning.js';
 import { MarkdownView } from './render.js';
@@ -15,6 +16,7 @@ import { ACTIONS, describeEnd, describeRunning, duration } from './words.js';
 export class AnswerView {
   #prose = h('div', { className: 'prose' });
   #calls = h('div', { className: 'calls', hidden: true });
+  #extras = h('div', { className: 'extras', hidden: true });
   #state = h('p', { className: 'state' });
   #tools = h('div', { className: 'tools' });
   #another = button('Another answer', 'again', () => this.hooks.act('another', this.message), true);
@@ -32,7 +34,7 @@ export class AnswerView {
   constructor(message, hooks) {
     this.message = message;
     this.hooks = hooks;
-    const parts = [this.#reasoning.element, this.#prose, this.#calls, this.#state, this.#tools];
+    const parts = [this.#reasoning.element, this.#prose, this.#calls, this.#extras, this.#state, this.#tools];
     this.element = h('article', { className: 'answer', 'aria-label': 'Answer' }, ...parts);
     this.#typist = new Typist((text) => this.#view.append(text), hooks.typing);
     this.write(false);
@@ -114,6 +116,7 @@ export class AnswerView {
     this.#frame = 0;
     this.#reasoning.show(this.message, this.#running);
     showCalls(this.#calls, this.message.tools);
+    showExtras(this.#extras, this.message.extras ?? undefined);
   }
 
   /** @param {Message[]} siblings */

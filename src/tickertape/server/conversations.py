@@ -292,11 +292,19 @@ def outcome(tape: Tape) -> Outcome:
         text=answer.text,
         reasoning=answer.reasoning,
         tool_calls=message.get("tool_calls"),
+        details=_details(answer),
         usage=end.usage,
         finish_reason=end.finish_reason,
         error=end.error,
         model=tape.header.model,
     )
+
+
+def _details(answer: Answer) -> dict[str, Any] | None:
+    """Return what the answer holds besides what a message of a conversation has a place of its own for."""
+    own = ("reasoning_content", "tool_calls")
+    made = {name: value for name, value in answer.details().items() if name not in own}
+    return made | ({"logprobs": answer.logprobs} if answer.logprobs else {}) or None
 
 
 def _check_prefills(provider: Provider, model: str) -> None:
