@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.testing.said import BROKEN, Said
-from tickertape.testing.shapes import End
+from tickertape.testing.shapes import COUNTS, CREATED, End
 from tickertape.testing.steps import Act, Body, Head, Step, Token, answering
 
 if TYPE_CHECKING:
@@ -104,9 +104,11 @@ def error_after_reason(said: Said) -> list[Step]:
 def _reason(said: Said, reason: str) -> dict[str, Any]:
     """Return a message that says why the answer ends, and nothing else."""
     ours, theirs = reason, "end_turn" if reason == "stop" else reason
+    chunk = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": CREATED, "model": said.model}
+    delta = {"stop_reason": theirs, "stop_sequence": None}
     messages: dict[str, dict[str, Any]] = {
-        "openai": {"choices": [{"index": 0, "delta": {}, "finish_reason": ours}]},
-        "anthropic": {"type": "message_delta", "delta": {"stop_reason": theirs}},
+        "openai": {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": ours}]},
+        "anthropic": {"type": "message_delta", "delta": delta, "usage": {"output_tokens": COUNTS[1]}},
         "gemini": {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": ours.upper(), "index": 0}]},
         "ollama": {"model": said.model, "message": {"role": "assistant", "content": ""}, "done_reason": ours},
     }

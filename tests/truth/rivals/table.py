@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tickertape.testing.faults import FAULTS
+from tickertape.testing.plays import UNKNOWN
 from tickertape.testing.upstream import Upstream
 
 from ..document import kept
@@ -64,8 +65,8 @@ alone is told of errors by `onError` and the finish reason only.
 {versions}.
 """
 
-NOT_WHOLE = ("error", "interrupted", "other", "unknown")
-"""Reasons that tell a program that an answer is not whole."""
+NOT_WHOLE = ("error", "interrupted", "other", "unknown", UNKNOWN)
+"""Reasons that tell a program that an answer is not whole, or pass on a word that nobody knows."""
 
 
 def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
