@@ -18,6 +18,7 @@ WHOLE = Outcome(
     text="Half a",
     reasoning="Hm.",
     tool_calls=[{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    details={"images": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}], "refusal": "No."},
     usage={"total_tokens": 3},
     error={"message": "It broke."},
     model="large",
@@ -29,7 +30,7 @@ def test_a_message_keeps_all_that_came_of_its_stream(store: Store, clock: Clock)
     store.settle(turn.stream, WHOLE, clock.now + 2.5)
     kept = messages(store, turn)[turn.message]
     assert kept["seconds"] == 2.5
-    for name in ("state", "reasoning", "tool_calls", "usage", "error", "model"):
+    for name in ("state", "reasoning", "tool_calls", "details", "usage", "error", "model"):
         assert kept[name] == getattr(WHOLE, name), name
     assert kept["content"] == "Half a"
     assert store.unsettled() == []

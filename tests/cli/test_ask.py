@@ -13,8 +13,11 @@ from click.testing import CliRunner
 
 from support.http import open_stream, request
 from support.server import clean_environment
+from tickertape.cli.ask import beside
+from tickertape.deltas import Annotation, Audio, Citation, Image, ServerTool, ToolCall
 from tickertape.errors import SettingsError
 from tickertape.testing.upstream import Upstream
+from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -215,3 +218,26 @@ def test_what_cannot_be_done_is_one_sentence(arguments: tuple[str, ...], says: s
     assert err.startswith("tickertape: ")
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_what_an_answer_holds_beside_its_text_is_named_line_by_line() -> None:
+    answer = Transcript()
+    for delta in (
+        ToolCall({"index": 0, "id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}),
+        ToolCall({"index": 1, "id": "b", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}),
+        ServerTool({"index": 0, "type": "server_tool_use", "name": "web_search"}),
+        Image({"index": 0, "type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}),
+        Audio({"data": "AAAA", "transcript": "Hello"}),
+        Annotation({"index": 0, "type": "url_citation", "url_citation": {"url": "https://e.org", "title": "E"}}),
+        Citation({"index": 0, "type": "char_location", "cited_text": "Grass is green."}),
+    ):
+        answer.add(delta)
+    assert list(beside(answer.details())) == [
+        "The model asks for the tool look: {}",
+        "The model asks for the tool sql: SELECT 1",
+        "The provider ran web_search.",
+        "An image: data:image/png;base64, 26 characters",
+        "Sound: Hello",
+        "[1] E https://e.org",
+        "[2] Grass is green.",
+    ]

@@ -157,13 +157,14 @@ def streamed(tape: Tape) -> Came:
 
 def _merge(calls: list[dict[str, Any]], pieces: Iterable[dict[str, Any]]) -> None:
     for piece in pieces:
-        known = next((call for call in calls if call["index"] == piece["index"]), None)
+        known = next((call for call in calls if call.get("index") == piece.get("index")), None)
         if known is None:
             calls.append(json.loads(json.dumps(piece)))
             continue
         for name in ("function", "custom"):
             for field, more in piece.get(name, {}).items():
-                known[name][field] = known[name].get(field, "") + more
+                inner = known.setdefault(name, {})
+                inner[field] = inner.get(field, "") + (more or "")
 
 
 def whole(tape: Tape) -> Came:

@@ -160,7 +160,7 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
             out.flush()
         await asyncio.gather(*stopping, return_exceptions=True)
         await answer.close()
-    for line in _beside(answer.details()):
+    for line in beside(answer.details()):
         click.echo(shown(line), err=True)
     if answer.state is State.CANCELLED:
         click.echo("Stopped.", err=True)
@@ -170,7 +170,7 @@ async def _type(answer: _Answering, shown: Callable[[str], str]) -> int:
     return 0
 
 
-def _beside(details: dict[str, Any]) -> Iterator[str]:
+def beside(details: dict[str, Any]) -> Iterator[str]:
     """Yield a line for everything that the answer holds beside its text."""
     for call in details.get("tool_calls", ()):
         made = call.get(call.get("type")) or {}
