@@ -86,3 +86,10 @@ def test_a_body_that_is_nested_beyond_measure_is_no_more_than_a_useless_one() ->
     for listing in (lambda: read_models(deep, upstream), lambda: entries_of(deep, "data", "id", upstream)):
         with pytest.raises(ProviderError, match="no list of models"):
             listing()
+
+
+def test_a_short_key_is_hidden_as_a_word_and_not_inside_of_others() -> None:
+    """Local servers take any key; hiding the letter "k" everywhere would hide what went wrong."""
+    assert "token expired" in Upstream("up", "k").reported("token expired").message
+    assert "[the API key] is wrong" in Upstream("up", "k").reported("k is wrong").message
+    assert "secret-12345" not in Upstream("up", "secret-12345").reported("bad xsecret-12345x").message

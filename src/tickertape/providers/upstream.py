@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _DAY = 86_400.0
 
+_SECRET = 8
+"""Characters of a key that cannot be a part of a word by chance. Local servers take any, such as "x"."""
+
 _STATUS = {
     407: 502,
     408: 504,
@@ -143,7 +146,11 @@ class Upstream(msgspec.Struct, frozen=True):
         )
 
     def _hidden(self, words: str) -> str:
-        return words.replace(self.key, "[the API key]") if self.key else words
+        if not self.key:
+            return words
+        if len(self.key) >= _SECRET:
+            return words.replace(self.key, "[the API key]")
+        return re.sub(rf"(?<![^\W_]){re.escape(self.key)}(?![^\W_])", "[the API key]", words)
 
 
 def _code(code: str) -> str:
