@@ -99,9 +99,9 @@ def test_a_fast_refusal_is_a_real_status_with_a_sentence(server: Server, name: s
 
 
 def test_an_option_that_a_dialect_has_not_is_a_clear_400(server: Server) -> None:
-    refused = post(server, "anthropic/healthy", stream=True, seed=7)
+    refused = post(server, "anthropic/healthy", stream=True, logprobs=True)
     assert refused.status == 400
-    assert json.loads(refused.body)["error"]["param"] == "seed"
+    assert json.loads(refused.body)["error"]["param"] == "logprobs"
 
 
 def test_all_models_are_listed_and_told_apart(server: Server) -> None:
