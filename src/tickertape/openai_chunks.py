@@ -154,6 +154,11 @@ class OpenAIChunks:
             self._template.learn(data, delta.text, self._says_only)
         return self.problem is not None or self.error is not None
 
+    def done(self) -> None:
+        """Take the marker of the end. Without a choice before it there is no answer that could be whole."""
+        if self._index is not None:
+            self.end.marker()
+
     def forgive(self) -> None:
         """Go on after a message that was no chunk, and means no harm."""
         self.error = self.problem = None

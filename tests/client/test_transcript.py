@@ -46,6 +46,14 @@ def test_done_alone_is_enough() -> None:
     assert (it.state, it.finish_reason) == (State.COMPLETED, None)
 
 
+def test_done_before_any_answer_is_incomplete() -> None:
+    it = Transcript()
+    it.take(Event('{"choices":[]}'))  # Azure's first chunk
+    with pytest.raises(IncompleteStream, match="before there was an answer"):
+        it.take(Event("[DONE]"))
+    assert it.state is State.INCOMPLETE
+
+
 def test_neither_is_incomplete_and_keeps_the_text() -> None:
     it = reads(*WHOLE, end=False)
     with pytest.raises(IncompleteStream, match="after 5 characters") as caught:
@@ -159,6 +167,7 @@ def test_named_events_that_hold_no_json_are_passed_over() -> None:
     it = Transcript()
     it.take(Event("", type="ping"))
     it.take(Event("still here", type="heartbeat"))
+    it.take(Event(chunk({}, finish_reason="stop")))
     it.take(Event("[DONE]"))
     assert it.state is State.COMPLETED
 
@@ -196,7 +205,7 @@ def test_a_refusal_is_kept() -> None:
 
 
 def test_the_last_usage_stands_and_the_first_model() -> None:
-    it = reads('{"model":"m","usage":{"n":1}}', '{"model":"other","usage":{"n":2}}', "[DONE]")
+    it = reads(*WHOLE, '{"model":"m","usage":{"n":1}}', '{"model":"other","usage":{"n":2}}', "[DONE]")
     assert (it.usage, it.model) == ({"n": 2}, "m")
 
 

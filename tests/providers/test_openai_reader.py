@@ -64,6 +64,11 @@ def test_a_finish_reason_or_done_is_enough() -> None:
     assert read(delta(content="a"), DONE) == ([Text("a"), Finish("stop")], None)
 
 
+def test_done_without_an_answer_before_it_is_no_end() -> None:
+    assert read(DONE) == ([], None)
+    assert read(b'data: {"choices":[]}\n\n', DONE) == ([], None)
+
+
 def test_the_last_finish_reason_counts_and_text_after_it_or_done_revokes_it() -> None:
     assert read(delta("stop"), delta("length"), DONE) == ([Finish("length")], None)
     assert read(delta("stop"), delta(content="late")) == ([Text("late")], None)

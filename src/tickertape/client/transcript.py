@@ -101,10 +101,13 @@ class EventTranscript(Transcript):
 
     def _mark_done(self, out: list[Delta]) -> None:
         self.done = True
-        self._chunks.end.marker()
+        self._chunks.done()
         self._close(out)
         if self._cancelled:
             self.state = State.CANCELLED
+        elif not self._chunks.end.said:
+            self.state = State.INCOMPLETE
+            raise IncompleteStream("The stream said [DONE] before there was an answer.", text=self.text)
         else:
             self._conclude()
 

@@ -37,7 +37,7 @@ class ChunkReader(AnswerReader):
 
     def _message(self, data: str, out: list[Delta]) -> None:
         if data == "[DONE]":
-            self.end.marker()
+            self._chunks.done()
             return
         if self._chunks.read(data, out):
             self._failed(data)
@@ -49,7 +49,7 @@ class ChunkReader(AnswerReader):
             self.error = self._upstream.reported(chunks.error)
         elif data.strip().strip('"').strip() == "[DONE]":
             chunks.forgive()
-            self.end.marker()
+            self._chunks.done()
         elif data.lstrip()[:1] == "{":
             self.error = self._upstream.unusable(chunks.problem or "sent what cannot be read.")
         else:
