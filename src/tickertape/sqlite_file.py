@@ -6,7 +6,7 @@ import os
 import sqlite3
 import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,31 +96,50 @@ def verify(connection: sqlite3.Connection, seconds: float = VERIFY) -> bool:
     return True
 
 
-def wal_commits(path: Path) -> list[int]:
+class WalCommits(NamedTuple):
+    """Which frames of a write-ahead log end a transaction, and the header that the log had then."""
+
+    wal: Path
+    header: bytes
+    frames: list[int]
+
+
+def wal_commits(path: Path) -> WalCommits:
     """Return which frames of the file's write-ahead log end a transaction, by what each frame says of itself.
 
     SQLite believes a frame only if it and all before it are whole, and drops the others without a word: with this,
     `lost_commits` can tell. To be called before the file is opened.
     """
+    wal = path.with_name(f"{path.name}-wal")
+    commits = WalCommits(wal, _head_of(wal), [])
+    if len(commits.header) < _WAL_HEADER.size:
+        return commits
+    size, salts = _wal_header(commits.header)
+    step = _WAL_FRAME.size + size
     try:
-        with path.with_name(f"{path.name}-wal").open("rb") as wal:
-            head = wal.read(_WAL_HEADER.size)
-            if len(head) < _WAL_HEADER.size:
-                return []
-            size, salts = _wal_header(head)
-            step = _WAL_FRAME.size + size
-            wal.seek(0, os.SEEK_END)
-            count = (wal.tell() - _WAL_HEADER.size) // step
-            commits = []
+        with wal.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            count = (file.tell() - _WAL_HEADER.size) // step
             for number in range(count):
-                wal.seek(_WAL_HEADER.size + number * step)
-                _page, commit, *found = _WAL_FRAME.unpack(wal.read(_WAL_FRAME.size))
+                file.seek(_WAL_HEADER.size + number * step)
+                frame = file.read(_WAL_FRAME.size)
+                if len(frame) < _WAL_FRAME.size:
+                    break  # another process has made the log shorter
+                _page, commit, *found = _WAL_FRAME.unpack(frame)
                 salts = salts or found[:2]
                 if commit and found[:2] == salts:  # other salts: left over from before the log was begun anew
-                    commits.append(number + 1)
-            return commits
+                    commits.frames.append(number + 1)
     except OSError:
-        return []
+        return WalCommits(wal, b"", [])
+    return commits
+
+
+def _head_of(wal: Path) -> bytes:
+    try:
+        with wal.open("rb") as file:
+            return file.read(_WAL_HEADER.size)
+    except OSError:
+        return b""
 
 
 def _wal_header(head: bytes) -> tuple[int, list[int] | None]:
@@ -136,12 +155,20 @@ def _wal_header(head: bytes) -> tuple[int, list[int] | None]:
     return size, salts[:2]
 
 
-def lost_commits(connection: sqlite3.Connection, commits: list[int]) -> int:
-    """Return how many of the transactions that `wal_commits` found SQLite could not read. Does a checkpoint."""
-    if not commits:
+def lost_commits(connection: sqlite3.Connection, commits: WalCommits) -> int:
+    """Return how many of the transactions that `wal_commits` found SQLite could not read. Does a checkpoint.
+
+    Another process may write meanwhile. What it has not committed yet is waited for; and once it has begun the log
+    anew, it has read all that there was, and nothing is known of it here.
+    """
+    if not commits.frames:
         return 0
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
     _busy, frames, _done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return sum(number > frames for number in commits)
+    if _head_of(commits.wal) != commits.header:
+        return 0
+    return sum(number > frames for number in commits.frames)
 
 
 class FileIdentity:

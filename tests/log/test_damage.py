@@ -278,7 +278,7 @@ async def test_transactions_that_are_lost_with_the_end_of_the_write_ahead_log_ar
     """SQLite drops what comes after a frame that it cannot read, and says nothing."""
     await fill(quick_path, into_wal=True)
     path = copy(quick_path)
-    commits = wal_commits(path)
+    commits = wal_commits(path).frames
     wal = bytearray(path.with_name("tape.db-wal").read_bytes())
     at = 17 if where == "header" else 32 + (commits[-4] - 1) * 4120 + 500
     wal[at] ^= 1
@@ -312,9 +312,37 @@ async def test_a_write_ahead_log_that_is_whole_is_not_said_to_be_lost(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("mode", ["RESTART", "TRUNCATE"])
+def test_a_start_beside_a_server_that_begins_its_write_ahead_log_anew_tells_of_no_loss(
+    quick_path: Path, mode: str
+) -> None:
+    path = quick_path / "tape.db"
+    with closing(connect(path)) as ours, closing(connect(path)) as other:
+        for number in range(9):
+            other.execute("INSERT INTO journal (producer, body) VALUES (?, 'x')", (number,))
+        found = wal_commits(path)
+        other.execute(f"PRAGMA wal_checkpoint({mode})")
+        other.execute("INSERT INTO journal (producer, body) VALUES (9, 'x')")
+        assert len(found.frames) > len(wal_commits(path).frames)
+        assert lost_commits(ours, found) == 0
+
+
+def test_a_start_beside_a_server_that_is_about_to_commit_tells_of_no_loss(quick_path: Path) -> None:
+    """It has written the transaction to the disk, and not said so yet: with FULL, an fsync is in between."""
+    path = quick_path / "tape.db"
+    with closing(connect(path)) as ours, closing(connect(path)) as other:
+        other.execute("INSERT INTO journal (producer, body) VALUES (1, 'x')")
+        found = wal_commits(path)
+        found.frames.append(found.frames[-1] + 1)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO journal (producer, body) VALUES (2, 'x')")
+        ours.set_trace_callback(lambda statement: other.commit() if statement.startswith("BEGIN") else None)
+        assert lost_commits(ours, found) == 0
+
+
 def test_no_write_ahead_log_has_lost_nothing(quick_path: Path) -> None:
-    assert wal_commits(quick_path / "none.db") == []
+    assert wal_commits(quick_path / "none.db").frames == []
     (quick_path / "none.db-wal").write_bytes(b"short")
-    assert wal_commits(quick_path / "none.db") == []
+    assert wal_commits(quick_path / "none.db").frames == []
     with closing(connect(quick_path / "tape.db")) as connection:
-        assert lost_commits(connection, []) == 0
+        assert lost_commits(connection, wal_commits(quick_path / "none.db")) == 0
