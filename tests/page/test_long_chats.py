@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from support.conversations import tell, tree
+from support.server import Server
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Locator
 
-    from support.server import Server
+    from conftest import Serve
 
     from .conftest import NewPage
     from .page import Page
@@ -28,15 +33,27 @@ def said(number: int) -> str:
     return f"Number {number:03}."
 
 
+@pytest.fixture(scope="module")
+def long_chat(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Make a chat with that many answers once; return the data that holds it, and its id."""
+    data = tmp_path_factory.mktemp("long")
+    with Server(data) as server:
+        where: dict[str, str] = {}
+        for number in range(TURNS):
+            onto = (
+                {"parent_message_id": where["message_id"], "conversation_id": where["conversation_id"]} if where else {}
+            )
+            where = tell(server.url, said(number), **onto)
+        assert server.terminate() == -signal.SIGTERM
+    return data, where["conversation_id"]
+
+
 @pytest.fixture
-def page(echo_server: Server, new_page: NewPage) -> Page:
-    """A chat with that many answers; the test may have its own conditions awaited."""
-    where: dict[str, str] = {}
-    for number in range(TURNS):
-        onto = {"parent_message_id": where["message_id"], "conversation_id": where["conversation_id"]} if where else {}
-        where = tell(echo_server.url, said(number), **onto)
-    url = f"{echo_server.url}/c/{where['conversation_id']}"
-    opened = new_page(url, bypass_csp=True, viewport={"width": 1280, "height": 600})
+def page(long_chat: tuple[Path, str], tmp_path: Path, serve: Serve, new_page: NewPage) -> Page:
+    """A chat with that many answers, of the test's own; the test may have its own conditions awaited."""
+    data, chat = long_chat
+    shutil.copytree(data, tmp_path / "data")
+    opened = new_page(f"{serve().url}/c/{chat}", bypass_csp=True, viewport={"width": 1280, "height": 600})
     opened.is_whole(said(TURNS - 1))
     return opened
 

@@ -91,12 +91,14 @@ def shrunk(result: Result) -> Result:
 @contextlib.contextmanager
 def many() -> Iterator[None]:
     """Within it, many runs are quick: what was there before is not looked through after each."""
+    before = gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not before:
+            gc.unfreeze()
 
 
 class Run:

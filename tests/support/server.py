@@ -12,8 +12,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from . import fork_server
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .fork_server import Forked
 
 READY = "tickertape is listening on "
 STOP_TIMEOUT = 60
@@ -58,10 +62,12 @@ class Server:
         chosen = [f"--provider={provider}"] if provider else []
         self._options = [*chosen, f"--echo-rate={echo_rate}", "--log-level=warning", *options]
         self._environment = clean_environment(env)
+        patched = any(name.startswith("PYTHON") for name in env or ())
+        self._forked = fork_server.AVAILABLE and not patched
         handle, name = tempfile.mkstemp(prefix="tickertape-", suffix=".err")
         os.close(handle)
         self._errors = Path(name)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Forked | None = None
         self._drain: threading.Thread | None = None
 
     @property
@@ -69,7 +75,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def process(self) -> subprocess.Popen[str]:
+    def process(self) -> subprocess.Popen[str] | Forked:
         assert self._process is not None, "the server was not started"
         return self._process
 
@@ -91,16 +97,19 @@ class Server:
 
     def start(self) -> Self:
         """Start it and wait for the line that says where it listens."""
-        command = [sys.executable, "-m", "tickertape", "serve", "--port", str(self.port), "--data", str(self.data)]
+        arguments = ["serve", "--port", str(self.port), "--data", str(self.data), *self._options]
         with self._errors.open("a") as errors:
-            self._process = subprocess.Popen(
-                [*command, *self._options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=self._environment,
-                text=True,
-            )
+            if self._forked:
+                self._process = fork_server.launch(arguments, self._environment, errors)
+            else:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tickertape", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=self._environment,
+                    text=True,
+                )
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith(READY):
