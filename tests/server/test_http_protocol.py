@@ -217,6 +217,27 @@ def test_a_head_that_is_too_large_is_refused_in_words(small: InProcess, head: by
         assert (status, code) == refused
 
 
+def test_a_head_that_is_refused_is_a_line_in_the_log(small: InProcess, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level("INFO", "tickertape.access"),
+        connected(small, HEAD + b"X: " + b"a" * 5000 + b"\r\n\r\n") as connection,
+    ):
+        assert refusal(connection)[0] == 431
+        port = connection.getsockname()[1]
+    logged = [record.getMessage() for record in caplog.records if record.name == "tickertape.access"]
+    assert [line.startswith("- - 431 ") and line.endswith(f"client=127.0.0.1:{port}") for line in logged] == [True]
+
+
+def test_a_body_that_says_to_be_too_large_is_refused_before_it_is_sent(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with (
+        InProcess(tmp_path_factory.mktemp("body"), max_body=1000) as server,
+        connected(server, POST + b"Expect: 100-continue\r\nContent-Length: 1001\r\n\r\n") as connection,
+    ):
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_head_just_within_the_limits_is_answered(small: InProcess) -> None:
     with connected(small, HEAD + b"X: y\r\n" * 19 + b"\r\n") as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

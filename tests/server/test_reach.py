@@ -77,6 +77,12 @@ def test_both_refusals_name_the_option_that_mends_them(named: InProcess) -> None
     assert "--allow-origin URL" in refused.error["message"]
 
 
+def test_of_several_names_each_must_be_a_known_one(named: InProcess) -> None:
+    with socket.create_connection(("127.0.0.1", named.port)) as connection:
+        connection.sendall(f"GET {MODELS} HTTP/1.1\r\nHost: {NAME}\r\nHost: other.example\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 421 ")
+
+
 @pytest.mark.parametrize("name", ["x-forwarded-host", "X-Forwarded-Host"])
 def test_what_a_stranger_says_to_have_been_forwarded_counts_for_nothing(named: InProcess, name: str) -> None:
     rebound = {"Host": "evil.example", name: "localhost"}
@@ -237,6 +243,7 @@ def test_the_cookie_of_who_is_signed_in_is_not_taken_from_another_page(keyed: In
         ({"trusted_proxies": ("nginx",)}, "--trusted-proxy is an address or a network"),
         ({"root_path": "chat"}, "--root-path is a path like /chat"),
         ({"root_path": "/a b"}, "--root-path is a path"),
+        ({"root_path": "/a/.."}, "--root-path is a path"),
         ({"root_path": "/v1/x"}, "routes of its own"),
     ],
 )

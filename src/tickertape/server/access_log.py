@@ -43,6 +43,11 @@ class AccessLog:
         entry = Entry(self, scope, send)
         await self._app(scope, receive, entry.send)
 
+    def refused(self, client: tuple[str, int] | None, status: int) -> None:
+        """Log what was refused before there was a request."""
+        if logger.isEnabledFor(logging.INFO):
+            self.log({"method": "-", "path": "-", "client": client}, status, time.perf_counter(), "")
+
     def log(self, scope: Message, status: int, begun: float, location: str) -> None:
         """Log a request if it is one of those that are logged."""
         path = str(scope["path"])

@@ -71,6 +71,7 @@ class App:
         )
         guard = Guard(router, settings)  # type: ignore[arg-type]  # Starlette's types are wider
         self._app = AccessLog(guard, settings)
+        self.refused = self._app.refused
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""

@@ -82,13 +82,18 @@ class _Refused(Exception):
 
 
 class Connections:
-    """All connections of one server. ``on_close`` is called whenever one of them has been closed."""
+    """All connections of one server.
+
+    ``on_close`` is called whenever one of them has been closed, ``on_refusal`` with the client's address and the status
+    when it was refused before there was a request.
+    """
 
     def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any], limits: ConnectionLimits) -> None:
         self.config, self.state, self.app_state = config, state, app_state
         self.limits = limits
         self.open = 0
         self.on_close: Callable[[], object] = lambda: None
+        self.on_refusal: Callable[[tuple[str, int] | None, int], object] = lambda _client, _status: None
         self._sweep = min(
             SWEEP, limits.head_timeout / 4, limits.body_timeout / 4, limits.keep_alive / 4, limits.send_timeout / 4
         )
@@ -309,6 +314,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or (begun and inside):
             self.transport.abort()
             return
+        if not begun:
+            self.shared.on_refusal(self.client, error.status)
         body = msgspec.json.encode({"error": error_object(error)})
         head = [
             STATUS_LINE[error.status],

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _OURS = ("/v1", "/api", "/backend-api", "/assets", "/c", "/healthz", "/readyz", "/metrics")
 _PORTS = {"http": 80, "https": 443}
 
@@ -89,8 +89,8 @@ class Proxies:
 
         ``path`` begins with ``root_path`` then, as ASGI wants it, whether a proxy has taken the prefix off or not.
         """
-        host = header(scope, b"host")  # without one it is a program's, like a load balancer's HTTP/1.0
-        hosts = [] if host is None else [host.lower()]
+        # Without a Host it is a program's, like a load balancer's HTTP/1.0; of several, each must be a known one.
+        hosts = [str(value, "utf-8", "replace").lower() for name, value in scope["headers"] if name == b"host"]
         prefix = self._root_path
         client = scope.get("client")
         if self._trusted and client and self._trusts(client[0]):

@@ -65,6 +65,9 @@ async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
             status=415,
             code="unsupported_media_type",
         )
+    length = header(scope, b"content-length") or ""
+    if length.isdecimal() and int(length) > limit:
+        raise _too_large(limit)  # before it is sent: a client may wait for a word (Expect: 100-continue)
     chunks: list[bytes] = []
     size = 0
     more = True
@@ -75,13 +78,17 @@ async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > limit:
-            raise BadRequest(
-                f"The body is larger than {limit:,} bytes, the limit of this server. Send fewer or smaller messages.",
-                status=413,
-                code="body_too_large",
-            )
+            raise _too_large(limit)
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest(
+        f"The body is larger than {limit:,} bytes, the limit of this server. Send fewer or smaller messages.",
+        status=413,
+        code="body_too_large",
+    )
 
 
 def parse_disconnect(policy: str) -> float | None:

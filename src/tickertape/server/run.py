@@ -148,6 +148,7 @@ class _Server(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
         self._loop = asyncio.get_running_loop()
         self.connections = Connections(self.config, self.server_state, self.lifespan.state, self._limits)
+        self.connections.on_refusal = self._app.refused
         self.servers = [Listener(listener, self.connections) for listener in sockets or ()]  # type: ignore[misc]
         self.started = True
         self._on_started()
