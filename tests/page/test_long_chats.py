@@ -52,7 +52,7 @@ def long_chat(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def page(long_chat: tuple[Path, str], tmp_path: Path, serve: Serve, new_page: NewPage) -> Page:
     """A chat with that many answers, of the test's own; the test may have its own conditions awaited."""
     data, chat = long_chat
-    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("*.sock"))
     opened = new_page(f"{serve().url}/c/{chat}", bypass_csp=True, viewport={"width": 1280, "height": 600})
     opened.is_whole(said(TURNS - 1))
     return opened
