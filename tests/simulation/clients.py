@@ -34,6 +34,7 @@ class Question:
         self.readers: list[Reader] = []
         self.stops: list[tuple[float, float]] = []
         self.stop_asked = False
+        self.read_at = 0.0  # when anybody last read it, as far as it was looked at
 
     @property
     def request(self) -> Request:

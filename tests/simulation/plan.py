@@ -5,11 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-FAULTS = ("kill", "freeze", "disk full", "unreadable", "restart", "takeover", "hang up", "stall", "expire")
+FAULTS = (
+    "kill",
+    "freeze",
+    "long freeze",
+    "disk full",
+    "unreadable",
+    "restart",
+    "takeover",
+    "hang up",
+    "stall",
+    "expire",
+    "clock jump",
+)
 """What is done to the server and its readers; questions, readers and stops are what it is for."""
 
 HORIZON = 18.0
 """Virtual seconds in which all of it happens."""
+
+LONG = 20.0
+"""Seconds of a long freeze: longer than a lease, and than readers may be left without word."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +68,18 @@ class Plan:
             for _ in range(count):
                 when = HORIZON * random.random() * (0.6 if kind == "ask" else 1.0)
                 actions.append(Action(when, kind, len(actions)))
+        rare = Random(f"{seed}/rare")
+        for kind, chance in (("long freeze", 0.08), ("stop elsewhere", 0.2), ("abandon", 0.15), ("clock jump", 0.1)):
+            if rare.random() < chance:
+                actions.append(Action(HORIZON * rare.uniform(0.05, 0.5), kind, len(actions)))
         processes = random.choice((1, 2, 2, 3))
         capacity = random.choice((None, None, 1, 3))
         return cls(seed, processes, capacity, tuple(sorted(actions, key=lambda action: action.when)))
+
+    @property
+    def horizon(self) -> float:
+        """Virtual seconds until the faults are over."""
+        return HORIZON + LONG * any(action.kind == "long freeze" for action in self.actions)
 
     def without(self, numbers: set[int]) -> Plan:
         """Return the plan with these actions left out."""

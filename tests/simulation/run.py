@@ -18,7 +18,7 @@ from tickertape.server.settings import Settings
 from . import seams
 from .clients import HEARTBEAT, HOST, Question, Reader, Single, end_of, text_of
 from .network import Request
-from .plan import HORIZON, Action, Plan
+from .plan import LONG, Action, Plan
 from .server import Server
 from .upstream import piece
 from .world import World
@@ -37,6 +37,13 @@ SLACK = 1.0
 
 STOPPED = 3.0
 """Seconds in which a stop reaches the upstream, in whatever process it is asked for."""
+
+
+UNREAD = 9.0
+"""Seconds after its grace in which an answer that nobody reads is ended; a reader elsewhere counts until then."""
+
+ABANDONED = 15.0
+"""Seconds for which an answer goes on unread: the default of the setting ``disconnect``."""
 
 
 class Violation(NamedTuple):
@@ -161,7 +168,7 @@ class Run:
         for action in self.plan.actions:
             world.at(begin + action.when, world.outside, lambda action=action: self._act(action))
         world.later(1.0, world.outside, self._patrol)
-        world.run(begin + HORIZON)
+        world.run(begin + self.plan.horizon)
         self.disk.full_until = self.disk.unreadable_until = 0.0
         self.troubles = [(since, min(until, world.now)) for since, until in self.troubles]
         for server in self.servers:
@@ -206,7 +213,9 @@ class Run:
 
     def healthy(self, server: Server, since: float, until: float) -> bool:
         """Whether a process could do all this time what it should."""
-        if server.opened is None or server.opened > since or (server.stopping or until) < until or server.dead:
+        if server.opened is None or server.opened > since:
+            return False
+        if (server.stopping or until) < until or (server.died or until) < until:
             return False
         return not any(begin < until and end > since for begin, end in (*server.frozen, *self.troubles))
 
@@ -267,7 +276,23 @@ class Run:
         server = self.some_server(random)
         if not self.asked or server is None:
             return False
-        stream = random.choice(list(self.asked))
+        self._stop(random.choice(list(self.asked)), server)
+        return True
+
+    def _do_stop_elsewhere(self, random: Random, number: int) -> bool:
+        """Stop an answer that runs, at a process that does not produce it."""
+        choices = [
+            (stream, server)
+            for stream, question in self.asked.items()
+            for call in self.calls.get(question.name, ())[-1:]
+            for server in self._running()
+            if call.closed is None and server is not call.server
+        ]
+        if choices:
+            self._stop(*random.choice(choices))
+        return bool(choices)
+
+    def _stop(self, stream: str, server: Server) -> None:
         question, asked_at = self.asked[stream], self.world.now
         question.stop_asked = True
         self.world.log("-", f"stop of {question.name} at {server.name}")
@@ -279,7 +304,21 @@ class Run:
 
         headers = {"host": HOST, "authorization": "Bearer ann"}
         Single(self, server, Request("POST", f"/v1/streams/{stream}/cancel", headers), answered)
+
+    def _do_abandon(self, random: Random, number: int) -> bool:
+        """Have all readers of an answer leave."""
+        running = [question for question in self.questions if self._running_call(question) is not None]
+        if not running:
+            return False
+        question = random.choice(running)
+        self.world.log("-", f"all readers of {question.name} leave")
+        for reader in question.readers:
+            reader.leave()
         return True
+
+    def _running_call(self, question: Question) -> Call | None:
+        """Return the upstream call that produces the answer now."""
+        return next((call for call in self.calls.get(question.name, ()) if call.closed is None), None)
 
     def _reading(self) -> list[Reader]:
         return [reader for reader in self.readers if reader.opened is not None and not reader.done]
@@ -319,6 +358,28 @@ class Run:
             self.world.log("-", f"freeze {server.name} for {seconds:g} s")
             server.freeze(seconds)
         return bool(running)
+
+    def _do_long_freeze(self, random: Random, number: int) -> bool:
+        """Freeze a process that produces, beyond its lease; its readers look elsewhere."""
+        running = [server for server in self._running() if not server.writes]
+        busy = [server for server in running if any(call.server is server for call in self._open_calls())] or running
+        if busy:
+            server = random.choice(busy)
+            self.world.log("-", f"freeze {server.name} for {LONG:g} s")
+            server.freeze(LONG)
+            for reader in self._reading():
+                if reader.server is server:
+                    reader.hang_up()
+        return bool(busy)
+
+    def _open_calls(self) -> list[Call]:
+        return [call for calls in self.calls.values() for call in calls if call.closed is None]
+
+    def _do_clock_jump(self, random: Random, number: int) -> bool:
+        seconds = random.choice((-40, -1, 1, 40)) * 86_400.0
+        self.world.log("-", f"the wall clock jumps by {seconds / 86_400:g} days")
+        self.world.jumped += seconds
+        return True
 
     def _do_disk_full(self, random: Random, number: int) -> bool:
         seconds = random.choice((0.1, 1.0, 4.0))
@@ -397,6 +458,22 @@ class Run:
             if self.world.now - since > NOTICED + SLACK and self.healthy(server, since, self.world.now):
                 self.blame("TT-4", reader, f"was not told of a death {self.world.now - dead_since:.1f} s ago")
                 reader.leave()
+
+        for question in self.questions:
+            self._check_abandoned(question)
+
+    def _check_abandoned(self, question: Question) -> None:
+        """See that an answer which nobody reads is ended, if that is the policy (TT-5)."""
+        now, call = self.world.now, self._running_call(question)
+        if question.disconnect == "continue" or call is None:
+            return
+        if any(reader.exchange is not None and not reader.done for reader in question.readers):
+            question.read_at = now
+        allowed = UNREAD + (0.0 if question.disconnect == "cancel" else ABANDONED)
+        since = max(question.read_at, call.began)
+        if now - since > allowed and self.healthy(call.server, since - 1, now):
+            self.blame("TT-5", None, f"{question.name} goes on, though nobody has read it for {now - since:.1f} s")
+            question.read_at = now
 
     def _dead_since(self, question: Question) -> float | None:
         """Return since when all who produced this are dead, or frozen for longer than a lease."""
@@ -485,14 +562,14 @@ class Run:
         """Hold the end of an answer against what its one upstream call saw."""
         question, server = reader.question, call.server
         closed = call.closed if call.closed is not None else self.world.now
-        well = self.healthy_until(server, call.began - 10) and not server.stopping
+        well = self.healthy_until(server, call.began - 10) and (server.stopping or closed) >= closed
         if state == "lost" and (server.died is None or server.died > closed + SLACK) and well:
             self.blame("TT-4", reader, f"is lost, but {server.name} lived and was well")
         if state == "failed" and well and call.said != "error" and not self.troubles:
             self.blame("TT-3", reader, "is failed, but its upstream did not fail")
         for _asked, granted in question.stops:
             until = granted + STOPPED
-            if closed > until and self.healthy(server, granted - 1, until) and not server.dead:
+            if closed > until and self.healthy(server, granted - 1, until):
                 self.blame("TT-5", reader, f"was stopped, but its upstream ran on for {closed - granted:.1f} s")
         if question.stops and not call.said and well and state not in ("cancelled", "lost"):
             self.blame("TT-5", reader, f"was stopped, and is {state}")

@@ -98,7 +98,7 @@ def simulated(world: World, disk: Disk) -> Iterator[None]:
             (time, "monotonic", lambda: world.now),
             (time, "perf_counter", lambda: world.now),
             (time, "thread_time", lambda: 0.0),  # no step takes any
-            (time, "time", lambda: EPOCH - START + world.now),
+            (time, "time", lambda: EPOCH - START + world.now + world.jumped),
             (time, "sleep", sleep),
             (random, "random", chance.random),
             (secrets, "token_hex", lambda size=32: f"{next(names):0{2 * size}x}"[-2 * size :]),

@@ -56,6 +56,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.now = START
+        self.jumped = 0.0  # the wall clock, in seconds
         self.outside = Owner("-")  # the network and the experimenter: no fault hits them
         self.acting: Process | None = None  # whose code runs now
         self.thread: Thread | None = None  # which of its threads, None for its loop
