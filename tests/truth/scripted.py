@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tickertape.log.base import Tape
+    from tickertape.providers.base import Provider
 
 ROOTS = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta", "ollama": "api"}
 
@@ -94,6 +95,11 @@ class Scripted:
         port = self._server.sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{port}/{number}/{ROOTS[self._cases[number]['dialect']]}"
 
+    def provider(self, number: int, timeout: float) -> Provider:
+        """Return a provider that asks for a case and waits no longer than this for its words."""
+        made = dialect(self._cases[number]["dialect"])
+        return made(self.url(number), "sk-x", first_token_timeout=timeout, idle_timeout=timeout, retries=0)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -114,9 +120,7 @@ class Scripted:
 
 
 async def _ask(upstream: Scripted, number: int, case: dict[str, Any], timeout: float) -> Came:
-    provider = dialect(case["dialect"])(
-        upstream.url(number), "sk-x", first_token_timeout=timeout, idle_timeout=timeout, retries=0
-    )
+    provider = upstream.provider(number, timeout)
     generations = Generations(MemoryLog())
     try:
         request = Request(model="m", messages=[{"role": "user", "content": "hi"}])

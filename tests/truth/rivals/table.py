@@ -16,6 +16,7 @@ from tickertape.testing.plays import UNKNOWN
 from tickertape.testing.upstream import Upstream
 
 from ..document import kept
+from ..npm import beside, installed
 
 ROOT = Path(__file__).parents[3]
 sys.path.append(str(ROOT / "bench"))
@@ -92,14 +93,9 @@ def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
 
 def _npm(rival: Rival) -> tuple[str, list[str | Path]]:
     """Install a package of npm, once, and return its version and what runs its script."""
-    home = ROOT / ".tools" / f"truth-{rival.package}"
+    home = installed(f"truth-{rival.package}", *rival.requirement.split())
     manifest = home / "node_modules" / rival.package / "package.json"
-    if not manifest.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        quiet = ("--no-audit", "--no-fund", "--silent")
-        subprocess.run(["npm", "install", *quiet, *rival.requirement.split()], cwd=home, check=True)
-    script = home / rival.script  # modules are looked for beside it
-    shutil.copy(Path(__file__).with_name(rival.script), script)
+    script = beside(home, Path(__file__).with_name(rival.script))
     return json.loads(manifest.read_bytes())["version"], ["node", script]
 
 
