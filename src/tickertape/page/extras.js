@@ -13,6 +13,7 @@ import { h } from './dom.js';
 
 const LISTS = /** @type {const} */ (['images', 'annotations', 'citations', 'server_tools']);
 const SHOWN = /^data:image\/(png|jpeg|gif|webp|avif);base64,/;
+const WEB = /^https?:\/\//i;
 
 /** The extras in a delta or a whole message, null if there are none. @param {any} given @returns {Extras | null} */
 export function extrasOf(given) {
@@ -48,13 +49,14 @@ export function showExtras(element, extras) {
 
 /** @param {string} url */
 function imageView(url) {
-  return SHOWN.test(url) ? h('img', { src: url, alt: 'Image of the answer' }) : h('p', null, link(url, 'Image'));
+  if (SHOWN.test(url)) return h('img', { src: url, alt: 'Image of the answer' });
+  return h('p', null, WEB.test(url) ? link(url, 'Image') : 'An image that this page does not show');
 }
 
 /** A link if it leads to a page, else its words. @param {string} url @param {string} words @returns {Node} */
 function link(url, words) {
   const shown = words || url || 'a source';
-  return /^https?:\/\//i.test(url)
+  return WEB.test(url)
     ? h('a', { href: url, target: '_blank', rel: 'noopener noreferrer', title: url }, shown)
     : document.createTextNode(shown);
 }

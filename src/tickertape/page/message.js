@@ -28,7 +28,7 @@ export function chatInfo(given) {
 export function fromServer({ id, parent, message: told }, chat) {
   const role = told?.author?.role;
   if (!told || (role !== 'user' && role !== 'assistant')) return null;
-  const text = told.content?.parts?.join('') || (told.details?.refusal ?? '');
+  const text = (told.content?.parts?.join('') ?? '') + (told.details?.refusal ?? '');
   return message({
     id,
     chat,

@@ -80,9 +80,9 @@ export function takeAll(message, events, chunks, now) {
 
 /** Take the whole from a snapshot. @param {Message} message @param {any} snapshot */
 export function takeSnapshot(message, snapshot) {
-  const { text, reasoning, refusal = '', tool_calls: calls, finish_reason: finish, error } = snapshot;
+  const { text = '', reasoning, refusal = '', tool_calls: calls, finish_reason: finish, error } = snapshot;
   const before = message.text.slice(0, message.base);
-  Object.assign(message, { text: before + (text || refusal), finish, error: error ? sentence(error) : null });
+  Object.assign(message, { text: before + text + refusal, finish, error: error ? sentence(error) : null });
   if (message.base) return;
   Object.assign(message, { reasoning: reasoning ?? '', tools: toolsOf(calls), extras: extrasOf(snapshot) });
 }

@@ -57,7 +57,7 @@ function describeWaiting(message, { now, nextTry, online }) {
 }
 
 /** An answer that is over. What is written of a part can be gone on with. @param {Message} message @returns {Description} */
-export function describeEnd({ state, finish, error, text }) {
+export function describeEnd({ state, finish, error, text, extras }) {
   const why = error ? ` ${ended(error)}` : '';
   /** @type {Action[]} */ const again = text ? ['continue', 'again'] : ['again'];
   switch (state) {
@@ -76,16 +76,16 @@ export function describeEnd({ state, finish, error, text }) {
     case 'failed':
       return { words: `The answer failed.${why}`, tone: 'alert', actions: again };
     default:
-      return finished(finish ?? '', text);
+      return finished(finish ?? '', text !== '' || Boolean(extras));
   }
 }
 
 const RESTARTED = 'The server restarted';
 const NOTHING = 'The model had nothing to say.';
 
-/** @param {string} finish @param {string} text @returns {Description} */
-function finished(finish, text) {
-  const words = FINISHED[finish] ?? (text ? '' : NOTHING);
+/** @param {string} finish @param {boolean} said whether it holds anything @returns {Description} */
+function finished(finish, said) {
+  const words = FINISHED[finish] ?? (said ? '' : NOTHING);
   const actions = { length: ['continue'], content_filter: ['again'] }[finish] ?? (words === NOTHING ? ['again'] : []);
   return { words, tone: 'quiet', actions: /** @type {Action[]} */ (actions) };
 }
