@@ -2,6 +2,7 @@
 
 `mutants.toml` lists the mechanisms. For each, a copy of the package without it goes first on the path of the tests
 that are said to guard it, and of the servers that they start. A mutant that survives is a test that guards nothing.
+`simulator` is a seed with which the simulator notices it; `unseen` says why it does not.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Mutant:
     mechanism: str
     edits: list[tuple[str, str, str]]
     tests: list[str]
+    seed: int | None = None
+    unseen: str = ""
 
     def apply(self, package: Path) -> None:
         """Take it out of this copy of the package. Raises ValueError if the code is not what it was."""
@@ -64,6 +67,8 @@ def mutants() -> list[Mutant]:
                 entry["mechanism"],
                 [(edit["file"], edit["old"], edit["new"]) for edit in entry["edit"]],
                 entry["tests"],
+                entry.get("simulator"),
+                entry.get("unseen", ""),
             )
             for entry in listed
         ),
@@ -73,23 +78,39 @@ def mutants() -> list[Mutant]:
 
 def survivors(mutant: Mutant) -> list[str]:
     """Return the tests that do not notice that the mechanism is gone."""
-    return [test for test in mutant.tests if not notices(mutant, test)]
+    left = [test for test in mutant.tests if not notices(mutant, test)]
+    if mutant.seed is not None and not simulator_notices(mutant, mutant.seed):
+        left.append(f"the simulator with seed {mutant.seed}")
+    return left
 
 
-def notices(mutant: Mutant, test: str) -> bool:
-    """Run one test, in its short form, against a copy of the package without the mechanism."""
+def simulator_notices(mutant: Mutant, seed: int) -> bool:
+    """Simulate one seed without the mechanism; return whether a promise was seen broken."""
+    run = without(mutant, "-m", "simulation", "--whole", "--seed", str(seed))
+    if "virtual seconds, digest" not in run.stdout:
+        raise RuntimeError(f"Seed {seed} could not be simulated:\n{run.stdout[-1000:]}{run.stderr[-3000:]}")
+    return run.returncode == 1
+
+
+def without(mutant: Mutant, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in tests/ with a copy of the package that lacks the mechanism."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         shutil.copytree(PACKAGE, Path(folder) / "tickertape", ignore=shutil.ignore_patterns("__pycache__"))
         mutant.apply(Path(folder) / "tickertape")
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", f"tests/{test}", "-m", "not soak", "-x", "-q", "-p", "no:cacheprovider"],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": folder},
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT / "tests",
+            env=os.environ | {"PYTHONPATH": folder, "PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
             check=False,
             timeout=HANGS,
         )
+
+
+def notices(mutant: Mutant, test: str) -> bool:
+    """Run one test, in its short form, against a copy of the package without the mechanism."""
+    run = without(mutant, "-m", "pytest", test, "-m", "not soak", "-x", "-q", "-p", "no:cacheprovider")
     if run.returncode not in (0, 1):  # neither passed nor failed: nothing was tested
         raise RuntimeError(f"{test} could not be run:\n{run.stdout[-3000:]}{run.stderr[-1000:]}")
     return run.returncode == 1

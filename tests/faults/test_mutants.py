@@ -28,6 +28,14 @@ def test_a_mechanism_can_be_taken_out_of_the_code_as_it_is(mutant: Mutant, tmp_p
         assert re.search(rf"^(async )?def {name.partition('[')[0]}\(", code, re.MULTILINE), f"{test} is gone"
 
 
+def test_what_the_simulator_makes_of_a_mechanism_is_written_down() -> None:
+    """Every one of the promises that it simulates has a seed that notices its absence, or the reason why none does."""
+    simulated = [mutant for mutant in ALL if int(mutant.promise.removeprefix("TT-")) in range(1, 10)]
+    assert simulated
+    undecided = [mutant.mechanism for mutant in simulated if (mutant.seed is None) == (not mutant.unseen)]
+    assert not undecided, "each needs either `simulator` or `unseen` in mutants.toml"
+
+
 def test_the_documentation_names_every_mechanism_and_the_tests_that_guard_it() -> None:
     page = (ROOT / "docs" / "faults.md").read_text("utf-8")
     _before, _heading, table = page.partition("## What each test guards")
