@@ -11,9 +11,9 @@ from tickertape.providers.base import Request
 from tickertape.providers.thinking import Thinking, thinking_of
 
 
-def sort(*texts: str) -> tuple[str, str]:
+def sort(*texts: str, opened: bool = False) -> tuple[str, str]:
     """Return the thinking and the answer."""
-    thinking = Thinking()
+    thinking = Thinking(opened=opened)
     out: list[Delta] = []
     for text in texts:
         out += thinking.sort([Text(text)], last=False)
@@ -45,6 +45,28 @@ CASES = {
 def test_thinking_is_told_from_the_answer(whole: str, parts: tuple[str, str]) -> None:
     assert sort(whole) == parts
     assert sort(*whole) == parts
+
+
+OPENED = {
+    "Hm, so.\n</think>\n\nYes.": ("Hm, so.", "Yes."),
+    "<think>Hm</think>Yes": ("Hm", "Yes"),
+    "</think>Yes": ("", "Yes"),
+    "\nHm </think>a</think>b": ("Hm", "a</think>b"),
+    "never ends": ("never ends", ""),
+    "<thin": ("<thin", ""),
+}
+"""Where the prompt's template has opened the thinking, and the upstream's settings say so."""
+
+
+@pytest.mark.parametrize(("whole", "parts"), OPENED.items())
+def test_thinking_that_the_template_has_opened_is_told_from_the_answer(whole: str, parts: tuple[str, str]) -> None:
+    assert sort(whole, opened=True) == parts
+    assert sort(*whole, opened=True) == parts
+
+
+def test_an_upstream_that_sends_opened_thinking_in_a_field_of_its_own_is_left_alone() -> None:
+    deltas: list[Delta] = [Reasoning("Hm"), Text("Yes")]
+    assert Thinking(opened=True).sort(deltas, last=True) == deltas
 
 
 @given(st.sampled_from(list(CASES)), st.lists(st.integers(0, 60)))

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from tickertape.errors import SettingsError
+from tickertape.providers.base import Request
 from tickertape.server.configuration import find_file, from_environment, ollama_url, read_file, with_upstreams
 from tickertape.server.selection import select
 from tickertape.server.settings import Settings, UpstreamSettings, tuned
 from tickertape.server.upstreams import make, read_key
 from tickertape.testing.upstream import Upstream
+from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,7 @@ def names(settings: Settings) -> list[str]:
 def test_the_example_of_the_documents_can_be_read_and_names_every_field(write: Callable[[str], Path]) -> None:
     examples = [part.partition("```")[0] for part in DOCUMENT.split("```toml\n")[1:]]
     whole = read_file(write("\n".join(examples)))
-    assert [upstream.name for upstream in whole.upstream] == ["claude", "azure", "router", "home", "mistral"]
+    assert [upstream.name for upstream in whole.upstream] == ["claude", "azure", "router", "vllm", "home", "mistral"]
     assert whole.model == "claude/claude-sonnet-4-5"
     for field in UpstreamSettings.__struct_fields__:
         assert f"{field}" in "\n".join(examples), f"docs/upstreams.md says nothing of {field}"
@@ -84,6 +86,7 @@ def test_the_example_of_the_documents_can_be_read_and_names_every_field(write: C
         (ONE + 'dialect = "any"\n', "must say which provider"),
         (ONE + 'provider = "mistral"\n', "its dialect is 'openai'"),
         (ONE + 'dialect = "any"\nprovider = "mistral"\nretries = 0\nkey_header = "k"\n', "key_header and retries"),
+        (ONE + 'dialect = "gemini"\nthinking_opened = true\n', "which never has thinking inside the text"),
         (ONE + "retries = -1\n", "has retries = -1"),
         (ONE + 'parameters = ["a", "extra_body"]\n', "has extra_body among its parameters"),
     ],
@@ -195,6 +198,23 @@ def test_the_usual_key_goes_to_the_dialects_own_service_and_to_no_other(monkeypa
     assert read_key(UpstreamSettings(name="a", dialect="anthropic"))[0] == KEY
     other = UpstreamSettings(name="a", dialect="anthropic", base_url="https://elsewhere.example")
     assert read_key(other) == (None, "key_env of the upstream 'a'")
+
+
+@pytest.mark.parametrize("dialect", ["openai", "ollama"])
+async def test_streamed_thinking_that_the_template_opened_is_reasoning_where_the_file_says_so(dialect: str) -> None:
+    async with Upstream(words=["Hm, ", "so.\n", "</think>\n\n", "Yes."]) as upstream:
+        for opened in (True, False):
+            one = UpstreamSettings(
+                name="a", dialect=dialect, base_url=upstream.url(dialect), models=("healthy",), thinking_opened=opened
+            )
+            provider = make(one, Settings())
+            answer = Transcript()
+            async for batch in provider.stream(Request(model="healthy", messages=[{"role": "user", "content": "hi"}])):
+                for delta in batch:
+                    answer.add(delta)
+            await provider.close()
+            wanted = ("Hm, so.", "Yes.") if opened else ("", "Hm, so.\n</think>\n\nYes.")
+            assert (answer.reasoning, answer.text) == wanted
 
 
 async def test_timeouts_are_the_upstreams_own_or_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ class AnyLLM(Provider):
     """The any-llm provider ``provider``, such as ``mistral`` or ``bedrock``.
 
     Without ``models`` it serves what any-llm can list, or any model. ``first_token_timeout`` and ``idle_timeout`` are
-    in seconds. Raises SettingsError when the package or the provider is missing.
+    in seconds; ``thinking_opened`` as in `Remote`. Raises SettingsError when the package or the provider is missing.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class AnyLLM(Provider):
         models: Sequence[str] = (),
         first_token_timeout: float = 300,
         idle_timeout: float = 120,
+        thinking_opened: bool = False,
     ) -> None:
         self.name = name or provider
         self._upstream = Upstream(self.name, api_key)
@@ -60,6 +61,7 @@ class AnyLLM(Provider):
         named = [model] if model and model not in models else []
         self._models = [Model(id=one, owned_by=provider) for one in (*named, *models)]
         self._first, self._idle = first_token_timeout, idle_timeout
+        self._thinking_opened = thinking_opened
 
     async def models(self) -> list[Model]:
         """Return the models that were given, else those that any-llm lists; none where it cannot."""
@@ -76,7 +78,8 @@ class AnyLLM(Provider):
         """Yield the answer's deltas, a chunk at a time."""
         if request.parameters.get("n") not in (None, 1):
             raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
-        reader, counts = ChunkReader(self._upstream, thinking=thinking_of(request)), Estimate(request)
+        thinking = thinking_of(request, opened=self._thinking_opened)
+        reader, counts = ChunkReader(self._upstream, thinking=thinking), Estimate(request)
         chunks = await self._open(request)
         limit = self._first
         try:

@@ -63,7 +63,8 @@ class Ollama(Remote):
         return "/chat", msgspec.json.encode({**body, **options.rest()})
 
     def reader(self, request: Request) -> LineReader:
-        return LineReader(self._upstream, self._max_event_size, thinking_of(request))
+        thinking = thinking_of(request, opened=self._thinking_opened)
+        return LineReader(self._upstream, self._max_event_size, thinking)
 
     def listed(self, body: bytes) -> list[Model]:
         return [

@@ -74,7 +74,8 @@ class OpenAI(Remote):
 
     def reader(self, request: Request) -> ChunkReader:
         raw = wants_raw(request)
-        return ChunkReader(self._upstream, self._max_event_size, thinking_of(request), raw=raw)
+        thinking = thinking_of(request, opened=self._thinking_opened)
+        return ChunkReader(self._upstream, self._max_event_size, thinking, raw=raw)
 
     def listed(self, body: bytes) -> list[Model]:
         return read_models(body, self._upstream)

@@ -72,6 +72,7 @@ class Remote(Provider):
     upstreams keep a connection open, are no events. ``retries`` is how often a question is asked again that met a
     passing failure before the first byte of an answer; ``retried`` counts them. ``key_name`` is where people
     find the key; ``headers`` go along with every request, and ``key_header`` carries the key as it is.
+    ``thinking_opened`` says that its answers begin inside the thinking, and only ``</think>`` is written.
     Raises SettingsError for a URL, key, header or time that cannot be used.
     """
 
@@ -101,6 +102,7 @@ class Remote(Provider):
         key_name: str = "",
         key_header: str = "",
         headers: Mapping[str, str] | None = None,
+        thinking_opened: bool = False,
     ) -> None:
         key = (api_key or "").strip() or None
         if key and not (key.isascii() and key.isprintable()):
@@ -118,6 +120,7 @@ class Remote(Provider):
         self._given = [Model(id=name, owned_by=address.host) for name in models]
         self._connect, self._first, self._idle = connect_timeout, first_token_timeout, idle_timeout
         self._retries = retries
+        self._thinking_opened = thinking_opened
         self.retried: int = 0
         self._max_event_size = max_event_size
         self._known: list[Model] = []

@@ -5,7 +5,8 @@ space around the two tags belongs to neither side. Some models have other tags (
 ("harmony": ``<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…``).
 
 Where the prompt's template has opened the thinking, only ``</think>`` is written: that is seen in an answer that comes
-in one piece. In a stream the thinking was passed on as text before; there the tag stays where it is.
+in one piece. In a stream the thinking was passed on as text before, and the tag stays where it is, unless the settings
+of the upstream say that its thinking is ``opened``: then an answer begins inside it.
 """
 
 from __future__ import annotations
@@ -49,9 +50,13 @@ class _Place(Enum):
 
 
 class Thinking:
-    """Sorts the text of one answer, in order, into thinking and text. Once it is ``over`` it changes nothing more."""
+    """Sorts the text of one answer, in order, into thinking and text. Once it is ``over`` it changes nothing more.
 
-    def __init__(self) -> None:
+    ``opened`` says that an answer begins inside the thinking. What never says ``</think>`` is thinking to its end.
+    """
+
+    def __init__(self, *, opened: bool = False) -> None:
+        self._opened = opened
         self._place = _Place.BEFORE
         self._held = ""
         self._thought = False
@@ -73,6 +78,8 @@ class Thinking:
                 out.append(ScoredText("", delta.logprobs))
             else:
                 self._release(out)
+                if self._opened and self._place is _Place.BEFORE and type(delta) is Reasoning:
+                    self._place = _Place.OVER  # the upstream tells thinking and text apart itself
                 out.append(delta)
         if last:
             self._release(out)
@@ -102,7 +109,7 @@ class Thinking:
         if any(tag.startswith(begun) for tag in (*_TAGS, *_FINAL)):  # also when there is nothing but white space
             self._held = text
             return ""
-        if _UNOPENED.search(text):
+        if self._opened or _UNOPENED.search(text):
             self._place, self._close_tag = _Place.INSIDE, "</think>"
         else:
             self._place = _Place.OVER
@@ -141,7 +148,8 @@ class Thinking:
     def _release(self, out: list[Delta]) -> None:
         held, self._held = self._held, ""
         if held:
-            out.append(Reasoning(held) if self._place is _Place.INSIDE else Text(held))
+            inside = self._place is _Place.INSIDE or (self._opened and self._place is _Place.BEFORE)
+            out.append(Reasoning(held) if inside else Text(held))
 
 
 def wants_raw(request: Request) -> bool:
@@ -149,6 +157,6 @@ def wants_raw(request: Request) -> bool:
     return request.parameters.get("reasoning_format") in _RAW
 
 
-def thinking_of(request: Request) -> Thinking | None:
+def thinking_of(request: Request, *, opened: bool = False) -> Thinking | None:
     """Return what sorts an answer to this request; None when the caller wants it raw."""
-    return None if wants_raw(request) else Thinking()
+    return None if wants_raw(request) else Thinking(opened=opened)

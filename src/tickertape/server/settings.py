@@ -88,6 +88,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What it serves, in place of what it lists."""
     parameters: tuple[str, ...] = ()
     """Further fields of a request that are handed on to it."""
+    thinking_opened: bool = False
+    """Whether its answers begin inside the thinking, which the prompt's template has opened."""
     connect_timeout: float | None = None
     first_token_timeout: float | None = None
     idle_timeout: float | None = None

@@ -33,6 +33,9 @@ KEY_NAMES = {
 _NOT_ANY = ("key_header", "headers", "connect_timeout", "retries")
 """What the dialect ``any`` has no use for: the connection is any-llm's."""
 
+_THINKS_INLINE = ("openai", "ollama", ANY)
+"""Dialects in which a model's thinking may stand in its text."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -66,6 +69,11 @@ def check(upstreams: tuple[UpstreamSettings, ...]) -> None:
             raise SettingsError(
                 f"The upstream {upstream.name!r} has {' and '.join(unused)}, which the dialect 'any' cannot use; "
                 "leave it out."
+            )
+        if upstream.thinking_opened and upstream.dialect not in _THINKS_INLINE:
+            raise SettingsError(
+                f"The upstream {upstream.name!r} has thinking_opened, but its dialect is {upstream.dialect!r}, which "
+                "never has thinking inside the text; leave it out."
             )
         if TRANSPORT.intersection(upstream.parameters):
             names = ", ".join(sorted(TRANSPORT.intersection(upstream.parameters)))
@@ -102,6 +110,7 @@ def _make(upstream: UpstreamSettings, settings: Settings) -> Provider:
             model=upstream.model,
             first_token_timeout=limits["first_token_timeout"],
             idle_timeout=limits["idle_timeout"],
+            thinking_opened=upstream.thinking_opened,
         )
     return dialect(upstream.dialect)(
         upstream.base_url,
@@ -112,6 +121,7 @@ def _make(upstream: UpstreamSettings, settings: Settings) -> Provider:
         key_name=where,
         key_header=upstream.key_header,
         headers=upstream.headers,
+        thinking_opened=upstream.thinking_opened,
         **limits,
     )
 
