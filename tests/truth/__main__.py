@@ -1,4 +1,7 @@
-"""``make truth``: write docs/truth.md anew, our own table and the rivals'. ``--ours`` leaves theirs as it is."""
+"""``make truth``: write docs/truth.md anew, our own table and the rivals'. ``--ours`` leaves theirs as it is.
+
+``--new`` asks the rivals only for the faults that their table lacks.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def main() -> None:
     else:
         from .rivals.table import table
 
-        rivals = table()
+        rivals = table(read()[1] if "--new" in sys.argv[1:] else "")
     write(ours(cells), rivals)
     print(f"{PATH} is written.")
 

@@ -30,6 +30,8 @@ class Cell(msgspec.Struct):
     text: str = ""
     reasoning: str = ""
     calls: list[Any] = []
+    message: dict[str, Any] = {}
+    logprobs: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     retried: int = 0
 
@@ -58,7 +60,8 @@ def _read(entries: list[bytes], retried: int) -> Cell:
     answer = Transcript()
     for delta in deltas:
         answer.add(delta)
-    return Cell(end, answer.text, answer.reasoning, answer.tool_calls, answer.usage, retried)
+    message, logprobs = answer.message(), answer.logprobs
+    return Cell(end, answer.text, answer.reasoning, answer.tool_calls, message, logprobs, answer.usage, retried)
 
 
 async def all_cells() -> dict[tuple[str, str], Cell]:

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tickertape.providers.dialects import DIALECTS
+from tickertape.testing.contents import CALLS, LOGPROB, PICTURE, REFUSED, SIGNED, SOURCE
 from tickertape.testing.faults import COMPLETED, FAILED, FAULTS, INCOMPLETE
 from tickertape.testing.said import BROKEN
 
@@ -80,6 +81,36 @@ def test_thinking_and_tool_calls_come_in_openais_words(cells: dict[tuple[str, st
         assert json.loads("".join(call["function"].get("arguments", "") for call in calls)) == {"at": "é"}
         assert cells[dialect, "tool-call"].end.finish_reason == "tool_calls"
         assert cells[dialect, "too-long"].end.finish_reason == "length"
+
+
+BESIDE = {
+    "signed-thinking": ({"ollama"}, [signature for _words, signature in SIGNED]),
+    "refusal": ({"anthropic", "gemini", "ollama"}, [REFUSED]),  # of these, two have a reason to end and no words
+    "citations": ({"ollama"}, [SOURCE]),
+    "image": ({"anthropic"}, [PICTURE]),
+    "logprobs": ({"anthropic"}, [str(LOGPROB)]),
+}
+"""Faults whose answer holds something beside its text: dialects without a word for it, and what must be found."""
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_an_answer_holds_beside_its_text_is_kept(cells: dict[tuple[str, str], Cell], name: str) -> None:
+    without, wanted = BESIDE[name]
+    for dialect in DIALECTS:
+        cell = cells[dialect, name]
+        kept = json.dumps([cell.message, cell.logprobs])
+        assert all(one in kept for one in wanted) == (dialect not in without), dialect
+    ends = {dialect: cells[dialect, "refusal"].end.finish_reason for dialect in DIALECTS}
+    assert ends == {"openai": "stop", "anthropic": "content_filter", "gemini": "content_filter", "ollama": "stop"}
+
+
+@pytest.mark.parametrize("name", ["calls-no-index", "calls-one-index", "arguments-object"])
+def test_tool_calls_are_told_apart_and_have_arguments_as_text(cells: dict[tuple[str, str], Cell], name: str) -> None:
+    wanted = CALLS[: 1 if name == "arguments-object" else 2]
+    for dialect in DIALECTS:
+        made = [call["function"] for call in cells[dialect, name].calls]
+        assert [(one["name"], json.loads(one["arguments"])) for one in made] == list(wanted), dialect
+        assert [call["index"] for call in cells[dialect, name].calls] == list(range(len(wanted)))
 
 
 def test_there_are_more_than_25_faults_of_every_kind() -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from tickertape.testing import deliveries, plays
+from tickertape.testing import contents, deliveries, plays
 from tickertape.testing.said import BROKEN, WORDS, Said
 from tickertape.testing.steps import Act, Body, Raw, Step, answering
 
@@ -122,6 +122,22 @@ COMPLETED = (
     Fault("labelled-json", "events that are called JSON", deliveries.labelled("application/json")),
     Fault("labelled-page", "an answer that is called a web page", deliveries.labelled("text/html; charset=utf-8")),
     Fault("unlabelled", "an answer without a content type", deliveries.unlabelled),
+    Fault("signed-thinking", "two signed blocks of thinking (Ollama signs none)", contents.signed_thinking),
+    Fault("refusal", "a refusal after the text (Ollama has no word for it)", contents.refusal),
+    Fault("citations", "a source for its text (Ollama has no word for it)", contents.citations),
+    Fault("image", "a picture after the text (Anthropic has none)", contents.image),
+    Fault("logprobs", "a token's log probability (Anthropic has none)", contents.logprobs),
+    Fault(
+        "calls-no-index", "two tool calls without an index (Anthropic's always have one)", contents.calls_without_index
+    ),
+    Fault("calls-one-index", "two tool calls under one index (Gemini has none)", contents.calls_with_one_index),
+    Fault("arguments-object", "a tool call's arguments as an object, not in pieces", contents.arguments_as_object),
+    Fault(
+        "split-pair",
+        "a character whose surrogate pair is split over two tokens",
+        contents.split_pair,
+        text="".join(WORDS) + "😀",
+    ),
     Fault("one-piece-events", "one document of JSON that is called events", deliveries.one_piece("text/event-stream")),
     Fault("one-piece-pretty", "one document over many lines", deliveries.one_piece("text/plain", indent=2)),
     Fault("json-lines", "lines of JSON that are called events", deliveries.json_lines),
@@ -175,6 +191,15 @@ INCOMPLETE = (
         "incomplete",
     ),
     Fault("unknown-reason", "a reason to end that nobody knows", plays.unknown_reason, "incomplete"),
+    Fault(
+        "unfinished-reason",
+        "a reason to end that means a broken or paused answer",
+        contents.unfinished_reason,
+        "incomplete",
+        "all",
+        {"openai": "failed", "gemini": "failed"},  # their words mean an error
+    ),
+    Fault("null-reason", 'the word "null" as the reason in the middle', contents.null_reason, "incomplete", "half"),
     Fault("empty-body", "a 200 without a body", lambda s: [s.head, Act.END], "incomplete", "none", status=502),
     Fault(
         "no-token",
@@ -232,6 +257,44 @@ FAILED = (
     ),
     Fault("error-pretty", "an error over several lines of JSON", deliveries.pretty_error, "failed", "half"),
     Fault("error-after-reason", "an error after the text and the reason to end", plays.error_after_reason, "failed"),
+    Fault(
+        "error-in-choice",
+        "an error in a choice, and then the end",
+        contents.error_in(
+            lambda error: {"choices": [{"index": 0, "delta": {}, "finish_reason": None, "error": error}]}
+        ),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-in-extension",
+        "an error in x_groq, and then the end",
+        contents.error_in(lambda error: {"x_groq": {"error": error["message"]}}),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-list",
+        "a list of errors, and then the end",
+        contents.error_in(lambda error: {"errors": [error]}),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-base-resp",
+        "an error in base_resp, and then the end",
+        contents.error_in(lambda error: {"base_resp": {"status_code": 1008, "status_msg": error["message"]}}),
+        "failed",
+        "half",
+    ),
+    Fault(
+        "error-code-msg",
+        "an error as code and msg, and then the end",
+        contents.error_in(lambda error: {"code": error["code"], "msg": error["message"]}),
+        "failed",
+        "half",
+    ),
+    Fault("unknown-content", "content of a type that nobody knows", contents.unknown_content, "failed", "half"),
     Fault("error-finish", "an error as the reason to end", plays.error_as_finish, "failed", "half"),
     Fault(
         "error-in-200",

@@ -81,15 +81,15 @@ def bare_marker(said: Said) -> list[Step]:
 def early_reason(said: Said) -> list[Step]:
     """Return an answer that says why it ends in the middle, goes on, and is cut off."""
     middle = len(said.words) // 2
-    reason = said.frame(_reason(said, "stop"))
-    return [said.head, *said.opening, *said.tokens(middle), Body(reason), *said.tokens()[middle:], Act.CLOSE]
+    early = said.frame(reason(said, "stop"))
+    return [said.head, *said.opening, *said.tokens(middle), Body(early), *said.tokens()[middle:], Act.CLOSE]
 
 
 def unknown_reason(said: Said) -> list[Step]:
     """Return an answer that ends for a reason that nobody knows."""
     ends: dict[str, list[Any]] = {"openai": ["[DONE]"], "anthropic": [{"type": "message_stop"}]}
-    reason = _reason(said, UNKNOWN) | ({"done": True} if said.shape.name == "ollama" else {})
-    messages = [reason, *ends.get(said.shape.name, [])]
+    last = reason(said, UNKNOWN) | ({"done": True} if said.shape.name == "ollama" else {})
+    messages = [last, *ends.get(said.shape.name, [])]
     return [said.head, *said.opening, *said.tokens(), *(Body(said.frame(one)) for one in messages), Act.END]
 
 
@@ -101,9 +101,9 @@ def error_after_reason(said: Said) -> list[Step]:
     return [said.head, *said.opening, *said.tokens(), *last, Act.END]
 
 
-def _reason(said: Said, reason: str) -> dict[str, Any]:
+def reason(said: Said, word: str) -> dict[str, Any]:
     """Return a message that says why the answer ends, and nothing else."""
-    ours, theirs = reason, "end_turn" if reason == "stop" else reason
+    ours, theirs = word, "end_turn" if word == "stop" else word
     chunk = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": CREATED, "model": said.model}
     delta = {"stop_reason": theirs, "stop_sequence": None}
     messages: dict[str, dict[str, Any]] = {

@@ -11,25 +11,26 @@ import logging
 import os
 import sys
 import warnings
+from io import BytesIO, TextIOWrapper
 from typing import Any
 
 QUESTION: Any = [{"role": "user", "content": "hi"}]
 KEY = "sk-none"
 
 
-async def openai(url: str, model: str, text: list[str]) -> object:
+async def openai(url: str, model: str, text: TextIOWrapper) -> object:
     from openai import AsyncOpenAI
 
     finish = None
     async with AsyncOpenAI(base_url=url, api_key=KEY) as client:
         async for chunk in await client.chat.completions.create(model=model, messages=QUESTION, stream=True):
             for choice in chunk.choices:
-                text.append(choice.delta.content or "")
+                text.write(choice.delta.content or "")
                 finish = choice.finish_reason or finish
     return finish
 
 
-async def anthropic(url: str, model: str, text: list[str]) -> object:
+async def anthropic(url: str, model: str, text: TextIOWrapper) -> object:
     from anthropic import AsyncAnthropic
 
     async with (
@@ -37,11 +38,11 @@ async def anthropic(url: str, model: str, text: list[str]) -> object:
         client.messages.stream(model=model, max_tokens=99, messages=QUESTION) as stream,
     ):
         async for piece in stream.text_stream:
-            text.append(piece)
+            text.write(piece)
         return (await stream.get_final_message()).stop_reason
 
 
-async def any_llm(url: str, model: str, text: list[str]) -> object:
+async def any_llm(url: str, model: str, text: TextIOWrapper) -> object:
     from any_llm import acompletion
 
     finish = None
@@ -50,12 +51,12 @@ async def any_llm(url: str, model: str, text: list[str]) -> object:
     )
     async for chunk in answer:
         for choice in chunk.choices:
-            text.append(choice.delta.content or "")
+            text.write(choice.delta.content or "")
             finish = choice.finish_reason or finish
     return finish
 
 
-async def litellm(url: str, model: str, text: list[str]) -> object:
+async def litellm(url: str, model: str, text: TextIOWrapper) -> object:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would fetch one from the network
     import litellm as library
 
@@ -66,12 +67,12 @@ async def litellm(url: str, model: str, text: list[str]) -> object:
     )
     async for chunk in answer:
         for choice in chunk.choices:
-            text.append(choice.delta.content or "")
+            text.write(choice.delta.content or "")
             finish = choice.finish_reason or finish
     return finish
 
 
-async def pydantic_ai(url: str, model: str, text: list[str]) -> object:
+async def pydantic_ai(url: str, model: str, text: TextIOWrapper) -> object:
     from pydantic_ai import Agent
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
@@ -79,13 +80,13 @@ async def pydantic_ai(url: str, model: str, text: list[str]) -> object:
     agent = Agent(OpenAIChatModel(model, provider=OpenAIProvider(base_url=url, api_key=KEY)))
     async with agent.run_stream("hi") as run:
         async for piece in run.stream_text(delta=True, debounce_by=None):
-            text.append(piece)
+            text.write(piece)
         return run.response.finish_reason
 
 
 async def tell(rival: str, url: str, model: str, patience: float) -> dict[str, Any]:
     """Return what the rival makes of one fault."""
-    text: list[str] = []
+    text = TextIOWrapper(BytesIO(), "utf-8", newline="")  # as standard output is, what is no text cannot be written
     told: dict[str, Any] = {"fault": model}
     try:
         told["finish"] = await asyncio.wait_for(globals()[rival](url, model, text), patience)
@@ -96,7 +97,8 @@ async def tell(rival: str, url: str, model: str, patience: float) -> dict[str, A
         told["told"], told["error"] = "error", type(error).__name__
         status = getattr(error, "status_code", None)
         told["status"] = status if isinstance(status, int) else None
-    return told | {"text": "".join(text)}
+    text.seek(0)
+    return told | {"text": text.read()}
 
 
 async def main(rival: str, url: str, patience: str, *faults: str) -> None:

@@ -7,16 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tickertape.testing.contents import UNFINISHED
 from tickertape.testing.faults import FAULTS
 from tickertape.testing.plays import UNKNOWN
 from tickertape.testing.upstream import Upstream
 
 from ..document import kept
 from ..npm import beside, installed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[3]
 sys.path.append(str(ROOT / "bench"))
@@ -61,16 +65,17 @@ not look. A reason such as `error` or `interrupted` says that the answer is not 
 All speak OpenAI's dialect here but anthropic. Our timeouts are settings (first token 300 s, between events 120 s);
 those who wait here give up later too, openai after 600 s. `ai` is Vercel's AI SDK, with @ai-sdk/openai-compatible;
 its program reads all parts of the stream, where an error is a part, shown here as raised. One that reads the text
-alone is told of errors by `onError` and the finish reason only.
+alone is told of errors by `onError` and the finish reason only. A program in Python writes each piece of text to a
+file in UTF-8 as it comes. Where an answer holds something beside its text, this table looks at its text and end alone.
 
 {versions}.
 """
 
-NOT_WHOLE = ("error", "interrupted", "other", "unknown", UNKNOWN)
+NOT_WHOLE = ("error", "interrupted", "other", "unknown", UNKNOWN, *UNFINISHED.values())
 """Reasons that tell a program that an answer is not whole, or pass on a word that nobody knows."""
 
 
-def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
+def ask(rival: Rival, port: int, names: Sequence[str]) -> tuple[str, dict[str, dict[str, Any]]]:
     """Return the package's version, and what it told of each fault."""
     url = f"http://127.0.0.1:{port}" + ("/v1" if rival.dialect == "openai" else "")
     if rival.of_npm:
@@ -80,7 +85,7 @@ def ask(rival: Rival, port: int) -> tuple[str, dict[str, dict[str, Any]]]:
         python = machine.venv(f"truth-{rival.package}", (rival.requirement,))
         version = machine.versions(python, [rival.package])[rival.package]
         words = [python, Path(__file__).with_name("asking.py"), rival.script]
-    words += [url, str(PATIENCE), *FAULTS]
+    words += [url, str(PATIENCE), *names]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     late = [one["fault"] for one in told if one["told"] == "waits" and FAULTS[one["fault"]].state != "failed"]
@@ -116,8 +121,10 @@ def show(told: dict[str, Any], name: str, dialect: str) -> str:
     return words if true else f"**{words}**"
 
 
-def table() -> str:
-    """Ask all rivals, and return the Markdown."""
+def table(before: str = "") -> str:
+    """Ask all rivals, and return the Markdown. Rows that stand in the table from before are not asked for again."""
+    rows = {line.split("`")[1]: line for line in before.splitlines() if line.startswith("| `")}
+    names = [name for name in FAULTS if name not in rows]
     columns: list[tuple[Rival, dict[str, dict[str, Any]]]] = []
     versions: list[str] = []
     here = [rival for rival in RIVALS if not rival.of_npm or (shutil.which("node") and shutil.which("npm"))]
@@ -125,16 +132,19 @@ def table() -> str:
         print("The rivals of npm are left out: there is no node and npm here.", file=sys.stderr)
     for rival in here:
         with Upstream() as upstream:
-            version, told = ask(rival, upstream.port)
+            version, told = ask(rival, upstream.port, names)
         versions.append(f"{rival.package} {version}")
         columns.append((rival, told))
         print(f"{rival.package} {version}: {len(told)} faults", file=sys.stderr)
+    if before and f"\n{', '.join(versions)}.\n" not in before:
+        sys.exit(f"The table is of other versions than {', '.join(versions)}: ask for all faults.")
     lines = [
         f"| fault | {' | '.join(rival.package for rival, _told in columns)} |",
         "| --- " * (len(columns) + 1) + "|",
     ]
-    for name in FAULTS:
+    for name in names:
         cells = [show(told[name], name, rival.dialect) for rival, told in columns]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        rows[name] = f"| `{name}` | {' | '.join(cells)} |"
+    lines += (rows[name] for name in FAULTS)
     head = WORDS.format(patience=PATIENCE, versions=", ".join(versions))
     return "\n".join([head, *lines])
