@@ -20,7 +20,7 @@ from .clients import HEARTBEAT, HOST, Question, Reader, Single, end_of, text_of
 from .network import Request
 from .plan import LONG, Action, Plan
 from .server import Server
-from .upstream import piece
+from .upstream import LONG_ANSWER, piece
 from .world import World
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ STOPPED = 3.0
 """Seconds in which a stop reaches the upstream, in whatever process it is asked for."""
 
 
-UNREAD = 9.0
+UNREAD = 7.0
 """Seconds after its grace in which an answer that nobody reads is ended; a reader elsewhere counts until then."""
 
 ABANDONED = 15.0
@@ -280,17 +280,29 @@ class Run:
         return True
 
     def _do_stop_elsewhere(self, random: Random, number: int) -> bool:
-        """Stop an answer that runs, at a process that does not produce it."""
-        choices = [
-            (stream, server)
-            for stream, question in self.asked.items()
-            for call in self.calls.get(question.name, ())[-1:]
-            for server in self._running()
-            if call.closed is None and server is not call.server
-        ]
-        if choices:
-            self._stop(*random.choice(choices))
-        return bool(choices)
+        """Ask for a long answer, and stop it at a process that does not produce it."""
+        reader = self._ask_long(number, "continue")
+
+        def stop() -> None:
+            call = self._running_call(reader.question)
+            others = [server for server in self._running() if call is not None and server is not call.server]
+            if others and reader.stream:
+                self._stop(reader.stream, random.choice(others))
+
+        self.world.later(random.uniform(1.0, 3.0), self.world.outside, stop)
+        return True
+
+    def _do_abandon(self, random: Random, number: int) -> bool:
+        """Ask for a long answer that is not to go on unread, and leave."""
+        self._ask_long(number, "cancel").leaves_after = random.randrange(1, 4)
+        return True
+
+    def _ask_long(self, number: int, disconnect: str) -> Reader:
+        question = Question(f"{LONG_ANSWER}{number}", self.world.now, None, disconnect)
+        self.questions.append(question)
+        reader = Reader(self, question, f"r{number}")
+        reader.connect()
+        return reader
 
     def _stop(self, stream: str, server: Server) -> None:
         question, asked_at = self.asked[stream], self.world.now
@@ -304,17 +316,6 @@ class Run:
 
         headers = {"host": HOST, "authorization": "Bearer ann"}
         Single(self, server, Request("POST", f"/v1/streams/{stream}/cancel", headers), answered)
-
-    def _do_abandon(self, random: Random, number: int) -> bool:
-        """Have all readers of an answer leave."""
-        running = [question for question in self.questions if self._running_call(question) is not None]
-        if not running:
-            return False
-        question = random.choice(running)
-        self.world.log("-", f"all readers of {question.name} leave")
-        for reader in question.readers:
-            reader.leave()
-        return True
 
     def _running_call(self, question: Question) -> Call | None:
         """Return the upstream call that produces the answer now."""

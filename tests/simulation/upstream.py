@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .world import World
 
 
+LONG_ANSWER = "long"
+"""How the names of questions begin whose answers are long."""
+
+
 def piece(name: str, number: int) -> str:
     """Return the answer's text, piece by piece."""
     return f"{name}.{number} "
@@ -54,6 +58,8 @@ class Upstream(Provider):
         size = random.choice((0, 1, 5, 20, 60, 200))
         end = random.choice(("finish", "finish", "finish", "eof", "error", "hang"))
         pause = random.choice((0.1, 2.0, 8.0, 15.0)) / (size + 1)
+        if name.startswith(LONG_ANSWER):
+            size, end, pause = 60, "finish", 2.0  # 17 s or so
         self._world.log(self._server.name, f"asks the model {name}: {size} pieces, then {end}")
         number = 0
         try:
