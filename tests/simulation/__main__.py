@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from .plan import FAULTS, Plan
 from .run import Result, many, shrunk, simulate
@@ -62,19 +63,24 @@ class Count:
         return f"What happened: {done}.\nHow the answers ended: {ends}."
 
 
-def count(seeds: range) -> Count:
+def planned(seed: int, *, power_cuts: bool) -> Plan:
+    """Return what happens with this seed."""
+    return Plan.with_power_cuts(seed) if power_cuts else Plan.of(seed)
+
+
+def count(seeds: range, *, power_cuts: bool) -> Count:
     """Simulate these."""
     counted = Count()
     with many():
         for seed in seeds:
-            counted.add(simulate(Plan.of(seed)))
+            counted.add(simulate(planned(seed, power_cuts=power_cuts)))
     return counted
 
 
-def show(seed: int, *, whole: bool) -> int:
+def show(seed: int, *, whole: bool, power_cuts: bool) -> int:
     """Print what happens with one seed; if a promise is broken, the least that breaks it."""
     with many():
-        result = simulate(Plan.of(seed))
+        result = simulate(planned(seed, power_cuts=power_cuts))
         if result.violations and not whole:
             print(f"Seed {seed} breaks {result.violations[0]}. The least of it that does so:\n", flush=True)
             result = shrunk(result)
@@ -84,14 +90,15 @@ def show(seed: int, *, whole: bool) -> int:
     return bool(result.violations)
 
 
-def search(first: int, seeds: int, jobs: int) -> int:
+def search(first: int, seeds: int, jobs: int, *, power_cuts: bool) -> int:
     """Simulate many seeds, and say which of them fail."""
+    flag = "--power-cuts " * power_cuts
     total, began, told = Count(), time.monotonic(), 0.0
     batches = [range(at, min(at + BATCH, first + seeds)) for at in range(first, first + seeds, BATCH)]
     with ProcessPoolExecutor(jobs) as pool:
-        for counted in pool.map(count, batches):
+        for counted in pool.map(partial(count, power_cuts=power_cuts), batches):
             for seed, violation in counted.violations:
-                print(f'Seed {seed}: {violation}\n    make simulate ARGS="--seed {seed}" shows how.', flush=True)
+                print(f'Seed {seed}: {violation}\n    make simulate ARGS="{flag}--seed {seed}" shows how.', flush=True)
             total.merge(counted)
             if time.monotonic() - told > 5:
                 told = time.monotonic()
@@ -107,10 +114,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
     parser.add_argument("--seed", type=int, help="show this one, with faults dropped that it does not need to fail")
     parser.add_argument("--whole", action="store_true", help="with --seed: drop nothing")
+    parser.add_argument("--power-cuts", action="store_true", help="cut the power in every run")
     options = parser.parse_args()
     if options.seed is not None:
-        return show(options.seed, whole=options.whole)
-    return search(options.first, options.seeds, options.jobs)
+        return show(options.seed, whole=options.whole, power_cuts=options.power_cuts)
+    return search(options.first, options.seeds, options.jobs, power_cuts=options.power_cuts)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,9 @@ class Reader:
         self.frames: list[bytes] = []
         self.end: str | None = None
         self.done = False
+        self.epoch = run.last_epoch(stream)  # of the process that said last that its frames are the stream's
+        self.resets: list[int] = []  # cursors that were refused after a power cut
+        self.overtaken = False  # by an end that stands, after a power cut, where its last event stood
         self.leaves_after: int | None = None
         self.connections = 0
         self.exchange: Exchange | None = None
@@ -140,21 +143,33 @@ class Reader:
             return
         now = self.run.world.now
         self.log(f"gets status {status}")
+        assert self.exchange is not None
+        epoch = self.exchange.server.epoch
+        power_cut = epoch > self.epoch  # since it was last told something
         if status == 200:
             self.opened = self.heard = now
             stream = headers.get(b"location", b"").decode().rpartition("/")[2]
             if not self.stream:
                 self.stream = stream
-                self.run.began(self.question, stream)
-            if b"tickertape-cursor" in headers and self._cursor:
+                self.epoch = epoch
+                self.run.began(self.question, stream, epoch)
+            if b"tickertape-cursor" in headers and self._cursor and power_cut:
+                self.log(f"begins anew, its cursor {self._cursor} is lost")
+                self.resets.append(self._cursor)
+                self.frames, self._cursor, self.epoch = [], 0, epoch
+            elif b"tickertape-cursor" in headers and self._cursor:
                 self.run.blame("TT-7", self, f"its cursor {self._cursor} was refused, though the event was delivered")
                 self.leave()
         elif status == 204:
-            if self.end is None:
+            if self.end is None and power_cut:
+                self.overtaken = True
+            elif self.end is None:
                 self.run.blame("TT-3", self, "was told that nothing comes, and has no end")
             self.done = True
         elif status == 404:
-            if not self.run.is_forgotten(self.stream):
+            if power_cut:
+                self.run.vanished.add(self.stream)
+            elif not self.run.is_forgotten(self.stream):
                 self.run.blame("TT-2", self, "was shown a stream that nobody knows any more")
             self.leave()
 
@@ -213,13 +228,26 @@ class Reader:
             return
         if self.end is not None:
             self.run.blame("TT-3", self, f"{frame[:60]!r} came after the end")
-        known = self.run.frames.setdefault(self.stream, [])
+        assert self.exchange is not None
+        self.epoch = self.exchange.server.epoch
+        known = self.run.epochs[self.epoch].setdefault(self.stream, [])
+        known += self.frames[len(known) :]  # from before a power cut: it goes on after them
         if len(known) < number:
             known.append(frame)
         elif known[number - 1] != frame and not self._excused(known[number - 1], frame):
             self.run.blame("TT-1", self, f"event {number} is {frame[-80:]!r}, others got {known[number - 1][-80:]!r}")
+        self._compare(number, frame)
         self.frames.append(frame)
         self.end = end_of(self.frames)
+
+    def _compare(self, number: int, frame: bytes) -> None:
+        """Hold an event against what was read before and after power cuts: all that they add is the end *lost*."""
+        for epoch, shown in enumerate(self.run.epochs):
+            others = shown.get(self.stream, [])
+            if epoch != self.epoch and len(others) >= number and others[number - 1] != frame:
+                later = frame if epoch < self.epoch else others[number - 1]
+                if b'"state":"lost"' not in later:
+                    self.run.blame("TT-1", self, f"event {number} is {frame[-80:]!r} on one side of a power cut only")
 
     def _excused(self, known: bytes, frame: bytes) -> bool:
         """Whether this end may be another one than somebody else was told.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
 FAULTS = (
     "kill",
@@ -17,6 +18,7 @@ FAULTS = (
     "stall",
     "expire",
     "clock jump",
+    "power cut",
 )
 """What is done to the server and its readers; questions, readers and stops are what it is for."""
 
@@ -44,6 +46,7 @@ class Plan:
     processes: int
     capacity: int | None
     actions: tuple[Action, ...]
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
 
     @classmethod
     def of(cls, seed: int) -> Plan:
@@ -76,6 +79,17 @@ class Plan:
         capacity = random.choice((None, None, 1, 3))
         return cls(seed, processes, capacity, tuple(sorted(actions, key=lambda action: action.when)))
 
+    @classmethod
+    def with_power_cuts(cls, seed: int) -> Plan:
+        """Draw it with one or two power cuts, and whether the log waits for the disk at every commit."""
+        plan, random = cls.of(seed), Random(f"{seed}/power")
+        cuts = [
+            Action(HORIZON * random.uniform(0.1, 0.9), "power cut", len(plan.actions) + one)
+            for one in range(random.choice((1, 1, 2)))
+        ]
+        actions = tuple(sorted((*plan.actions, *cuts), key=lambda action: action.when))
+        return replace(plan, actions=actions, synchronous=random.choice(("NORMAL", "FULL")))
+
     @property
     def horizon(self) -> float:
         """Virtual seconds until the faults are over."""
@@ -84,4 +98,4 @@ class Plan:
     def without(self, numbers: set[int]) -> Plan:
         """Return the plan with these actions left out."""
         left = tuple(action for action in self.actions if action.number not in numbers)
-        return Plan(self.seed, self.processes, self.capacity, left)
+        return replace(self, actions=left)

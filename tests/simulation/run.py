@@ -119,7 +119,9 @@ class Run:
         self.questions: list[Question] = []
         self.readers: list[Reader] = []
         self.servers: list[Server] = []
-        self.frames: dict[str, list[bytes]] = {}  # by stream: what anybody got
+        self.epochs: list[dict[str, list[bytes]]] = [{}]  # by stream: what anybody got, between lossy power cuts
+        self.power_cut_at = 0.0  # the last one that took something from the log
+        self.vanished: set[str] = set()  # in a power cut
         self.asked: dict[str, Question] = {}  # by stream
         self.forgotten: set[str] = set()
         self.forgotten_before = 0.0
@@ -136,7 +138,12 @@ class Run:
         try:
             with tempfile.TemporaryDirectory(dir=seams.folder() or None, prefix=seams.PREFIX) as folder:
                 self.settings = Settings(
-                    data=Path(folder), heartbeat=HEARTBEAT, api_keys=("ann", "bob"), grace=4.0, send_timeout=8.0
+                    data=Path(folder),
+                    heartbeat=HEARTBEAT,
+                    api_keys=("ann", "bob"),
+                    grace=4.0,
+                    send_timeout=8.0,
+                    synchronous=self.plan.synchronous,
                 )
                 with seams.simulated(self.world, self.disk):
                     try:
@@ -185,6 +192,15 @@ class Run:
 
     # --- for clients and processes
 
+    @property
+    def frames(self) -> dict[str, list[bytes]]:
+        """What anybody got of each stream, since the last power cut that took something."""
+        return self.epochs[-1]
+
+    def last_epoch(self, stream: str) -> int:
+        """Return the last epoch in which anybody was told that this stream exists."""
+        return max((number for number, shown in enumerate(self.epochs) if stream in shown), default=0)
+
     def blame(self, promise: str, reader: Reader | None, what: str) -> None:
         """Note a violation."""
         who = "" if reader is None else f"{reader.name}, a reader of {reader.question.name} ({reader.stream[-4:]}), "
@@ -196,12 +212,14 @@ class Run:
         listening = [server for server in self.servers if server.listening and not server.dead]
         return random.choice(listening) if listening else None
 
-    def began(self, question: Question, stream: str) -> None:
+    def began(self, question: Question, stream: str, epoch: int) -> None:
         """Note that a question has an answer of this id."""
+        self.epochs[epoch].setdefault(stream, [])
         if stream not in question.streams:
             question.streams.append(stream)
             self.asked[stream] = question
             known = [one for one in question.streams if not self.is_forgotten(one)]
+            known = [one for one in known if self.last_epoch(one) == epoch]  # a power cut may have taken the others
             if question.key and len(known) > 1:
                 self.blame("TT-6", None, f"one key made the streams {', '.join(known)}")
 
@@ -223,6 +241,7 @@ class Run:
         """Start a process, and another one in a while if it cannot start."""
         name = f"p{len(self.servers) + 1}"
         server = Server(self.world, name, self.settings, self.calls, self.plan.capacity)
+        server.epoch = len(self.epochs) - 1
         self.servers.append(server)
         self.world.later(15, self.world.outside, lambda: self._replace(server))
         return server
@@ -382,6 +401,26 @@ class Run:
         self.world.jumped += seconds
         return True
 
+    def _do_power_cut(self, random: Random, number: int) -> bool:
+        """End all processes at once, and take from the log what was not on the disk."""
+        if all(server.dead for server in self.servers):
+            return False
+
+        def kill() -> None:
+            for server in self.servers:
+                if not server.dead:
+                    server.exit()
+
+        self.world.log("-", "the power fails")
+        cut = seams.cut_power(self.settings.data / "tape.db", random, kill, synced=self.disk.synced)
+        self.world.log("-", f"the write-ahead log has lost {cut}")
+        if self.plan.synchronous != "FULL":
+            self.epochs.append({})
+            self.power_cut_at = self.world.now
+        for _ in range(self.plan.processes):
+            self._open_later(random.choice((0.1, 1.0, 3.0)))
+        return True
+
     def _do_disk_full(self, random: Random, number: int) -> bool:
         seconds = random.choice((0.1, 1.0, 4.0))
         self.world.log("-", f"the disk is full for {seconds:g} s")
@@ -507,6 +546,11 @@ class Run:
                 self._judge_stream(stream, reader)
         for question in self.questions:
             calls = self.calls.get(question.name, [])
+            kept = [stream for stream in question.streams if stream not in self.vanished]
+            if question.key and len(kept) > 1 and not any(map(self.is_forgotten, kept)):
+                self.blame("TT-6", None, f"{question.name} has one key and the streams {', '.join(kept)}")
+            if question.asked_at < self.power_cut_at:
+                continue  # what was asked may be lost before anybody was told of it
             if question.key and len(calls) > 1 and not any(map(self.is_forgotten, question.streams)):
                 self.blame("TT-6", None, f"{question.name} has one key, its model was asked {len(calls)} times")
 
@@ -533,17 +577,14 @@ class Run:
 
     def _judge_stream(self, stream: str, reader: Reader) -> None:
         question = self.asked[stream]
+        if stream in self.vanished:
+            return
         if reader.end is None:
             self.blame("TT-4", reader, "has no end in the log")
             return
         frames, state = reader.frames, reader.end
         self.ends[state] += 1
-        for other in question.readers:
-            got = len(other.frames)
-            if other.stream == stream and other.end is not None and got != len(frames):
-                self.blame("TT-3", other, f"was told an end at event {got}, the log ends at {len(frames)}")
-            if other.stream == stream and got > len(frames):
-                self.blame("TT-2", other, f"was shown {got} events, the log holds {len(frames)}")
+        self._judge_readers(stream, reader)
         text = text_of(frames)
         number = text.count(" ")
         if text != "".join(piece(question.name, one) for one in range(number)):
@@ -552,6 +593,8 @@ class Run:
         call = calls[0] if len(calls) == 1 else None
         if state == "completed" and not any(one.said == "finish" for one in calls):
             self.blame("TT-3", reader, "is completed, but its upstream never said so")
+        if state == "completed" and call is not None and number != call.pieces:
+            self.blame("TT-3", reader, f"is completed with {number} of {call.pieces} pieces")
         if state == "incomplete" and not any(one.said == "eof" for one in calls):
             self.blame("TT-3", reader, "is incomplete, but its upstream did not end like that")
         if state == "cancelled" and not question.stop_asked and question.disconnect == "continue":
@@ -559,11 +602,30 @@ class Run:
         if call is not None:
             self._judge_call(reader, state, call)
 
+    def _judge_readers(self, stream: str, reader: Reader) -> None:
+        """Hold what readers were shown against what the log holds."""
+        held = len(reader.frames)
+        for other in reader.question.readers:
+            if other.stream != stream:
+                continue
+            got = len(other.frames)
+            if any(cursor <= held for cursor in other.resets):
+                self.blame("TT-7", other, f"its cursor was refused, though the log holds {held} events")
+            if other.overtaken and got < held:
+                self.blame("TT-3", other, f"was told after event {got} that nothing comes, the log holds {held}")
+            if other.epoch < reader.epoch:
+                continue  # a power cut may have taken what it was shown
+            if other.end is not None and got != held:
+                self.blame("TT-3", other, f"was told an end at event {got}, the log ends at {held}")
+            if got > held:
+                self.blame("TT-2", other, f"was shown {got} events, the log holds {held}")
+
     def _judge_call(self, reader: Reader, state: str, call: Call) -> None:
         """Hold the end of an answer against what its one upstream call saw."""
         question, server = reader.question, call.server
         closed = call.closed if call.closed is not None else self.world.now
         well = self.healthy_until(server, call.began - 10) and (server.stopping or closed) >= closed
+        well = well and server.epoch == reader.epoch
         if state == "lost" and (server.died is None or server.died > closed + SLACK) and well:
             self.blame("TT-4", reader, f"is lost, but {server.name} lived and was well")
         if state == "failed" and well and call.said != "error" and not self.troubles:

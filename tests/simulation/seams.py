@@ -17,6 +17,7 @@ import random
 import re
 import secrets
 import sqlite3
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,11 @@ from .world import EPOCH, START, Lock, Process, Queue, Thread, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from random import Random
+
+WAL_HEADER, WAL_FRAME = 32, 24
+"""Bytes at the beginning of a write-ahead log, and of each of its frames, which hold a page each."""
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "BEGIN IMMEDIATE", "CREATE", "ALTER")
 READS = ("SELECT", "BEGIN")
@@ -167,6 +173,7 @@ class Disk:
         self.full_until = 0.0
         self.unreadable_until = 0.0
         self.failures = 0
+        self.synced = True  # whether all who wrote answers waited for the disk at every commit
 
     def use(self, statement: str) -> None:
         """Fail, as a statement like this does while the disk is as it is now."""
@@ -206,6 +213,11 @@ class Connection(sqlite3.Connection):
         if self in self.process.connections:
             self.process.connections.remove(self)
 
+    @property
+    def synced(self) -> bool:
+        """Whether its commits wait for the disk, as SQLite says itself."""
+        return sqlite3.Cursor(self).execute("PRAGMA synchronous").fetchone() == (2,)
+
     def step(self, statement: str, execute: Callable[[], Any]) -> Any:
         """Execute a statement, when its thread gets to it and nobody else writes."""
         thread, process = self.process.world.thread, self.process
@@ -225,6 +237,8 @@ class Connection(sqlite3.Connection):
                 if statement.startswith("BEGIN"):
                     self.writes = statement.startswith("BEGIN IMMEDIATE")
                 elif statement.startswith(("COMMIT", "INSERT INTO journal")):
+                    if statement.startswith("INSERT"):
+                        self.disk.synced = self.disk.synced and self.synced
                     process.world.log(process.name, f"writes: {statement[:19].lower()}")
                 return found
 
@@ -240,6 +254,32 @@ class Cursor(sqlite3.Cursor):
     def executemany(self, statement: str, parameters: Any) -> Any:
         rows = list(parameters)
         return self.connection.step(statement.lstrip(), lambda: sqlite3.Cursor.executemany(self, statement, rows))
+
+
+def cut_power(path: Path, random: Random, kill: Callable[[], None], *, synced: bool) -> str:
+    """Leave of an SQLite file what a power cut leaves, once `kill` has ended all its processes; say what is cut.
+
+    The file itself is on the disk, and so are the frames of the write-ahead log that a checkpoint has begun to copy
+    into it: SQLite waits for the disk before that. With ``synced`` all that was committed is there. What follows is
+    missing, zeros, or garbage behind the head of a frame.
+    """
+    wal, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    file, frames, shared = (part.read_bytes() if part.exists() else b"" for part in (path, wal, index))
+    kill()  # the last connection that is closed does a checkpoint, which no power cut does
+    for part in (path, wal, index):
+        part.unlink(missing_ok=True)
+    path.write_bytes(file)
+    wal.write_bytes(frames)
+    if len(frames) <= WAL_HEADER or not shared:
+        return "nothing"  # nobody has opened it since the last time
+    size, committed = struct.unpack_from("=H", shared, 14)[0], struct.unpack_from("=I", shared, 16)[0]
+    copied = struct.unpack_from("=I", shared, 128)[0]
+    least, most = (WAL_HEADER + number * (WAL_FRAME + size) for number in (copied, committed))
+    cut = most if synced else random.randint(least, most)
+    torn = random.randrange(3 * size)
+    rest = random.choice((b"", bytes(torn), frames[WAL_HEADER:][:WAL_FRAME] + random.randbytes(torn)))
+    wal.write_bytes(frames[:cut] + rest)
+    return f"{most - cut} of {most - least} bytes, {len(rest)} follow"
 
 
 def folder() -> str:

@@ -9,6 +9,7 @@ from tickertape.errors import TickertapeError
 from tickertape.providers.catalog import Catalog
 from tickertape.server.app import App
 
+from .seams import PLACE
 from .upstream import Upstream
 from .world import Process
 
@@ -28,6 +29,7 @@ class Server(Process):
     ) -> None:
         super().__init__(world, name)
         self.listening = False
+        self.epoch = 0  # how many power cuts before its start took something from the log
         self.failed = ""
         self.opened: float | None = None
         self.died: float | None = None
@@ -61,7 +63,7 @@ class Server(Process):
             await self.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}, receive, send)
         except TickertapeError as error:
             self.failed = str(error)
-            self.world.log(self.name, f"cannot start: {error}")
+            self.world.log(self.name, f"cannot start: {PLACE.sub('data', self.failed)}")
         self.exit()
 
     def stop(self) -> None:

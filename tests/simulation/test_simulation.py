@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tickertape.log import journal
 from tickertape.server import replay
 from tickertape.server.chunks import position
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SEEDS = 200
 BLOCK = 20
+POWER_CUTS = range(24)
+"""Seeds of the runs with power cuts."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +38,28 @@ def test_every_promise_is_kept_whatever_breaks(first: int) -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_a_power_cut_takes_ends_with_normal_and_nothing_with_full_and_completes_no_answer() -> None:
+    broken = [
+        f'{violation} (make simulate ARGS="--power-cuts --seed {seed}" shows how)'
+        for seed in POWER_CUTS
+        for violation in simulate(Plan.with_power_cuts(seed)).violations
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_a_power_cut_is_noticed_if_full_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = journal.connect
+    monkeypatch.setattr(journal, "connect", lambda path, **_options: connect(path, synchronous="NORMAL"))
+    plans = (Plan.with_power_cuts(seed) for seed in POWER_CUTS)
+    assert any(simulate(plan).violations for plan in plans if plan.synchronous == "FULL")
+
+
 def test_a_seed_gives_the_same_run_every_time() -> None:
     seeds = range(SEEDS, SEEDS + 5)
-    first, second = ([simulate(Plan.of(seed)).trace for seed in seeds] for _ in range(2))
+    plans = [*map(Plan.of, seeds), *map(Plan.with_power_cuts, seeds)]
+    first, second = ([simulate(plan).trace for plan in plans] for _ in range(2))
     assert first == second
-    assert len({"\n".join(trace) for trace in first}) == len(seeds)
+    assert len({"\n".join(trace) for trace in first}) == len(plans)
 
 
 def test_a_broken_promise_is_noticed_and_shown_with_the_least_that_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,11 +29,15 @@ def piece(name: str, number: int) -> str:
 
 
 class Call:
-    """One call of the upstream, as it saw it itself. ``said`` is how it ended by itself: finish, eof or error."""
+    """One call of the upstream, as it saw it itself.
+
+    ``said`` is how it ended by itself: finish, eof or error; ``pieces`` how many it has sent.
+    """
 
     def __init__(self, server: Server, began: float) -> None:
         self.server, self.began = server, began
         self.said = ""
+        self.pieces = 0
         self.closed: float | None = None
 
 
@@ -67,7 +71,7 @@ class Upstream(Provider):
                 await asyncio.sleep(random.choice((0.0, 0.001, pause, pause * 2 * random.random())))
                 count = min(random.choice((1, 1, 1, 3, 12)), size - number)
                 yield [Text(piece(name, number + one)) for one in range(count)]
-                number += count
+                number = call.pieces = number + count
             if end == "hang":
                 await asyncio.sleep(20 * random.random())
             elif end == "error":
