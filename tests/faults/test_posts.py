@@ -219,9 +219,7 @@ async def test_a_cursor_of_a_stream_that_was_forgotten_is_told_everywhere(
                 )
             )
             for reply in replies:
-                # 204 and 200 are a worker's that still holds the stream in memory: what it says of it is true.
-                held = reply.status in (200, 204)
-                if not held and (reply.status, reply.error["code"]) != (404, "unknown_stream"):
+                if (reply.status, reply.error["code"]) != (404, "unknown_stream"):
                     oracle.blame(reader.stream, f"status {reply.status} for the expired cursor {cursor}")
                 oracle.count.trials += 1
         oracle.join(readers[0].stream)  # the same key again: it was forgotten with its stream

@@ -311,6 +311,14 @@ class SqliteLog(Log):
 
     async def get(self, stream_id: str, owner: str) -> Tape:
         tape = self._tapes.get(stream_id)
+        if (
+            tape is not None
+            and tape.ended
+            and not tape.readers
+            and not await self._in_reader(lambda: self._has(stream_id))
+        ):
+            self._tapes.pop(stream_id, None)  # another process has forgotten it; here it is only not collected yet
+            raise UnknownStream(stream_id)
         if tape is None:
             try:
                 loaded = await self._readings.read(stream_id)
@@ -330,6 +338,13 @@ class SqliteLog(Log):
                 raise UnknownStream(stream_id)
             self._active.set()  # it may have come to rest while the file was read
         return tape
+
+    def _has(self, stream_id: str) -> bool:
+        """Say whether the file has a stream; one that cannot be read may have it."""
+        try:
+            return self._connection.execute("SELECT 1 FROM stream WHERE id = ?", (stream_id,)).fetchone() is not None
+        except sqlite3.Error:
+            return True
 
     async def reach(self, tape: Tape, number: int) -> bool:
         assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
