@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from machine import describe, versions
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
-from tickertape.log.base import Header, Key, follow
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Header, Key, follow
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from machine import describe
-from tickertape.log.base import Header, now
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Header, now
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 LOST = b'.{"state":"lost"}'
 

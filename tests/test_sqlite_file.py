@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.chats import place
-from tickertape.log import journal
 from tickertape.sqlite_file import share
+from tickertape.streams.sqlite import journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chats.conftest import OWNER
-from log.conftest import quick_path
-from log.engines import DONE, LOST, begin, caught_up
+from streams.conftest import quick_path
+from streams.engines import DONE, LOST, begin, caught_up
 from support.answers import answer, conversations_of
 from tickertape import sqlite_upkeep
 from tickertape.chats import Chats
 from tickertape.chats.place import check
-from tickertape.log.base import now
-from tickertape.log.journal import connect
-from tickertape.log.sqlite import SqliteLog
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
+from tickertape.streams.contract import now
+from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.journal import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

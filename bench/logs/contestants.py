@@ -12,9 +12,9 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tickertape.log import journal
-from tickertape.log.base import Header
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Header
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ LOST = b'.{"state":"lost"}'
 
 
 class Tickertape:
-    """``tickertape.log.sqlite`` as it is."""
+    """``tickertape.streams.sqlite.engine`` as it is."""
 
     name = "tickertape"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chats.conftest import OWNER, ask, go_on, vary
-from log.conftest import memory_folder
+from streams.conftest import memory_folder
 from tickertape.chats.export import branch, whole
 from tickertape.chats.store import Store
 from tickertape.chats.values import ChatLimits, Outcome, Turn

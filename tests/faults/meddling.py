@@ -20,6 +20,6 @@ def lease(seconds: float, reap: float = 0) -> dict[str, str]:
     Beats, and looks for the dead, come every ``reap`` seconds; six times in the lease if that is not said.
     """
     return meddle(
-        "from tickertape.log.sqlite import SqliteLog",
+        "from tickertape.streams.sqlite.engine import SqliteLog",
         f"SqliteLog.__init__.__kwdefaults__.update(lease={seconds}, reap={reap or seconds / 6})",
     )

@@ -107,7 +107,7 @@ async def test_a_disk_that_is_full_at_any_step_ends_what_it_hits_and_nobody_is_t
     most.write_text(str(2**30))
     patch = meddle(
         "import pathlib",
-        "from tickertape.log.writer import Writer",
+        "from tickertape.streams.sqlite.writer import Writer",
         "commit = Writer._commit",
         "def limited(self, tasks):",
         f"    self._connection.execute('PRAGMA max_page_count = ' + pathlib.Path({str(most)!r}).read_text())",

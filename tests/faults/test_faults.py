@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from tickertape.deltas import End, Finish, State, Text, encode_delta
 from tickertape.generation import LOST, OPENING
-from tickertape.log.base import Header
-from tickertape.log.sqlite import SqliteLog
 from tickertape.server.guard import LOCAL
+from tickertape.streams.contract import Header
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .meddling import lease, meddle
 from .scale import at_scale
@@ -216,7 +216,7 @@ async def test_a_clock_that_jumps_ends_nothing_and_forgets_nothing(
             "import time, pathlib",
             "from tickertape.server import app",
             "app.FORGET = 0.05",
-            "from tickertape.log.sqlite import SqliteLog",
+            "from tickertape.streams.sqlite.engine import SqliteLog",
             "SqliteLog.__init__.__kwdefaults__.update(reap=0.3)",
             f"real, offset = time.time, pathlib.Path({str(clock)!r})",
             "time.time = lambda: real() + float(offset.read_text() or 0)",

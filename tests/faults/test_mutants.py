@@ -19,7 +19,7 @@ ALL = mutants()
 @pytest.mark.parametrize("mutant", ALL, ids=[mutant.mechanism for mutant in ALL])
 def test_a_mechanism_can_be_taken_out_of_the_code_as_it_is(mutant: Mutant, tmp_path: Path) -> None:
     for file in {file for file, _old, _new in mutant.edits}:
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PACKAGE / file, tmp_path / file)
     mutant.apply(tmp_path)
     for test in mutant.tests:

@@ -20,8 +20,8 @@ import pytest
 from support.http import ask, request
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
-from tickertape.log.sqlite import SqliteLog
 from tickertape.server import conversation_routes, routes
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .oracle import text_of, words
 from .scale import at_scale

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from log.engines import caught_up, key, whole
+from streams.engines import caught_up, key, whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import (
     End,
@@ -26,15 +26,15 @@ from tickertape.deltas import (
 )
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError, StreamEnded
 from tickertape.generation import LOST, OPENING, Generations, Order
-from tickertape.log.memory import MemoryLog
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.memory import MemoryLog
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from tickertape.deltas import Delta
-    from tickertape.log.base import Log, Tape
+    from tickertape.streams.contract import Log, Tape
 
 COUNTS = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 STOPPED = End(State.CANCELLED, cancelled_by="request")

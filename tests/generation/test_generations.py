@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from log.engines import whole
+from streams.engines import whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError
 from tickertape.generation import Generations, Limits, Order, generation
-from tickertape.log.base import Key
-from tickertape.log.memory import MemoryLog
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Key
+from tickertape.streams.memory import MemoryLog
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.log.base import Log, Tape
+    from tickertape.streams.contract import Log, Tape
 
 
 async def end_of(tape: Tape) -> End:

@@ -13,9 +13,9 @@ from support.scripted import ASKED
 from tickertape.deltas import End, State, Text, decode_delta
 from tickertape.generation import Generations, Order, pace
 from tickertape.generation.pace import BUSY, FEW, FULL, LONGEST, Pace
-from tickertape.log.base import follow
-from tickertape.log.memory import MemoryLog
 from tickertape.providers.base import Model, Provider, Request
+from tickertape.streams.contract import follow
+from tickertape.streams.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tickertape.generation.turns import Turns
-from tickertape.log.base import Header, Tape
+from tickertape.streams.contract import Header, Tape
 
 
 def a_tape(name: str) -> Tape:

@@ -35,8 +35,8 @@ from tickertape.deltas import (
     Usage,
     encode_delta,
 )
-from tickertape.log.base import Header, Tape
 from tickertape.server.chunks import Answer, ChunkRenderer, event_id, position
+from tickertape.streams.contract import Header, Tape
 
 STREAM = "3c2276b9840faf17bed9c3f0884be133"
 HEADER = Header(id=STREAM, owner="ann", model='mo"del', created=1795399764)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from chats.conftest import OWNER, ask, go_on, vary
-from log.engines import whole
+from streams.engines import whole
 from support.scripted import Scripted
 from tickertape.chats import Chats, Segment
 from tickertape.chats.store import Store
@@ -24,11 +24,11 @@ from tickertape.errors import (
     UnknownStream,
 )
 from tickertape.generation import Generations, Limits
-from tickertape.log.base import now
-from tickertape.log.memory import MemoryLog
 from tickertape.providers.catalog import Catalog
 from tickertape.server.app import _forget
 from tickertape.server.conversations import Conversations, Unanswered, Wishes
+from tickertape.streams.contract import now
+from tickertape.streams.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

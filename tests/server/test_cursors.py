@@ -6,11 +6,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from log.engines import DONE, LOST, begin, caught_up, text
-from log.test_readings import untold
-from tickertape.log.sqlite import SqliteLog
+from streams.engines import DONE, LOST, begin, caught_up, text
+from streams.test_single_flight import untold
 from tickertape.server.fanout import Fanout
 from tickertape.server.routes import get_stream
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from chats.conftest import OWNER, ask
-from log.engines import DONE, LOST, text
+from streams.engines import DONE, LOST, text
 from support.http import ask as question
 from support.http import request
 from tickertape.chats import Chats
-from tickertape.log.base import Header, now
-from tickertape.log.sqlite import SqliteLog
 from tickertape.server.conversations import Conversations
+from tickertape.streams.contract import Header, now
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.errors import LogUnavailable
-from tickertape.log.base import Header, Tape
 from tickertape.server.fanout import HEARTBEAT, Fanout
 from tickertape.server.readers import Cut
+from tickertape.streams.contract import Header, Tape
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

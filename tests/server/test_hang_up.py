@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 ROUTE = "/v1/chat/completions"
 

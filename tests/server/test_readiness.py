@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chats.conftest import OWNER, ask
-from log.conftest import quick_path
-from log.engines import DONE, LOST, begin, new_header, text
-from log.faults import FlakyConnection
+from streams.conftest import quick_path
+from streams.engines import DONE, LOST, begin, new_header, text
+from streams.faults import FlakyConnection
 from support.conversations import question
 from support.http import ask as post
 from support.http import request
 from tickertape.chats import Chats
 from tickertape.errors import ChatsUnavailable, LogUnavailable
-from tickertape.log.sqlite import SqliteLog
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,8 +18,8 @@ import pytest
 from support.http import ask, open_stream, request, texts
 from support.server import ServerEnded, clean_environment
 from tickertape.errors import SettingsError
-from tickertape.log.journal import connect
 from tickertape.server.run import bind
+from tickertape.streams.sqlite.journal import connect
 
 if TYPE_CHECKING:
     from conftest import Serve

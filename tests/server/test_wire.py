@@ -17,8 +17,8 @@ from tickertape.server.wire import END, MOST_AHEAD, Wire, take_over
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tickertape.log.base import Tape
     from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.streams.contract import Tape
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
-from tickertape.log.base import now
 from tickertape.server.settings import Settings
+from tickertape.streams.contract import now
 
 from . import seams
 from .clients import HEARTBEAT, HOST, Question, Reader, Single, end_of, text_of

@@ -26,10 +26,10 @@ from unittest import mock
 import filelock
 
 from tickertape.generation.generation import Generation
-from tickertape.log.base import Tape
 from tickertape.server import app
 from tickertape.server.assets import Assets
 from tickertape.server.readers import Reader
+from tickertape.streams.contract import Tape
 
 from .world import EPOCH, START, Lock, Process, Queue, Thread, World
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tickertape.log import journal
 from tickertape.server import replay
 from tickertape.server.chunks import position
+from tickertape.streams.sqlite import journal
 
 from .plan import Plan
 from .run import many, shrunk, simulate

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chats.conftest import OWNER
-from log.conftest import quick_path
-from log.engines import DONE, LOST, begin, caught_up, text
+from streams.conftest import quick_path
+from streams.engines import DONE, LOST, begin, caught_up, text
 from support.answers import answer, conversations_of
 from tickertape.errors import SettingsError, TickertapeError
-from tickertape.log.sqlite import SqliteLog
 from tickertape.storage.backup import backup, restore
 from tickertape.storage.check import check
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -277,7 +277,7 @@ async def test_a_structure_that_is_damaged_is_found(quick_path: Path) -> None:
 
 
 def test_a_log_of_an_older_format_is_looked_at_as_far_as_possible(quick_path: Path) -> None:
-    from log.test_schema import FORMATS
+    from streams.test_schema import FORMATS
 
     shutil.copyfile(FORMATS / "2.db", quick_path / "tape.db")
     assert [(finding.serious, "without checksums" in finding.sentence) for finding in check(quick_path, quiet)] == [

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from chats.conftest import OWNER, ask
-from log.engines import DONE, caught_up
+from streams.engines import DONE, caught_up
 from tickertape.chats import ChatLimits, Chats
-from tickertape.log.base import Header, now
 from tickertape.server.conversations import Conversations
+from tickertape.streams.contract import Header, now
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.log.sqlite import SqliteLog
+    from tickertape.streams.sqlite.engine import SqliteLog
 
 
 def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[Chats, Conversations]:

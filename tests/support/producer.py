@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tickertape.errors import LogError
-from tickertape.log.base import Header, Tape
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Header, Tape
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .server import STOP_TIMEOUT, clean_environment
 

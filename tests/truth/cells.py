@@ -9,10 +9,10 @@ import msgspec
 
 from tickertape.deltas import End, decode_delta
 from tickertape.generation import Generations, Order
-from tickertape.log.base import follow
-from tickertape.log.memory import MemoryLog
 from tickertape.providers.base import Request
 from tickertape.providers.dialects import DIALECTS, dialect
+from tickertape.streams.contract import follow
+from tickertape.streams.memory import MemoryLog
 from tickertape.testing.faults import FAULTS
 from tickertape.testing.upstream import Upstream
 from tickertape.transcript import Transcript

@@ -19,17 +19,17 @@ import msgspec
 from tickertape import Decoder
 from tickertape.deltas import End, State
 from tickertape.generation import Generations, Order
-from tickertape.log.base import follow
-from tickertape.log.memory import MemoryLog
 from tickertape.providers.base import Request
 from tickertape.providers.dialects import dialect
 from tickertape.server.chunks import Answer, ChunkRenderer
+from tickertape.streams.contract import follow
+from tickertape.streams.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tickertape.log.base import Tape
     from tickertape.providers.base import Provider
+    from tickertape.streams.contract import Tape
 
 ROOTS = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta", "ollama": "api"}
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tickertape import Decoder
 from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import Delta, End, Finish, State, encode_delta
-from tickertape.log.base import Header, Tape
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.upstream import Upstream
 from tickertape.server.chunks import Answer, ChunkRenderer
+from tickertape.streams.contract import Header, Tape
 
 HEADER = Header(id="3c2276b9840faf17bed9c3f0884be133", owner="ann", model="m", created=1)
 

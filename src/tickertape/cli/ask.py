@@ -16,19 +16,19 @@ from tickertape.client.aio_answer import aask
 from tickertape.deltas import End, Reasoning, Refusal, State, Text, decode_delta
 from tickertape.errors import IncompleteStream, SettingsError, StreamError
 from tickertape.generation import Generations, Order
-from tickertape.log.base import follow
-from tickertape.log.memory import MemoryLog
 from tickertape.providers.base import Request
 from tickertape.server.selection import PROVIDERS, fetch_model, select
 from tickertape.server.settings import Settings
+from tickertape.streams.contract import follow
+from tickertape.streams.memory import MemoryLog
 from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from tickertape.deltas import Delta
-    from tickertape.log.base import Tape
     from tickertape.providers.catalog import Catalog
+    from tickertape.streams.contract import Tape
 
 _DEFAULTS = Settings()
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from tickertape.generation.limits import Limits
     from tickertape.generation.pace import Pace
     from tickertape.generation.turns import Turns
-    from tickertape.log.base import Log, Tape
     from tickertape.providers.base import Provider, Request
+    from tickertape.streams.contract import Log, Tape
 
 logger = logging.getLogger("tickertape")
 

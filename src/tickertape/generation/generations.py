@@ -14,7 +14,7 @@ from tickertape.generation.generation import Generation, Order
 from tickertape.generation.limits import Limits
 from tickertape.generation.pace import Pace
 from tickertape.generation.turns import Turns
-from tickertape.log.base import Header, Key, Log, Tape
+from tickertape.streams.contract import Header, Key, Log, Tape
 
 if TYPE_CHECKING:
     from tickertape.deltas import End

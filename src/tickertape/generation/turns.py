@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 
 class Turns:

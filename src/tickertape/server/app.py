@@ -15,8 +15,6 @@ from tickertape.chats import Chats
 from tickertape.deltas import encode_delta
 from tickertape.errors import ChatError, LogError, TickertapeError
 from tickertape.generation import DAMAGED, LOST, Generations
-from tickertape.log.base import now
-from tickertape.log.sqlite import SqliteLog
 from tickertape.server import conversation_routes
 from tickertape.server.access_log import AccessLog
 from tickertape.server.assets import Assets
@@ -30,15 +28,17 @@ from tickertape.server.readiness import Readiness
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
 from tickertape.server.settings import shared
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
+from tickertape.streams.contract import now
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tickertape.log.base import Log
     from tickertape.providers.catalog import Catalog
     from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.metrics import SharedFigures
     from tickertape.server.settings import Settings
+    from tickertape.streams.contract import Log
 
 
 logger = logging.getLogger("tickertape")

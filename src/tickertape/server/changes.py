@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.errors import ChatError, LogError
-from tickertape.log.base import Header, Tape
 from tickertape.server.chunks import RETRY, position
 from tickertape.server.responses import STREAM_HEADERS, start
+from tickertape.streams.contract import Header, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

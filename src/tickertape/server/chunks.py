@@ -17,7 +17,7 @@ from tickertape.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickertape.log.base import Header, Tape
+    from tickertape.streams.contract import Header, Tape
 
 RETRY = 1000
 """Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""

@@ -28,19 +28,19 @@ from tickertape.errors import (
     UnknownStream,
 )
 from tickertape.generation import LOST, Order
-from tickertape.log.base import Key, now
 from tickertape.providers.base import Request
 from tickertape.server.chunks import Answer
 from tickertape.server.responses import as_shown, error_object
+from tickertape.streams.contract import Key, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tickertape.chats import Chats, Question, Segment, Turn
     from tickertape.generation import Generations
-    from tickertape.log.base import Log, Tape
     from tickertape.providers.base import Provider
     from tickertape.providers.catalog import Catalog
+    from tickertape.streams.contract import Log, Tape
 
 logger = logging.getLogger("tickertape")
 

@@ -28,8 +28,8 @@ from tickertape.sse import encode_comment
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from tickertape.log.base import Header, Tape
     from tickertape.server.asgi import Receive, Send
+    from tickertape.streams.contract import Header, Tape
 
     Shared = dict[tuple[int, "Renderer", type[Reader]], bytes]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tickertape.chats import Chats
-    from tickertape.log.base import Log
+    from tickertape.streams.contract import Log
 
 logger = logging.getLogger("tickertape")
 

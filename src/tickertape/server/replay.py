@@ -21,9 +21,9 @@ from tickertape.server.requests import header
 from tickertape.server.responses import STREAM_HEADERS, location, reply, start
 
 if TYPE_CHECKING:
-    from tickertape.log.base import Tape
     from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.routes import Services
+    from tickertape.streams.contract import Tape
 
 logger = logging.getLogger("tickertape")
 

@@ -9,8 +9,8 @@ import msgspec
 
 from tickertape.errors import BadRequest
 from tickertape.foreign_json import UNREADABLE
-from tickertape.log.base import Key
 from tickertape.providers.base import Request
+from tickertape.streams.contract import Key
 
 if TYPE_CHECKING:
     from tickertape.server.asgi import Message, Receive

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tickertape.generation import Generations
-    from tickertape.log.base import Log, Tape
     from tickertape.providers.catalog import Catalog
     from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.assets import Assets
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings
+    from tickertape.streams.contract import Log, Tape
 
     Method = Callable[["Services", Message, Receive, Send], Awaitable[None]]
 

@@ -15,7 +15,6 @@ from uvicorn.config import STARTUP_FAILURE
 
 from tickertape.chats.place import check as check_chats
 from tickertape.errors import SettingsError
-from tickertape.log.journal import check
 from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
@@ -23,6 +22,7 @@ from tickertape.server.listener import Listener
 from tickertape.server.readers import Cut
 from tickertape.server.throttle import Repeats
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE, check_local
+from tickertape.streams.sqlite.journal import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,13 +6,13 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tickertape.log.base import follow
+from tickertape.streams.contract import follow
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from tickertape.log.base import Tape
     from tickertape.server.asgi import Receive
+    from tickertape.streams.contract import Tape
 
 SOON = 0.05
 """Seconds. Most answers begin within them: until then nobody looks whether the client is there, which takes a task."""

@@ -13,8 +13,8 @@ import msgspec
 
 from tickertape.chats import checksums, place
 from tickertape.errors import ChatsUnavailable, LogUnavailable, SettingsError
-from tickertape.log import journal, schema
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
+from tickertape.streams.sqlite import journal, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

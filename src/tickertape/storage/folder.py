@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tickertape.errors import SettingsError
-from tickertape.log import journal, neighbours
+from tickertape.streams.sqlite import journal, leases
 
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
@@ -28,7 +28,7 @@ NETWORK = {
 
 def in_use(data: Path) -> bool:
     """Say whether a process has the stream log open."""
-    return neighbours.in_use(data / LOG_FILE)
+    return leases.in_use(data / LOG_FILE)
 
 
 def check_agreement(data: Path, settings: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ def check_agreement(data: Path, settings: dict[str, Any]) -> None:
     log = data / LOG_FILE
     try:
         with closing(journal.connect(log)) as connection:
-            others = neighbours.living(connection, log)
+            others = leases.living(connection, log)
     except sqlite3.Error as error:
         raise journal.explain(error, log) from error
     for other in others:

@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from tickertape.log.tasks import Append
+from tickertape.streams.sqlite.commands import Append
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tickertape.log.base import Tape
-    from tickertape.log.tasks import Task
-    from tickertape.log.transaction import Line
+    from tickertape.streams.contract import Tape
+    from tickertape.streams.sqlite.commands import Task
+    from tickertape.streams.sqlite.transaction import Line
 
 BACKLOG = 20_000
 """Entries. A producer that is this far ahead of the disk waits, so that memory stays bounded."""
@@ -27,7 +27,7 @@ GATHER = 0.01
 """Seconds from one submission to the next, when all that has come can wait."""
 
 
-class Intake:
+class WriteQueue:
     """Gathers tasks and hands them to ``submit``; `deliver` takes their results."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, submit: Callable[[list[Task]], None]) -> None:

@@ -37,16 +37,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import LogUnavailable, StreamDamaged
-from tickertape.log import schema
-from tickertape.log.base import now
-from tickertape.log.checksums import UNKNOWN, header, stream_is_intact, tick_is_intact, whole
 from tickertape.sqlite_file import LOST_COMMITS, lost_commits, share, wal_commits, why
+from tickertape.streams.contract import now
+from tickertape.streams.sqlite import schema
+from tickertape.streams.sqlite.checksums import UNKNOWN, header, stream_is_intact, tick_is_intact, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tickertape.log.base import Key
+    from tickertape.streams.contract import Key
 
 logger = logging.getLogger("tickertape")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock, Timeout
 
 from tickertape.errors import LogError, LogUnavailable
-from tickertape.log import journal
+from tickertape.streams.sqlite import journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

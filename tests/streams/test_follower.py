@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.errors import LogUnavailable, UnknownStream
-from tickertape.log import journal
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .engines import DONE, LOST, begin, caught_up, key, text, whole
 from .faults import FlakyConnection
-from .test_readings import turn
+from .test_single_flight import turn
 from .test_sqlite import settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 
 @asynccontextmanager
@@ -110,7 +110,7 @@ async def test_who_asks_for_a_stream_while_it_is_read_for_the_first_time_reads_e
 async def test_what_was_appended_before_a_stream_began_is_not_read_for_it(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.log.follower.PIECE", 4)
+    monkeypatch.setattr("tickertape.streams.sqlite.follower.PIECE", 4)
     real, read = journal.Gathered.add, []
 
     def counting(gathered: journal.Gathered, ticks: Any) -> None:

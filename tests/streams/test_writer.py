@@ -14,9 +14,9 @@ import pytest
 
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, LogUnavailable
-from tickertape.log.base import Header
-from tickertape.log.journal import connect, reap
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Header
+from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.journal import connect, reap
 
 from .engines import begin, caught_up, key, new_header, text, whole
 from .faults import FlakyConnection, limit_pages
@@ -25,7 +25,7 @@ from .test_sqlite import rows, settled
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 FAILED = b'.{"state":"failed"}'
 COUNT = 6
@@ -176,11 +176,11 @@ async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: P
         flaky = FlakyConnection(log._writes, 1)
         log._writer._connection = flaky  # type: ignore[assignment]
         await log.append(tape, [text(2)])
-        log._intake.submit()
+        log._write_queue.submit()
         while not flaky.failed:
             pass  # the loop stands still: the producer has not been told
         await log.append(tape, [text(3)])
-        log._intake.submit()
+        log._write_queue.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
             await log.finish(tape, [DONE])
         await log.fail(tape, FAILED)
@@ -194,7 +194,7 @@ async def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
         log._writer._connection = FlakyConnection(log._writes, 1)  # type: ignore[assignment]
         for number in (2, 3, 4):
             await log.append(tape, [text(number)])
-            log._intake.submit()
+            log._write_queue.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
             await log.finish(tape, [DONE])
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tickertape.errors import UnknownStream
-from tickertape.log import journal
-from tickertape.log.base import Tape
-from tickertape.log.readings import Readings
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Tape
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.single_flight import Readings
 
 from .engines import DONE, LOST, begin, caught_up, new_header, text, whole
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.errors import LogUnavailable
-from tickertape.log import follower, journal, schema
-from tickertape.log.checksums import UNKNOWN
-from tickertape.log.checksums import tick as checksum
-from tickertape.log.follower import Whole, whole
-from tickertape.log.journal import Gathered, connect, group, mark, reap
+from tickertape.streams.sqlite import follower, journal, schema
+from tickertape.streams.sqlite.checksums import UNKNOWN
+from tickertape.streams.sqlite.checksums import tick as checksum
+from tickertape.streams.sqlite.follower import Whole, whole
+from tickertape.streams.sqlite.journal import Gathered, connect, group, mark, reap
 
 from .engines import DONE, LOST, text
 from .faults import limit_pages

@@ -1,7 +1,7 @@
 """What every engine of the stream log promises, whatever is below it.
 
-Run it on an engine of your own with ``pytest tests/log/test_contract.py --log-engine package.module:factory``, where
-``factory(folder, lost)`` returns a `Log` that keeps what it keeps in that folder.
+Run it on an engine of your own with ``pytest tests/streams/test_contract.py --log-engine package.module:factory``,
+where ``factory(folder, lost)`` returns a `Log` that keeps what it keeps in that folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tickertape.errors import KeyReused, StreamEnded, UnknownStream
-from tickertape.log.base import follow, now
+from tickertape.streams.contract import follow, now
 
 from .engines import DONE, ENGINES, LOST, begin, caught_up, counted, key, load, new_header, text, whole
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.log.base import Log
+    from tickertape.streams.contract import Log
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, UnknownStream
-from tickertape.log import journal
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .engines import begin, caught_up, key, new_header, text, whole
 from .test_sqlite import rows, settled
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 SOON = {"reap": 0.05}
 

@@ -21,15 +21,15 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from tickertape.log import journal
-from tickertape.log.checksums import header as checksum
-from tickertape.log.checksums import stream_is_intact
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.checksums import header as checksum
+from tickertape.streams.sqlite.checksums import stream_is_intact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
-    from tickertape.log.tapes import SqliteTape
+    from tickertape.streams.sqlite.tape import SqliteTape
 
 logger = logging.getLogger("tickertape")
 

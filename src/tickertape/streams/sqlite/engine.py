@@ -1,7 +1,7 @@
-"""The default log: one SQLite file, nothing to install. `tickertape.log.journal` describes the file.
+"""The default log: one SQLite file, nothing to install. `tickertape.streams.sqlite.journal` describes the file.
 
-How a token travels: `append` gives it to the `Intake`; what has gathered there goes to the writer thread as one batch;
-the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
+How a token travels: `append` gives it to the `WriteQueue`; what has gathered there goes to the writer thread as one
+batch; the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
 
 Several processes may use one file on one host. Each is a *producer* and holds a lock on a file of its own, which the
 operating system releases when the process dies, however it dies: that is how the others, and the next start, know at
@@ -32,25 +32,25 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from tickertape.errors import LogError, StreamDamaged, StreamEnded, UnknownStream
-from tickertape.log import journal
-from tickertape.log.base import Header, Key, Log, Tape
-from tickertape.log.checksums import header as checksum
-from tickertape.log.checksums import stream_is_intact
-from tickertape.log.follower import Follower
-from tickertape.log.intake import BACKLOG, Intake
-from tickertape.log.neighbours import attempt, lock_path, reap_dead, take
-from tickertape.log.readings import Readings
-from tickertape.log.tapes import SqliteTape
-from tickertape.log.tasks import Beat, Create, Expire, Fold, Forget, Late, Probe, Shrink, Tell
-from tickertape.log.transaction import Fenced
-from tickertape.log.writer import Writer
 from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
+from tickertape.streams.contract import Header, Key, Log, Tape
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.checksums import header as checksum
+from tickertape.streams.sqlite.checksums import stream_is_intact
+from tickertape.streams.sqlite.commands import Beat, Create, Expire, Fold, Forget, Late, Probe, Shrink, Tell
+from tickertape.streams.sqlite.follower import Follower
+from tickertape.streams.sqlite.leases import attempt, lock_path, reap_dead, take
+from tickertape.streams.sqlite.single_flight import Readings
+from tickertape.streams.sqlite.tape import SqliteTape
+from tickertape.streams.sqlite.transaction import Fenced
+from tickertape.streams.sqlite.write_queue import BACKLOG, WriteQueue
+from tickertape.streams.sqlite.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tickertape.log.tasks import Task
+    from tickertape.streams.sqlite.commands import Task
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class SqliteLog(Log):
     """Streams in one file. ``lost`` is the terminal entry for streams whose producer died.
 
     ``damaged`` is that for streams of which a part cannot be read any more, ``lost`` by default. ``settings`` are told
-    to whoever wants to use the file too (`neighbours.living`).
+    to whoever wants to use the file too (`leases.living`).
     ``synchronous`` is SQLite's: ``NORMAL`` survives a killed process, ``FULL`` a power cut as well. ``lease`` and
     ``reap`` are in seconds, `LEASE` and `REAP` by default.
     """
@@ -118,7 +118,7 @@ class SqliteLog(Log):
 
     async def __aenter__(self) -> SqliteLog:
         self._loop = asyncio.get_running_loop()
-        self._intake = Intake(self._loop, self._submit)
+        self._write_queue = WriteQueue(self._loop, self._submit)
         self._upkeep = Upkeep(self._path, self._shrink)
         try:
             await self._in_reader(self._open)
@@ -137,7 +137,7 @@ class SqliteLog(Log):
         await self._upkeep.close()
         await self._follower.close()
         self._try_again()
-        self._intake.submit()
+        self._write_queue.submit()
         self._writer.stop()
         await self._loop.run_in_executor(None, self._writer.join)
         await self._in_reader(self._close)
@@ -154,7 +154,7 @@ class SqliteLog(Log):
             undo.callback(self._writes.close)
             with self._explained():
                 self._look_for_damage()
-                deliver, rejoined = self._intake.deliver, self._rejoined
+                deliver, rejoined = self._write_queue.deliver, self._rejoined
                 self._writer = Writer(self._writes, self._path, self._name, deliver, rejoined, self._settings)
                 self._reap()
                 self._identity = FileIdentity(self._path)
@@ -195,7 +195,7 @@ class SqliteLog(Log):
         self._check_place()
         done: asyncio.Future[str | None] = self._loop.create_future()
         task = Create(header, list(entries), key, done)
-        self._intake.add(task)
+        self._write_queue.add(task)
         existing = await done
         if existing is not None:
             try:
@@ -217,8 +217,8 @@ class SqliteLog(Log):
         if tape.error is not None:
             raise tape.error
         self._append(tape, entries)
-        if self._intake.backlog > BACKLOG:
-            await self._intake.drain()
+        if self._write_queue.backlog > BACKLOG:
+            await self._write_queue.drain()
 
     async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
         assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
@@ -229,11 +229,11 @@ class SqliteLog(Log):
         self._check_place()
         self._append(tape, entries)
         try:
-            await self._intake.finish(tape)
+            await self._write_queue.finish(tape)
         except LogError as error:
             raise tape.error or error from error  # the first one has the reason
         self._running.discard(tape)
-        self._intake.add(Fold(tape, tape.line, self._again), waits=True)
+        self._write_queue.add(Fold(tape, tape.line, self._again), waits=True)
 
     async def fail(self, tape: Tape, end: bytes) -> None:
         assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
@@ -241,7 +241,7 @@ class SqliteLog(Log):
             return
         tape.error = None
         tape.appended = len(tape.entries)  # what was not committed is given up; the end follows what was
-        self._intake.forget(tape)
+        self._write_queue.forget(tape)
         try:
             await self.finish(tape, [end])
         except LogError:
@@ -251,7 +251,7 @@ class SqliteLog(Log):
     async def probe(self) -> None:
         self._check_place()
         done: asyncio.Future[None] = self._loop.create_future()
-        self._intake.add(Probe(done))
+        self._write_queue.add(Probe(done))
         await done
 
     def _check_place(self) -> None:
@@ -268,7 +268,7 @@ class SqliteLog(Log):
             tape.stop = True
             tape.wake()
         elif not tape.ended:
-            self._intake.add(Tell(Tell.STOP, tape.header.id))
+            self._write_queue.add(Tell(Tell.STOP, tape.header.id))
 
     async def _settle(self, tape: SqliteTape, end: bytes) -> None:
         """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
@@ -280,7 +280,9 @@ class SqliteLog(Log):
                 tape.extend(stored.entries[len(tape.entries) :], ended=True)
                 return
         tape.extend([end], ended=True)
-        self._again(Late(tape, tape.line, lambda line: self._intake.add(Fold(tape, line, self._again)), self._again))
+        self._again(
+            Late(tape, tape.line, lambda line: self._write_queue.add(Fold(tape, line, self._again)), self._again)
+        )
 
     def _again(self, task: Fold | Late) -> None:
         """Keep what could not be written to be tried again. It holds the tape: readers go on to find it here."""
@@ -291,7 +293,7 @@ class SqliteLog(Log):
     def _try_again(self) -> None:
         late, self._late = self._late, []
         for task in late:
-            self._intake.add(task)
+            self._write_queue.add(task)
 
     def _rejoined(self) -> None:
         for tape in tuple(self._running):
@@ -304,7 +306,7 @@ class SqliteLog(Log):
             raise StreamEnded(tape.header.id)
         if tape.told:
             self._tell_place(tape)  # in the same transaction: who has text is in no line
-        self._intake.append(tape, tape.line, tape.appended + 1, entries, waits=tape.appended > 2)
+        self._write_queue.append(tape, tape.line, tape.appended + 1, entries, waits=tape.appended > 2)
         tape.appended += len(entries)
 
     # --- reading
@@ -426,7 +428,7 @@ class SqliteLog(Log):
 
     async def _gone(self, task: Forget) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
-        self._intake.add(task)
+        self._write_queue.add(task)
         gone = await task.done
         for stream_id in gone:
             self._tapes.pop(stream_id, None)
@@ -437,7 +439,7 @@ class SqliteLog(Log):
 
     async def _shrink(self) -> bool:
         task = Shrink(self._loop.create_future())
-        self._intake.add(task)
+        self._write_queue.add(task)
         return await task.done
 
     async def reap(self) -> int:
@@ -456,14 +458,14 @@ class SqliteLog(Log):
             await attempt(self.reap())
             for tape in self._follower.following:
                 if tape.readers:
-                    self._intake.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
+                    self._write_queue.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
             if self._neighbours:
                 for tape in self._running:
                     if tape.queued != tape.told:
                         self._tell_place(tape)
             await asyncio.sleep(self._interval)
             if self._running or self._late:
-                self._intake.add(Beat())
+                self._write_queue.add(Beat())
                 self._try_again()
             elif not self._follower.following:
                 self._active.clear()
@@ -478,7 +480,7 @@ class SqliteLog(Log):
 
     def _tell_place(self, tape: SqliteTape) -> None:
         tape.told = tape.queued
-        self._intake.add(Tell(Tell.PLACE, tape.header.id, tape.queued))
+        self._write_queue.add(Tell(Tell.PLACE, tape.header.id, tape.queued))
 
     def _stop(self, stream_id: str) -> None:
         tape = self._tapes.get(stream_id)

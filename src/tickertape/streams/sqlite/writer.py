@@ -1,4 +1,4 @@
-"""The one thread that writes to the SQLite log; `tickertape.log.tasks` is what it can be asked to do.
+"""The one thread that writes to the SQLite log; `tickertape.streams.sqlite.commands` is what it can be asked to do.
 
 Adaptive group commit: the thread takes whatever has been asked for since its last transaction and commits it as one.
 When it is idle, that is one token at once; when it is busy, the work gathers while a commit runs.
@@ -15,9 +15,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogError, LogUnavailable
-from tickertape.log import journal
-from tickertape.log.tasks import Append, Fold, Task
-from tickertape.log.transaction import Fenced, Line, Transaction
+from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite.commands import Append, Fold, Task
+from tickertape.streams.sqlite.transaction import Fenced, Line, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tickertape.errors import LogError
-from tickertape.log.base import Tape
+from tickertape.streams.contract import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

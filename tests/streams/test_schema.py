@@ -12,11 +12,11 @@ import pytest
 
 from support.producer import DONE, LOST, entry
 from tickertape.errors import LogUnavailable
-from tickertape.log import schema
-from tickertape.log.base import Header, Key
-from tickertape.log.journal import connect
-from tickertape.log.sqlite import SqliteLog
 from tickertape.sqlite_file import verify
+from tickertape.streams.contract import Header, Key
+from tickertape.streams.sqlite import schema
+from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.journal import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,15 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 from tickertape.errors import LogUnavailable
-from tickertape.log import checksums, journal
-from tickertape.log.base import now
 from tickertape.sqlite_upkeep import shrink
+from tickertape.streams.contract import now
+from tickertape.streams.sqlite import checksums, journal
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from tickertape.log.base import Header, Key
+    from tickertape.streams.contract import Header, Key
 
 
 FRESH = 1.0

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
-from tickertape.log import intake
-from tickertape.log.base import Key
-from tickertape.log.memory import MemoryLog
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Key
+from tickertape.streams.memory import MemoryLog
+from tickertape.streams.sqlite import write_queue
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .conftest import memory_folder
 from .engines import DONE, LOST, caught_up, new_header
@@ -25,7 +25,7 @@ from .engines import DONE, LOST, caught_up, new_header
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from tickertape.log.base import Log, Tape
+    from tickertape.streams.contract import Log, Tape
 
 entries = st.lists(st.sampled_from([b't"a"', b't"b"', b"#1 1 1", b""]), max_size=3)
 owners = st.sampled_from(["ann", "bob"])
@@ -41,7 +41,7 @@ class Machine(RuleBasedStateMachine):
     def open(self) -> None:
         self.runner = asyncio.Runner()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(intake, "GATHER", 0.0)  # a step at a time, nothing comes together
+        self.patch.setattr(write_queue, "GATHER", 0.0)  # a step at a time, nothing comes together
         self.folder = Path(tempfile.mkdtemp(prefix="tickertape-", dir=memory_folder()))
         self.model = MemoryLog()
         self.owners: dict[str, str] = {}

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST as LOST_END
-from tickertape.log.base import Header, Key, follow
-from tickertape.log.memory import MemoryLog
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.contract import Header, Key, follow
+from tickertape.streams.memory import MemoryLog
+from tickertape.streams.sqlite.engine import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tickertape.log.base import Log, Tape
+    from tickertape.streams.contract import Log, Tape
 
 LOST = encode_delta(LOST_END)
 DONE = b'.{"state":"completed","finish_reason":"stop"}'

@@ -12,7 +12,7 @@ import pytest
 
 from tickertape.chats import Chats
 from tickertape.errors import UnknownStream
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .engines import LOST
 from .test_damage import DAMAGED, fill, open_log, true

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from support.producer import Producer
 from tickertape.errors import LogUnavailable
-from tickertape.log.journal import check, connect, group
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.journal import check, connect, group
 
 from .engines import DONE, LOST, begin, caught_up, key, new_header, text, whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.log.base import Tape
+    from tickertape.streams.contract import Tape
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from support.producer import Producer
-from tickertape.log.sqlite import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteLog
 
 from .engines import DONE, LOST, begin, caught_up, text, whole
-from .test_readings import turn
+from .test_single_flight import turn
 from .test_sqlite import rows
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tickertape.log import journal
-from tickertape.log.base import Header, Tape
+from tickertape.streams.contract import Header, Tape
+from tickertape.streams.sqlite import journal
 
 if TYPE_CHECKING:
-    from tickertape.log.transaction import Line
+    from tickertape.streams.sqlite.transaction import Line
 
 
 class SqliteTape(Tape):

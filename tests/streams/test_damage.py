@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tickertape.errors import LogError, LogUnavailable, StreamDamaged, UnknownStream
-from tickertape.log import checksums
-from tickertape.log.checksums import UNKNOWN, tick
-from tickertape.log.journal import connect, group, join
-from tickertape.log.sqlite import SqliteLog
 from tickertape.sqlite_file import lost_commits, wal_commits
+from tickertape.streams.sqlite import checksums
+from tickertape.streams.sqlite.checksums import UNKNOWN, tick
+from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.journal import connect, group, join
 
 from .engines import DONE, LOST, begin, caught_up, key, new_header, text, whole
 from .test_sqlite import rows, settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tickertape.errors import StreamEnded, UnknownStream
-from tickertape.log.base import Header, Key, Log, Tape, now
+from tickertape.streams.contract import Header, Key, Log, Tape, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

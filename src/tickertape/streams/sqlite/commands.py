@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from tickertape.log.transaction import Line
+from tickertape.streams.sqlite.transaction import Line
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
     from tickertape.errors import LogError
-    from tickertape.log.base import Header, Key, Tape
-    from tickertape.log.transaction import Transaction
+    from tickertape.streams.contract import Header, Key, Tape
+    from tickertape.streams.sqlite.transaction import Transaction
 
 
 class Task(Protocol):

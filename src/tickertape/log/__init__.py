@@ -1,1 +1,0 @@
-"""Where streams live: append, commit, then read."""
