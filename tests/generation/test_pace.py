@@ -13,7 +13,7 @@ from support.scripted import ASKED
 from tickertape.deltas import End, State, Text, decode_delta
 from tickertape.generation import Generations, Order, pace
 from tickertape.generation.pace import BUSY, FEW, FULL, LONGEST, Pace
-from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.streams.contract import follow
 from tickertape.streams.memory import MemoryLog
 
@@ -73,7 +73,7 @@ class Fast(Provider):
     async def models(self) -> list[Model]:
         return []
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._lasts
         while not self._rested.is_set() and loop.time() < end:

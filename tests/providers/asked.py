@@ -8,7 +8,7 @@ import pytest
 from tickertape.deltas import Delta
 from tickertape.errors import BadRequest, ProviderError
 from tickertape.providers.answer_reader import AnswerReader
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.remote import Remote
 
 USER = {"role": "user", "content": "hi"}
@@ -24,7 +24,7 @@ RESULT = {"role": "tool", "tool_call_id": "c1", "content": "a door"}
 
 def asked(provider: Remote, *messages: Any, model: str = "m", **parameters: Any) -> tuple[str, dict[str, Any]]:
     """Return the path and the decoded body."""
-    request = Request(model=model, messages=list(messages) or [USER], parameters=parameters)
+    request = ChatRequest(model=model, messages=list(messages) or [USER], parameters=parameters)
     path, body = provider.question(request)
     return path, json.loads(body)
 

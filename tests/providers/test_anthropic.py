@@ -8,12 +8,12 @@ import pytest
 from tickertape.deltas import Citation, Delta, Finish, Reasoning, ReasoningDetail, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
 from tickertape.providers.anthropic import MOST_TOKENS, Anthropic
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 
 from .asked import CALL, CALLED, LINKED, PICTURE, RESULT, SCHEMA, TOOL, USER, asked, body, read, refused
 
 ANTHROPIC = Anthropic("http://up.example", "sk-secret")
-ASK = Request(model="m", messages=[USER])
+ASK = ChatRequest(model="m", messages=[USER])
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -40,7 +40,7 @@ def test_a_question_has_a_version_a_limit_and_no_more_than_was_said() -> None:
         "stream": True,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
     }
-    headers = ANTHROPIC._link._headers
+    headers = ANTHROPIC._http._headers
     assert (headers["x-api-key"], headers["anthropic-version"]) == ("sk-secret", "2023-06-01")
     assert "Authorization" not in headers
 

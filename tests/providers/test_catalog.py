@@ -7,7 +7,7 @@ import pytest
 
 from tickertape.deltas import Delta
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.catalog import Catalog
 
 
@@ -24,7 +24,7 @@ class Listing(Provider):
             raise self.error
         return [Model(id=name, owned_by="x") for name in self.names]
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         yield []
 
     async def close(self) -> None:

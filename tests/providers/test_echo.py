@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, SettingsError
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.echo import BATCH, Echo
-from tickertape.providers.ticker import Ticker
+from tickertape.timer_wheel import TimerWheel
 
 
-def asking(content: object) -> Request:
-    return Request(model="echo", messages=[{"role": "user", "content": content}])
+def asking(content: object) -> ChatRequest:
+    return ChatRequest(model="echo", messages=[{"role": "user", "content": content}])
 
 
-async def answer(echo: Echo, request: Request) -> list[list[Delta]]:
+async def answer(echo: Echo, request: ChatRequest) -> list[list[Delta]]:
     return [batch async for batch in echo.stream(request)]
 
 
@@ -65,12 +65,12 @@ async def test_the_last_user_message_is_the_one_that_counts() -> None:
     messages = [
         {"role": role, "content": role + str(n)} for n, role in enumerate(["user", "assistant", "user", "tool"])
     ]
-    assert text(await answer(Echo(), Request(model="echo", messages=messages))) == "user2"
+    assert text(await answer(Echo(), ChatRequest(model="echo", messages=messages))) == "user2"
 
 
 async def test_without_a_user_message_there_is_one_sentence_of_what_to_do() -> None:
     with pytest.raises(BadRequest, match="holds none") as caught:
-        await answer(Echo(), Request(model="echo", messages=[{"role": "system", "content": "x"}]))
+        await answer(Echo(), ChatRequest(model="echo", messages=[{"role": "system", "content": "x"}]))
     assert (caught.value.status, caught.value.param) == (400, "messages")
 
 
@@ -115,14 +115,14 @@ async def test_pieces_come_on_an_absolute_schedule_and_late_ones_together(monkey
     loop, clock = asyncio.get_running_loop(), Clock()
     due: list[float] = []
 
-    def wait(_ticker: Ticker, when: float) -> asyncio.Future[None]:
+    def wait(_wheel: TimerWheel, when: float) -> asyncio.Future[None]:
         due.append(when)
         clock.now = max(clock.now, when)
         future = loop.create_future()
         future.set_result(None)
         return future
 
-    monkeypatch.setattr(Ticker, "wait", wait)
+    monkeypatch.setattr(TimerWheel, "wait", wait)
     monkeypatch.setattr(loop, "time", clock.time)
     sizes = []
     async for batch in Echo(rate=10).stream(asking("a b c d e f g h")):
@@ -136,11 +136,11 @@ async def test_pieces_come_on_an_absolute_schedule_and_late_ones_together(monkey
 
 async def test_the_ticker_wakes_in_order_never_early_and_forgets_who_left() -> None:
     loop = asyncio.get_running_loop()
-    ticker, woken = Ticker(loop), []
+    wheel, woken = TimerWheel(loop), []
 
     async def sleeper(delay: float) -> None:
         due = loop.time() + delay
-        await ticker.wait(due)
+        await wheel.wait(due)
         assert loop.time() >= due - 2e-6
         woken.append(delay)
 
@@ -149,8 +149,8 @@ async def test_the_ticker_wakes_in_order_never_early_and_forgets_who_left() -> N
     tasks[4].cancel()
     await asyncio.wait(tasks)
     assert woken == [-1, 0.01, 0.02, 0.03]
-    assert not ticker._waiters
-    assert ticker._timer is None
+    assert not wheel._waiters
+    assert wheel._timer is None
 
 
 def test_one_echo_serves_one_event_loop_after_another() -> None:

@@ -1,10 +1,10 @@
 """Token counts that nobody gave."""
 
 from tickertape.deltas import Finish, Reasoning, Text, Usage
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.estimate import Estimate
 
-ASK = Request(
+ASK = ChatRequest(
     model="m", messages=[{"role": "user", "content": "12345678"}, {"role": "user", "content": [{"text": "1234"}, 7]}]
 )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tickertape.deltas import Finish, Text
 from tickertape.errors import EventTooLarge
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.providers.framing import JsonBody, Kind, Opening
 from tickertape.testing.said import WORDS, Said
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tickertape.providers.answer_reader import AnswerReader
 
-ASK = Request(model="m", messages=[USER])
+ASK = ChatRequest(model="m", messages=[USER])
 TEXT = "".join(WORDS)
 
 

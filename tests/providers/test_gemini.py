@@ -7,13 +7,13 @@ import pytest
 
 from tickertape.deltas import Delta, Finish, Reasoning, ReasoningDetail, Refusal, ServerTool, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.gemini import Gemini
 
 from .asked import CALL, CALLED, LINKED, PICTURE, RESULT, SCHEMA, TOOL, USER, asked, body, read, refused
 
 GEMINI = Gemini("http://up.example", "k")
-ASK = Request(model="m", messages=[USER])
+ASK = ChatRequest(model="m", messages=[USER])
 
 
 def event(parts: Any = None, finish: str | None = None, **more: Any) -> bytes:
@@ -29,13 +29,13 @@ def test_the_model_is_in_the_path_and_the_key_in_a_header() -> None:
     path, sent = asked(GEMINI, model="models/gemini 2/x")
     assert path == "/models/gemini%202%2Fx:streamGenerateContent?alt=sse"
     assert sent == {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
-    assert GEMINI._link._headers["x-goog-api-key"] == "k"
+    assert GEMINI._http._headers["x-goog-api-key"] == "k"
 
 
 def test_an_azure_like_query_is_kept_beside_its_own() -> None:
     provider = Gemini("http://up.example/base?a=b", "k")
     path, _sent = asked(provider)
-    assert provider._link._address.endpoint("R", path) == "R/models/m:streamGenerateContent?alt=sse&a=b"
+    assert provider._http._address.endpoint("R", path) == "R/models/m:streamGenerateContent?alt=sse&a=b"
 
 
 def test_system_pictures_tools_calls_and_results_are_mapped() -> None:

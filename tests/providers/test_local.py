@@ -18,15 +18,15 @@ import pytest
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers import llama
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.builtin import ensure_model
 from tickertape.providers.local import Local
 
 from .models import VALUES, gguf, write
 
 
-def asking(content: Any, **parameters: Any) -> Request:
-    return Request(model="m", messages=[{"role": "user", "content": content}], parameters=parameters)
+def asking(content: Any, **parameters: Any) -> ChatRequest:
+    return ChatRequest(model="m", messages=[{"role": "user", "content": content}], parameters=parameters)
 
 
 async def answer(local: Local, content: Any, **parameters: Any) -> list[Delta]:
@@ -272,12 +272,12 @@ def test_a_model_that_is_closed_as_soon_as_it_is_loaded_is_closed() -> None:
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.local import Local
 async def main():
     global stream
     local = Local(Path(sys.argv[1]), parallel=1, context=512)
-    stream = local.stream(Request(model="m", messages=[{"role": "user", "content": "Tell me a story."}]))
+    stream = local.stream(ChatRequest(model="m", messages=[{"role": "user", "content": "Tell me a story."}]))
     await anext(stream)
 asyncio.run(main())
 """

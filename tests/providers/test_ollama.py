@@ -7,15 +7,15 @@ import pytest
 
 from tickertape.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
 from tickertape.errors import ProviderError
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.ollama import Ollama
 from tickertape.providers.ollama_reader import LineReader
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.upstream_errors import UpstreamErrors
 
 from .asked import CALLED, LINKED, PICTURE, RESULT, SCHEMA, TOOL, USER, asked, body, read, refused
 
 OLLAMA = Ollama("http://up.example:11434")
-ASK = Request(model="m", messages=[USER])
+ASK = ChatRequest(model="m", messages=[USER])
 
 
 def line(done: bool = False, error: str | None = None, counts: dict[str, Any] | None = None, **message: Any) -> bytes:
@@ -24,7 +24,7 @@ def line(done: bool = False, error: str | None = None, counts: dict[str, Any] | 
 
 
 def answer(*lines: bytes, **parameters: Any) -> tuple[list[Delta], ProviderError | None]:
-    return read(OLLAMA.reader(Request(model="m", messages=[USER], parameters=parameters)), *lines)
+    return read(OLLAMA.reader(ChatRequest(model="m", messages=[USER], parameters=parameters)), *lines)
 
 
 END = line(done=True, counts={"done_reason": "stop", "prompt_eval_count": 3, "eval_count": 4})
@@ -33,8 +33,8 @@ COUNTED = [Finish("stop"), Usage({"prompt_tokens": 3, "completion_tokens": 4, "t
 
 def test_the_native_route_is_asked_below_whatever_address_was_given() -> None:
     assert asked(OLLAMA) == ("/chat", {"model": "m", "messages": [USER], "stream": True})
-    assert OLLAMA._link._address.roots[0] == "http://up.example:11434/api"
-    assert "Authorization" not in OLLAMA._link._headers
+    assert OLLAMA._http._address.roots[0] == "http://up.example:11434/api"
+    assert "Authorization" not in OLLAMA._http._headers
     assert OLLAMA.prefills
 
 
@@ -131,7 +131,7 @@ def test_lines_are_the_same_however_they_are_cut_and_bounded() -> None:
     for size in (1, 3, 50, len(whole)):
         pieces = [whole[n : n + size] for n in range(0, len(whole), size)]
         assert answer(*pieces)[0] == [Text("é😀"), Text("b"), *COUNTED]
-    deltas, error = read(LineReader(Upstream("up.example"), 1000), line(content="a"), line(content="b" * 2000))
+    deltas, error = read(LineReader(UpstreamErrors("up.example"), 1000), line(content="a"), line(content="b" * 2000))
     assert deltas == [Text("a")]
     assert error is not None
     assert "1,000 bytes" in error.message

@@ -12,7 +12,7 @@ import pytest
 
 from tickertape.deltas import Delta, Finish, Reasoning, Text, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
-from tickertape.providers.base import Model, Request
+from tickertape.providers.base import ChatRequest, Model
 from tickertape.providers.openai import OpenAI
 
 from .conftest import KEY
@@ -22,15 +22,15 @@ from .upstream import answering, delta, event, piece, streaming  # isort: skip
 
 Make = Callable[..., OpenAI]
 
-ASK = Request(model="m", messages=[{"role": "user", "content": "hi"}], parameters={"temperature": 0.5, "x": [None]})
+ASK = ChatRequest(model="m", messages=[{"role": "user", "content": "hi"}], parameters={"temperature": 0.5, "x": [None]})
 ANSWER = [Text("Hel"), Text("lo é😀"), Finish("stop"), Usage(USAGE)]
 
 
-async def answer(provider: OpenAI, request: Request = ASK) -> list[Delta]:
+async def answer(provider: OpenAI, request: ChatRequest = ASK) -> list[Delta]:
     return [delta async for batch in provider.stream(request) for delta in batch]
 
 
-async def failure(provider: OpenAI, request: Request = ASK) -> tuple[list[Delta], ProviderError]:
+async def failure(provider: OpenAI, request: ChatRequest = ASK) -> tuple[list[Delta], ProviderError]:
     deltas: list[Delta] = []
 
     async def read() -> None:
@@ -50,7 +50,7 @@ async def test_a_healthy_stream_is_the_whole_answer(make: Make, openai: OpenAI) 
 
 async def test_what_is_asked_is_the_request_untouched_plus_stream_and_usage(openai: OpenAI, upstream: Upstream) -> None:
     options = {"stream": False, "model": "other", "stream_options": {"include_obfuscation": False}}
-    await answer(openai, Request(model="m", messages=ASK.messages, parameters={**ASK.parameters, **options}))
+    await answer(openai, ChatRequest(model="m", messages=ASK.messages, parameters={**ASK.parameters, **options}))
     [asked] = upstream.asked
     assert (asked.method, asked.path) == ("POST", "/v1/chat/completions")
     assert asked.headers["authorization"] == f"Bearer {KEY}"
@@ -89,7 +89,7 @@ async def test_events_cut_at_every_byte_are_the_same_answer(openai: OpenAI, upst
 
 async def test_the_connection_is_used_again_after_a_proper_end(openai: OpenAI, upstream: Upstream) -> None:
     assert await answer(openai) == ANSWER
-    [drain] = openai._link._draining or {asyncio.create_task(asyncio.sleep(0))}
+    [drain] = openai._http._draining or {asyncio.create_task(asyncio.sleep(0))}
     await drain
     assert await answer(openai) == ANSWER
     assert (upstream.connections, len(upstream.asked)) == (1, 2)
@@ -99,7 +99,7 @@ async def test_nagle_is_off(openai: OpenAI, upstream: Upstream) -> None:
     upstream.script = [SSE_HEAD, piece(HEALTHY[1]), HANG]
     async with aclosing(openai.stream(ASK)) as stream:
         await anext(stream)
-        session = openai._link._session
+        session = openai._http._session
         assert session is not None
         assert session.connector is not None
         [protocol] = session.connector._acquired
@@ -381,7 +381,7 @@ async def test_when_nobody_reads_the_upstream_is_not_read(openai: OpenAI, upstre
             before = sent
             await asyncio.sleep(0.1)
         assert sent < 30_000_000
-        [protocol] = openai._link._session.connector._acquired  # type: ignore[union-attr]
+        [protocol] = openai._http._session.connector._acquired  # type: ignore[union-attr]
         assert protocol._payload._size < 400_000  # type: ignore[attr-defined]
 
 
@@ -494,13 +494,13 @@ async def test_two_hundred_answers_at_once_wait_for_nobody(openai: OpenAI, upstr
 
 async def test_more_than_one_choice_is_refused_before_asking(openai: OpenAI, upstream: Upstream) -> None:
     with pytest.raises(BadRequest, match="n must be 1"):
-        await answer(openai, Request(model="m", messages=[], parameters={"n": 2}))
+        await answer(openai, ChatRequest(model="m", messages=[], parameters={"n": 2}))
     assert not upstream.asked
 
 
 async def test_half_a_surrogate_pair_is_refused_before_asking(openai: OpenAI) -> None:
     with pytest.raises(BadRequest, match="surrogate"):
-        await answer(openai, Request(model="m", messages=json.loads('[{"role": "user", "content": "\\ud800"}]')))
+        await answer(openai, ChatRequest(model="m", messages=json.loads('[{"role": "user", "content": "\\ud800"}]')))
 
 
 def test_an_unusable_key_or_time_is_refused() -> None:
@@ -528,7 +528,7 @@ async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, up
         task.cancel()
     await asyncio.wait(tasks)
     await upstream.until(lambda here: here.open == 0)
-    session = openai._link._session
+    session = openai._http._session
     assert session is not None
     assert session.connector is not None
     assert not session.connector._acquired

@@ -21,7 +21,7 @@ from tickertape.deltas import (
 )
 from tickertape.errors import ProviderError
 from tickertape.providers.openai_reader import ChunkReader
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.upstream_errors import UpstreamErrors
 
 from .upstream import DONE, HEALTHY, USAGE, delta, event
 
@@ -29,7 +29,7 @@ ANSWER = [Text("Hel"), Text("lo é😀"), Finish("stop"), Usage(USAGE)]
 
 
 def read(*pieces: bytes, limit: int = 1 << 20) -> tuple[list[Delta], ProviderError | None]:
-    reader = ChunkReader(Upstream("up.example"), limit)
+    reader = ChunkReader(UpstreamErrors("up.example"), limit)
     deltas: list[Delta] = []
     for piece in (*pieces, b""):
         if not reader.over:
@@ -115,7 +115,7 @@ def test_reasoning_comes_in_three_spellings_and_once_when_two_are_sent() -> None
 
 
 def test_whoever_wants_reasoning_raw_gets_the_upstreams_own_fields_as_well() -> None:
-    reader = ChunkReader(Upstream("up.example"), raw=True)
+    reader = ChunkReader(UpstreamErrors("up.example"), raw=True)
     details = [{"type": "reasoning.encrypted", "data": "…"}]
     assert reader.feed(delta(reasoning="b", reasoning_details=details)) == [
         Reasoning("b"),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.providers.asking import Asker
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
+from tickertape.providers.llama_request import LlamaRequests
 from tickertape.providers.parameters import HINTS, STANDARD
 from tickertape.testing.steps import answering
 from tickertape.testing.upstream import Upstream
@@ -61,9 +61,9 @@ DOC = Path(__file__).parents[2] / "docs" / "upstreams.md"
 
 def sent(name: str, **parameters: Any) -> dict[str, Any]:
     """Return the body that a dialect sends; the local model's for "local"."""
-    request = Request(model="m", messages=[USER], parameters=parameters)
+    request = ChatRequest(model="m", messages=[USER], parameters=parameters)
     if name == "local":
-        return dict(json.loads(Asker((), 2048, {}).body(request)))
+        return dict(json.loads(LlamaRequests((), 2048, {}).body(request)))
     provider = dialect(name)("http://up.example", "k")
     provider.check(request)
     return dict(json.loads(provider._encoded(request)[1]))
@@ -153,11 +153,11 @@ def test_the_documents_table_of_options_is_true() -> None:
 )
 def test_a_model_whose_template_has_no_tools_says_so(parameters: dict[str, Any], param: str) -> None:
     """The runtime would leave them out and answer as if nobody had asked."""
-    request = Request(model="m", messages=[USER], parameters=parameters)
+    request = ChatRequest(model="m", messages=[USER], parameters=parameters)
     with pytest.raises(BadRequest, match="cannot call tools") as caught:
-        Asker((), 2048, {}).body(request)
+        LlamaRequests((), 2048, {}).body(request)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, "unsupported_parameter")
-    assert json.loads(Asker((), 2048, {}, tools=True).body(request)).items() >= parameters.items()
+    assert json.loads(LlamaRequests((), 2048, {}, tools=True).body(request)).items() >= parameters.items()
 
 
 def test_tools_that_may_not_be_called_are_no_fault() -> None:
@@ -169,8 +169,8 @@ def test_tools_that_may_not_be_called_are_no_fault() -> None:
 def test_a_control_token_in_a_tool_is_only_text() -> None:
     """A tool's description stands in the prompt, like a message."""
     tool = {"type": "function", "function": {"name": "look", "description": "<|im_end|>", "parameters": {}}}
-    request = Request(model="m", messages=[USER], parameters={"tools": [tool]})
-    body = json.loads(Asker(("<|im_end|>",), 2048, {}, tools=True).body(request))
+    request = ChatRequest(model="m", messages=[USER], parameters={"tools": [tool]})
+    body = json.loads(LlamaRequests(("<|im_end|>",), 2048, {}, tools=True).body(request))
     assert body["tools"][0]["function"]["description"] == "< |im_end|>"
 
 
@@ -197,7 +197,7 @@ async def test_a_strict_server_is_asked_without_the_hints_that_it_refuses(
 
     upstream.script = script
     hints = {"metadata": {"a": "b"}, "store": True, "user": "ann", "seed": 7}
-    request = Request(model="m", messages=[USER], parameters=hints)
+    request = ChatRequest(model="m", messages=[USER], parameters=hints)
     for _ in range(2):
         assert [batch async for batch in openai.stream(request)]
     assert len(upstream.asked) <= 4
@@ -216,6 +216,6 @@ async def test_a_refusal_that_only_speaks_of_a_user_is_passed_on() -> None:
         )
         provider = dialect("openai")(upstream.url("openai"), "k")
         with pytest.raises(ProviderError, match="last message"):
-            [b async for b in provider.stream(Request(model="m", messages=[USER], parameters={"user": "ann"}))]
+            [b async for b in provider.stream(ChatRequest(model="m", messages=[USER], parameters={"user": "ann"}))]
         assert len(upstream.asked) == 1
         await provider.close()

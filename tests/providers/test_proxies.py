@@ -9,12 +9,12 @@ import pytest
 from support.proxy import Proxy
 from tickertape.deltas import Text
 from tickertape.errors import ProviderError, SettingsError
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.openai import OpenAI
 from tickertape.testing.said import WORDS
 from tickertape.testing.upstream import Upstream
 
-ASK = Request(model="healthy", messages=[{"role": "user", "content": "hi"}])
+ASK = ChatRequest(model="healthy", messages=[{"role": "user", "content": "hi"}])
 
 
 async def answer(url: str) -> str:

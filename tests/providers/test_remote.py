@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from tickertape.deltas import Delta, Finish, Text
 from tickertape.errors import ProviderError
 from tickertape.providers import remote
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.testing.said import WORDS
 from tickertape.testing.shapes import SHAPES, End
@@ -21,8 +21,8 @@ from tickertape.testing.upstream import Upstream
 KEY = "sk-secret-0123456789"
 
 
-def ask(model: str) -> Request:
-    return Request(model=model, messages=[{"role": "user", "content": "hi"}])
+def ask(model: str) -> ChatRequest:
+    return ChatRequest(model=model, messages=[{"role": "user", "content": "hi"}])
 
 
 async def answer(provider: remote.Remote, model: str) -> list[Delta]:
@@ -74,7 +74,7 @@ async def test_a_kept_connection_that_the_upstream_has_closed_is_no_failure() ->
     async with Upstream() as upstream:
         provider = dialect("ollama")(upstream.url("ollama"))
         first = await answer(provider, "healthy")
-        [held] = list(provider._link._session.connector._conns.values())  # type: ignore[union-attr]
+        [held] = list(provider._http._session.connector._conns.values())  # type: ignore[union-attr]
         assert held
         for task in tuple(upstream._tasks):  # as a server does that has waited long enough
             task.cancel()
@@ -87,7 +87,7 @@ async def test_a_read_takes_no_memory_from_the_system() -> None:
         provider = dialect("openai")(upstream.url("openai"), KEY)
         async with aclosing(provider.stream(ask("stall"))) as stream:
             await anext(stream)
-            [connection] = provider._link._session.connector._acquired  # type: ignore[union-attr]
+            [connection] = provider._http._session.connector._acquired  # type: ignore[union-attr]
             threshold = 128 * 1024  # bytes: the C library's for what it does not take from its heap
             assert connection.transport.max_size < threshold  # type: ignore[union-attr]
         await provider.close()
@@ -136,13 +136,13 @@ async def test_who_gives_up_while_a_refusal_is_read_leaves_no_connection(asking:
         read = asyncio.Event()
         upstream.script = lambda _asked: [Head(500, "text/plain"), Body(b"Oo"), Act.HANG]
         provider = dialect("openai")(upstream.url("openai"), KEY)
-        real = provider._link.read
+        real = provider._http.read
 
         async def reading(response: ClientResponse) -> bytes:
             read.set()
             return await real(response)
 
-        provider._link.read = reading  # type: ignore[method-assign]
+        provider._http.read = reading  # type: ignore[method-assign]
         waiting = asyncio.ensure_future(answer(provider, "m") if asking == "an answer" else provider.models())
         await read.wait()
         waiting.cancel()

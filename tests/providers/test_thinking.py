@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.deltas import Delta, Finish, Reasoning, Text
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.thinking import Thinking, thinking_of
 
 
@@ -83,5 +83,5 @@ def test_it_is_over_with_the_first_word_of_the_answer() -> None:
 
 def test_whoever_wants_it_raw_gets_it_raw() -> None:
     for value in ("raw", "none"):
-        assert thinking_of(Request(model="m", messages=[], parameters={"reasoning_format": value})) is None
-    assert thinking_of(Request(model="m", messages=[])) is not None
+        assert thinking_of(ChatRequest(model="m", messages=[], parameters={"reasoning_format": value})) is None
+    assert thinking_of(ChatRequest(model="m", messages=[])) is not None

@@ -10,14 +10,14 @@ import pytest
 
 from tickertape.deltas import Finish, Text
 from tickertape.errors import ProviderError
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 
 from .upstream import DONE, HEALTHY, Upstream, answering, delta, piece
 
 if TYPE_CHECKING:
     from tickertape.providers.openai import OpenAI
 
-ASK = Request(model="m", messages=[{"role": "user", "content": "hi"}])
+ASK = ChatRequest(model="m", messages=[{"role": "user", "content": "hi"}])
 BODY = b"".join(HEALTHY)
 TYPE = b"Content-Type: text/event-stream\r\n"
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tickertape.errors import SettingsError
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.server.configuration import find_file, from_environment, ollama_url, read_file, with_upstreams
 from tickertape.server.selection import select
 from tickertape.server.settings import Settings, UpstreamSettings, tuned
@@ -209,7 +209,9 @@ async def test_streamed_thinking_that_the_template_opened_is_reasoning_where_the
             )
             provider = make(one, Settings())
             answer = Transcript()
-            async for batch in provider.stream(Request(model="healthy", messages=[{"role": "user", "content": "hi"}])):
+            async for batch in provider.stream(
+                ChatRequest(model="healthy", messages=[{"role": "user", "content": "hi"}])
+            ):
                 for delta in batch:
                     answer.add(delta)
             await provider.close()

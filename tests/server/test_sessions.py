@@ -187,8 +187,8 @@ def test_an_upstream_that_refuses_its_key_does_not_look_like_a_wrong_key_of_ours
     "body", [{"error": {"message": "No.", "code": "invalid_api_key"}}, {"error": "invalid_api_key"}]
 )
 def test_no_upstream_can_use_our_code(body: Any) -> None:
-    from tickertape.providers.upstream import Upstream as Words
+    from tickertape.providers.upstream_errors import UpstreamErrors
 
-    words = Words("openai", "sk-x")
+    words = UpstreamErrors("openai", "sk-x")
     assert words.refused(401, json.dumps(body).encode(), {}, "m").code != "invalid_api_key"
     assert words.reported(body).code != "invalid_api_key"

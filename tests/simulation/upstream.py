@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tickertape.deltas import Delta
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
     from .server import Server
     from .world import World
@@ -54,7 +54,7 @@ class Upstream(Provider):
     async def models(self) -> list[Model]:
         return [Model(id="simulated", owned_by="test")]
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         name = request.messages[0]["content"]
         call = Call(self._server, self._world.now)
         self._calls.setdefault(name, []).append(call)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tickertape.deltas import Delta, Finish, Text
-from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.base import ChatRequest, Model, Provider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -24,13 +24,13 @@ class Scripted(Provider):
         self.asked = 0
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
-        self.requests: list[Request] = []
+        self.requests: list[ChatRequest] = []
         self._steps: asyncio.Queue[list[Delta] | BaseException | None] = asyncio.Queue()
 
     async def models(self) -> list[Model]:
         return [Model(id="scripted", owned_by="test")]
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         self.asked += 1
         self.requests.append(request)
         self.opened.set()
@@ -59,4 +59,4 @@ class Scripted(Provider):
         self.end()
 
 
-ASKED = Request(model="scripted", messages=[{"role": "user", "content": "hi"}])
+ASKED = ChatRequest(model="scripted", messages=[{"role": "user", "content": "hi"}])

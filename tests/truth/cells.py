@@ -9,7 +9,7 @@ import msgspec
 
 from tickertape.deltas import End, decode_delta
 from tickertape.generation import Generations, Order
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.streams.contract import follow
 from tickertape.streams.memory import MemoryLog
@@ -45,7 +45,7 @@ async def cell(upstream: Upstream, name: str, fault: str) -> Cell:
     provider = dialect(name)(url, KEY, max_event_size=2 * 1024 * 1024, **timeouts)
     generations = Generations(MemoryLog())
     try:
-        request = Request(model=fault, messages=[{"role": "user", "content": "hi"}])
+        request = ChatRequest(model=fault, messages=[{"role": "user", "content": "hi"}])
         tape = await generations.begin(Order(provider, request, show_usage=True), owner="ann")
         entries = [entry async for batch in follow(tape) for entry in batch]
     finally:

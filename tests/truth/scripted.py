@@ -19,7 +19,7 @@ import msgspec
 from tickertape import Decoder
 from tickertape.deltas import End, State
 from tickertape.generation import Generations, Order
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import dialect
 from tickertape.server.chunks import Answer, ChunkRenderer
 from tickertape.streams.contract import follow
@@ -123,7 +123,7 @@ async def _ask(upstream: Scripted, number: int, case: dict[str, Any], timeout: f
     provider = upstream.provider(number, timeout)
     generations = Generations(MemoryLog())
     try:
-        request = Request(model="m", messages=[{"role": "user", "content": "hi"}])
+        request = ChatRequest(model="m", messages=[{"role": "user", "content": "hi"}])
         tape = await generations.begin(Order(provider, request, show_usage=True), owner="ann")
         async for _ in follow(tape):
             pass

@@ -14,7 +14,7 @@ from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.gemini_reader import ResponseReader
 from tickertape.providers.ollama_reader import LineReader
 from tickertape.providers.openai_reader import ChunkReader
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.upstream_errors import UpstreamErrors
 
 if TYPE_CHECKING:
     from tickertape.providers.answer_reader import AnswerReader
@@ -65,7 +65,7 @@ def stream(dialect: str, word: str) -> list[bytes]:
 
 
 def read(dialect: str, data: bytes, *, cut: bool) -> tuple[list[Delta], ProviderError | None]:
-    reader = READERS[dialect](Upstream("up.example"))
+    reader = READERS[dialect](UpstreamErrors("up.example"))
     deltas = reader.feed(data) if data else []
     if not reader.over:
         reader.cut = cut

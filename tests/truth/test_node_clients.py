@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tickertape.deltas import Delta
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 OWN = Path(__file__).parents[2] / "conformance" / "upstream.json"
 PACKAGES = ("ai@^7", "@ai-sdk/openai-compatible@^3", "openai@^6")
@@ -48,7 +48,7 @@ class Cases(Provider):
     async def models(self) -> list[Model]:
         return [Model(id=name, owned_by="test") for name in self._names]
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         provider = self._upstream.provider(self._names.index(request.model), timeout=30)
         try:
             async for deltas in provider.stream(msgspec.structs.replace(request, model="m")):

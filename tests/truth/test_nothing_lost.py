@@ -12,7 +12,7 @@ from tickertape import Decoder
 from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import Delta, End, Finish, State, encode_delta
 from tickertape.providers.openai_reader import ChunkReader
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.upstream_errors import UpstreamErrors
 from tickertape.server.chunks import Answer, ChunkRenderer
 from tickertape.streams.contract import Header, Tape
 
@@ -99,7 +99,7 @@ def missing(words: set[str], *texts: str) -> set[str]:
 def test_every_field_of_a_chunk_is_found_in_the_stream_the_answer_the_snapshot_and_the_client(
     chunk: dict[str, Any],
 ) -> None:
-    reader = ChunkReader(Upstream("up.example"))
+    reader = ChunkReader(UpstreamErrors("up.example"))
     end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     deltas: list[Delta] = []
     for message in (json.dumps(chunk), json.dumps(end), "[DONE]"):

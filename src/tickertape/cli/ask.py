@@ -16,7 +16,7 @@ from tickertape.client.aio_answer import aask
 from tickertape.deltas import End, Reasoning, Refusal, State, Text, decode_delta
 from tickertape.errors import IncompleteStream, SettingsError, StreamError
 from tickertape.generation import Generations, Order
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.server.selection import PROVIDERS, fetch_model, select
 from tickertape.server.settings import Settings
 from tickertape.streams.contract import follow
@@ -218,7 +218,7 @@ class AnswerHere(Transcript):
         settings = self._settings
         self._catalog = select(settings, await asyncio.to_thread(fetch_model, settings))
         provider, model = await self._catalog.find(settings.model)
-        request = Request(model=model, messages=self._messages)
+        request = ChatRequest(model=model, messages=self._messages)
         self._tape = tape = await Generations(self._log).begin(Order(provider, request), owner="terminal")
         if self._stopped:
             await self._log.cancel(tape)

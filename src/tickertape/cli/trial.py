@@ -8,7 +8,7 @@ import msgspec
 
 from tickertape.deltas import Finish, Reasoning, Text, Usage
 from tickertape.errors import ProviderError
-from tickertape.providers.base import Provider, Request
+from tickertape.providers.base import ChatRequest, Provider
 
 QUESTION = "Count from one to thirty in words."
 """Some hundred tokens: long enough for a rate, and a fraction of a cent."""
@@ -36,7 +36,7 @@ async def attempt(provider: Provider, model: str) -> Trial:
     before, begun = provider.retried or 0, time.monotonic()
     tokens = 0
     try:
-        async for batch in provider.stream(Request(model=model, messages=[{"role": "user", "content": QUESTION}])):
+        async for batch in provider.stream(ChatRequest(model=model, messages=[{"role": "user", "content": QUESTION}])):
             for delta in batch:
                 if isinstance(delta, Text | Reasoning) and trial.first is None:
                     trial.first = time.monotonic() - begun

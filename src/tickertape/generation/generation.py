@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tickertape.generation.limits import Limits
     from tickertape.generation.pace import Pace
     from tickertape.generation.turns import Turns
-    from tickertape.providers.base import Provider, Request
+    from tickertape.providers.base import ChatRequest, Provider
     from tickertape.streams.contract import Log, Tape
 
 logger = logging.getLogger("tickertape")
@@ -114,7 +114,7 @@ class Order(msgspec.Struct, frozen=True):
     """
 
     provider: Provider
-    request: Request
+    request: ChatRequest
     show_usage: bool = False
     abandon_after: float | None = None
     continues: str | None = None

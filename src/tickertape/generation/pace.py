@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.providers.ticker import Ticker
+from tickertape.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,12 +31,12 @@ _SAMPLE = 0.1
 class Pace:
     """The rests of all answers of one event loop; ``rest`` is how long they are now, in seconds."""
 
-    __slots__ = ("_busy", "_loop", "_since", "_ticker", "_used", "rest")
+    __slots__ = ("_busy", "_loop", "_since", "_used", "_wheel", "rest")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.rest = 0.0
         self._loop = loop
-        self._ticker = Ticker(loop)
+        self._wheel = TimerWheel(loop)
         self._since, self._used = loop.time(), time.thread_time()
         self._busy = 0.0
 
@@ -53,5 +53,5 @@ class Pace:
 
     async def wait(self, now: float) -> float:
         """Rest, and return the loop's time after it."""
-        await self._ticker.wait(now + self.rest)
+        await self._wheel.wait(now + self.rest)
         return self._loop.time()

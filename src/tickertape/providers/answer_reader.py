@@ -32,7 +32,7 @@ from tickertape.tool_calls import CallPieces
 
 if TYPE_CHECKING:
     from tickertape.providers.thinking import Thinking
-    from tickertape.providers.upstream import Upstream
+    from tickertape.providers.upstream_errors import UpstreamErrors
     from tickertape.sse import Event
 
 _STRAY = 8192
@@ -63,14 +63,14 @@ class AnswerReader(ABC):
     dialect: ClassVar[Dialect]
 
     def __init__(
-        self, upstream: Upstream, max_event_size: int = MAX_EVENT_SIZE, thinking: Thinking | None = None
+        self, errors: UpstreamErrors, max_event_size: int = MAX_EVENT_SIZE, thinking: Thinking | None = None
     ) -> None:
         self.error: ProviderError | None = None
         self.cut = False
         self.finished = False
         self.events = 0
         self.end = AnswerEnd(self.dialect)
-        self._upstream = upstream
+        self._errors = errors
         self._thinking = thinking
         self._closed = False
         self._usage: dict[str, Any] | None = None
@@ -106,7 +106,7 @@ class AnswerReader(ABC):
         try:
             events = self._framing.feed(data)
         except EventTooLarge as error:
-            self.error = self._upstream.unusable(f"sent too much at once. {error}")
+            self.error = self._errors.unusable(f"sent too much at once. {error}")
             return out
         self.events += len(events)
         message = self._message if self._framed else self._unframed
@@ -141,7 +141,7 @@ class AnswerReader(ABC):
         self._opening = None
         kind, held = found
         if kind is Kind.PAGE:
-            self.error = self._upstream.unusable("answered with a web page, which is no answer. Check the base URL.")
+            self.error = self._errors.unusable("answered with a web page, which is no answer. Check the base URL.")
             return b""
         if kind is Kind.JSON:
             self._framing, self._framed = JsonBody(self._max_event_size), False
@@ -180,7 +180,7 @@ class AnswerReader(ABC):
     def _unknown(self, what: str, content: Any) -> None:
         """Fail the answer for content of a type that nobody knows: it must not vanish."""
         if self.error is None:
-            self.error = self._upstream.unusable(f"sent {what} that is not known here: {content!r:.120}.")
+            self.error = self._errors.unusable(f"sent {what} that is not known here: {content!r:.120}.")
 
     # --- errors
 
@@ -192,7 +192,7 @@ class AnswerReader(ABC):
         if event.data[:1] == "{":
             return False
         if event.type == "error":
-            self.error = self._upstream.reported(loads(event.data))
+            self.error = self._errors.reported(loads(event.data))
         return event.type == "error" or event.type in _FILLER_TYPES
 
     def _complain(self, data: str, message: Any = None) -> None:
@@ -204,28 +204,28 @@ class AnswerReader(ABC):
         value = loads(data) if message is None else message
         found = find_error(value)
         if found is not None:
-            self.error = self._upstream.reported(found)
+            self.error = self._errors.reported(found)
         elif isinstance(value, dict):
             self.error = self._foreign(data)
         elif data.strip().startswith("error:"):
-            self.error = self._upstream.reported(stray_error(data))
+            self.error = self._errors.reported(stray_error(data))
         elif isinstance(value, str) and not self._framed:
             self._strays(data)
         else:
             self.error = self._not_json(data)
 
     def _not_json(self, data: str) -> ProviderError:
-        return self._upstream.unusable(f"sent a message that is not a JSON object: {data[:80]!r}.")
+        return self._errors.unusable(f"sent a message that is not a JSON object: {data[:80]!r}.")
 
     def _foreign(self, data: str) -> ProviderError:
-        return self._upstream.unusable(f"sent what is no part of an answer in this dialect: {data[:80]!r}.")
+        return self._errors.unusable(f"sent what is no part of an answer in this dialect: {data[:80]!r}.")
 
     def _stray_error(self, words: Any) -> ProviderError:
         """Return the error that lines which are no messages are."""
         if isinstance(words, str) and words.count("\ufffd") > len(words) * _BINARY:
-            return self._upstream.unusable("answered with what is neither events nor JSON. Check the base URL.")
+            return self._errors.unusable("answered with what is neither events nor JSON. Check the base URL.")
         broken = isinstance(words, str) and words[0] in "{["
-        return self._not_json(words) if broken else self._upstream.reported(words)
+        return self._not_json(words) if broken else self._errors.reported(words)
 
     def _strays(self, line: str) -> None:
         """Keep a line that is no message: at the end it may turn out to be an error, or a part of one."""
@@ -242,14 +242,14 @@ class AnswerReader(ABC):
                     self.events += 1
                     self._unframed(event.data, out)
         except EventTooLarge as error:
-            self.error = self._upstream.unusable(f"sent too much at once. {error}")
+            self.error = self._errors.unusable(f"sent too much at once. {error}")
         self._last(out)
         if self.error is None and (words := stray_error(self._stray)) is not None:
             self.error = self._stray_error(words)
         out = self._sorted(out)
         if self.error is None and (ending := self.end.verdict(clean=not self.cut)) is not None:
             if ending.reason is None:
-                self.error = self._upstream.unfinished(ending)
+                self.error = self._errors.unfinished(ending)
             else:
                 self.finished = True
                 out.append(Finish(self._reason(ending.reason)))

@@ -16,7 +16,7 @@ from tickertape.providers.parameters import STANDARD, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 MOST_TOKENS = 8192
 """Tokens of an answer when the request does not say: Anthropic wants a number, and every current model takes this."""
@@ -39,7 +39,7 @@ class Anthropic(Remote):
     def _key_headers(self, key: str | None) -> dict[str, str]:
         return {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
 
-    def question(self, request: Request) -> tuple[str, bytes]:
+    def question(self, request: ChatRequest) -> tuple[str, bytes]:
         options = Parameters(request, "Anthropic")
         system, messages = conversation(request)
         body: dict[str, Any] = {"model": request.model, "messages": messages, "stream": True}
@@ -70,13 +70,13 @@ class Anthropic(Remote):
             body["service_tier"] = tier
         return "/messages", msgspec.json.encode({**body, **options.rest()})
 
-    def reader(self, request: Request) -> MessageReader:
-        return MessageReader(self._upstream, self._max_event_size)
+    def reader(self, request: ChatRequest) -> MessageReader:
+        return MessageReader(self._errors, self._max_event_size)
 
     def listed(self, body: bytes) -> list[Model]:
         return [
             Model(id=entry["id"], owned_by="anthropic", created=_seconds(entry.get("created_at")))
-            for entry in entries_of(body, "data", "id", self._upstream)
+            for entry in entries_of(body, "data", "id", self._errors)
         ]
 
 

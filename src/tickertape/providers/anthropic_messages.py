@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tickertape.providers.messages import Image, calls_of, parts_of, refuse_function_role, result_id, text_of
 
 if TYPE_CHECKING:
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 Block = dict[str, Any]
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def conversation(request: Request) -> tuple[str, list[dict[str, Any]]]:
+def conversation(request: ChatRequest) -> tuple[str, list[dict[str, Any]]]:
     """Return the system prompt and the messages. Raises BadRequest for what Anthropic has no words for.
 
     System messages are joined in front, wherever they stood, as Anthropic's own OpenAI route does. Neighbours of one

@@ -25,7 +25,7 @@ from tickertape.text_template import TextTemplate
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
-    from tickertape.providers.upstream import Upstream
+    from tickertape.providers.upstream_errors import UpstreamErrors
 
 _FORMAT = "anthropic-claude-v1"
 """OpenRouter's name for the form of these reasoning details."""
@@ -68,8 +68,8 @@ class MessageReader(AnswerReader):
 
     dialect = "anthropic"
 
-    def __init__(self, upstream: Upstream, max_event_size: int = MAX_EVENT_SIZE) -> None:
-        super().__init__(upstream, max_event_size)
+    def __init__(self, errors: UpstreamErrors, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        super().__init__(errors, max_event_size)
         self._template = TextTemplate()
         self._counts: dict[str, int] = {}
         self._blocks: dict[int, _Block] = {}

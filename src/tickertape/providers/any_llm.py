@@ -15,12 +15,12 @@ import msgspec
 
 from tickertape.complaints import one_line
 from tickertape.errors import BadRequest, ProviderError, SettingsError
-from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.estimate import Estimate
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.parameters import HINTS, STANDARD, TRANSPORT, Parameters, lacks
 from tickertape.providers.thinking import thinking_of
-from tickertape.providers.upstream import Upstream, shown_status
+from tickertape.providers.upstream_errors import UpstreamErrors, shown_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -56,8 +56,8 @@ class AnyLLM(Provider):
         thinking_opened: bool = False,
     ) -> None:
         self.name = name or provider
-        self._upstream = Upstream(self.name, api_key)
-        self._client = _client(provider, api_key, base_url, self._upstream)
+        self._errors = UpstreamErrors(self.name, api_key)
+        self._client = _client(provider, api_key, base_url, self._errors)
         named = [model] if model and model not in models else []
         self._models = [Model(id=one, owned_by=provider) for one in (*named, *models)]
         self._first, self._idle = first_token_timeout, idle_timeout
@@ -74,12 +74,12 @@ class AnyLLM(Provider):
             self._models = [Model(id=one.id, owned_by=self.name, created=one.created or 0) for one in listed]
         return self._models
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         """Yield the answer's deltas, a chunk at a time."""
         if request.parameters.get("n") not in (None, 1):
             raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
         thinking = thinking_of(request, opened=self._thinking_opened)
-        reader, counts = ChunkReader(self._upstream, thinking=thinking), Estimate(request)
+        reader, counts = ChunkReader(self._errors, thinking=thinking), Estimate(request)
         chunks = await self._open(request)
         limit = self._first
         try:
@@ -105,7 +105,7 @@ class AnyLLM(Provider):
         if close is not None and isawaitable(closing := close()):
             await closing
 
-    async def _open(self, request: Request) -> AsyncIterator[Any]:
+    async def _open(self, request: ChatRequest) -> AsyncIterator[Any]:
         options = self._options(request)
         while True:
             try:
@@ -115,13 +115,13 @@ class AnyLLM(Provider):
                     )
                 return aiter(chunks)
             except TimeoutError:
-                raise self._upstream.too_slow(f"did not answer within {self._first:g} s.") from None
+                raise self._errors.too_slow(f"did not answer within {self._first:g} s.") from None
             except Exception as error:
                 unknown = getattr(error, "parameter_name", None)
                 if unknown not in HINTS or options.pop(unknown, None) is None:
                     raise self._failure(error) from None
 
-    def _options(self, request: Request) -> dict[str, Any]:
+    def _options(self, request: ChatRequest) -> dict[str, Any]:
         """Return the arguments of the call: listed ones alone, for here they stand beside key, address and headers."""
         parameters = Parameters(request, self.name)
         names = (*_TAKEN, *(self.fields - STANDARD - TRANSPORT))
@@ -137,7 +137,7 @@ class AnyLLM(Provider):
         except StopAsyncIteration:
             return None
         except TimeoutError:
-            raise self._upstream.too_slow(f"sent nothing for {limit:g} s.") from None
+            raise self._errors.too_slow(f"sent nothing for {limit:g} s.") from None
         except Exception as error:
             raise self._failure(error) from None
         body = chunk.model_dump(mode="json", exclude_none=True)
@@ -158,22 +158,22 @@ class AnyLLM(Provider):
             body = {"error": {"message": words, "code": getattr(error, "code", None)}}
             response = getattr(getattr(error, "original_exception", error), "response", None)
             headers = {name.title(): value for name, value in getattr(response, "headers", {}).items()}
-            return self._upstream.refused(status, msgspec.json.encode(body), headers, "")
-        told = self._upstream.reported({"error": {"message": words}})
+            return self._errors.refused(status, msgspec.json.encode(body), headers, "")
+        told = self._errors.reported({"error": {"message": words}})
         told.status = shown_status(status if isinstance(status, int) else 502)
         return told
 
 
-def _client(provider: str, key: str | None, base_url: str, upstream: Upstream) -> Any:
+def _client(provider: str, key: str | None, base_url: str, errors: UpstreamErrors) -> Any:
     try:
         library = import_module("any_llm")
     except ImportError:
         raise SettingsError(
-            f"The upstream {upstream.name!r} needs any-llm-sdk; install it with: pip install 'tickertape[any]'."
+            f"The upstream {errors.name!r} needs any-llm-sdk; install it with: pip install 'tickertape[any]'."
         ) from None
     try:
         # Its packages would wait out a Retry-After by themselves, with the caller in the dark.
         return library.AnyLLM.create(provider, api_key=key, api_base=base_url or None, max_retries=0)
     except Exception as error:  # each kind of provider has its own
         words = one_line(error).replace(key, "[the API key]") if key else one_line(error)
-        raise SettingsError(f"The upstream {upstream.name!r} cannot be used: {words}.") from None
+        raise SettingsError(f"The upstream {errors.name!r} cannot be used: {words}.") from None

@@ -26,7 +26,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence for the person who picks it; shown on the page."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One question to a provider.
 
     ``messages`` are OpenAI's message objects, checked to have a role and content. ``parameters`` are the other
@@ -58,7 +58,7 @@ class Provider(ABC):
         """Take these parameters as well, as whoever runs the server wants it."""
         self.fields |= frozenset(names)
 
-    def check(self, request: Request) -> None:
+    def check(self, request: ChatRequest) -> None:
         """Raise BadRequest for a parameter that this provider does not take. One that is null asks for nothing."""
         for name, value in request.parameters.items():
             if name not in self.fields and value is not None:
@@ -74,7 +74,7 @@ class Provider(ABC):
         """Return the models served, the default first. Raises ProviderError when they cannot be had."""
 
     @abstractmethod
-    def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         """Yield the answer's deltas in batches: what is ready together comes together, nothing waits for more.
 
         A `Finish` is yielded only if the upstream's own terminal marker was seen; a generator that returns without

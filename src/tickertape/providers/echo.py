@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, SettingsError
-from tickertape.providers.base import Model, Provider, Request
-from tickertape.providers.ticker import Ticker
+from tickertape.providers.base import ChatRequest, Model, Provider
+from tickertape.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,13 +37,13 @@ class Echo(Provider):
         if not (isfinite(rate) and rate >= 0):
             raise SettingsError(f"The echo rate is in tokens a second, 0 for unpaced; it was {rate!r}.")
         self.rate = rate
-        self._ticker: Ticker | None = None
+        self._wheel: TimerWheel | None = None
 
     async def models(self) -> list[Model]:
         """Return the one model, ``echo``."""
         return [Model(id="echo", owned_by="tickertape", note="Repeats your message word by word; no model is asked.")]
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         """Yield the last user message in pieces; a `BadRequest` when there is none."""
         text = last_user_text(request.messages).removeprefix(_begun(request.messages))
         if not text:
@@ -51,7 +51,7 @@ class Echo(Provider):
             return
         size, position = len(text), 0
         loop = asyncio.get_running_loop()
-        ticker, rate, start, sent = self._ticker_of(loop), self.rate, loop.time(), 0
+        wheel, rate, start, sent = self._wheel_of(loop), self.rate, loop.time(), 0
         while True:
             # The schedule is absolute, so that nothing drifts. Whoever is woken has at least one piece due.
             due = int((loop.time() - start) * rate) + 1 - sent if rate else BATCH
@@ -68,12 +68,12 @@ class Echo(Provider):
                 yield [*batch, Finish("stop"), _usage(request, sent)]
                 return
             yield batch
-            await (ticker.wait(start + sent / rate) if rate else asyncio.sleep(0))
+            await (wheel.wait(start + sent / rate) if rate else asyncio.sleep(0))
 
-    def _ticker_of(self, loop: asyncio.AbstractEventLoop) -> Ticker:
-        if self._ticker is None or self._ticker.loop is not loop:
-            self._ticker = Ticker(loop)
-        return self._ticker
+    def _wheel_of(self, loop: asyncio.AbstractEventLoop) -> TimerWheel:
+        if self._wheel is None or self._wheel.loop is not loop:
+            self._wheel = TimerWheel(loop)
+        return self._wheel
 
 
 def last_user_text(messages: list[dict[str, Any]]) -> str:
@@ -101,6 +101,6 @@ def text_of(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _usage(request: Request, completion: int) -> Usage:
+def _usage(request: ChatRequest, completion: int) -> Usage:
     prompt = sum(1 for message in request.messages for _ in _PIECE.finditer(text_of(message)))
     return Usage({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion})

@@ -8,7 +8,7 @@ from tickertape.deltas import Reasoning, Text, Usage
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 _BYTES = 4
 """UTF-8 bytes a token: about what tokenizers make of English; of other scripts they make fewer tokens a byte."""
@@ -17,7 +17,7 @@ _BYTES = 4
 class Estimate:
     """Watches one answer, and says at its end what it may have cost if the upstream did not."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: ChatRequest) -> None:
         self._request = request
         self._size = 0
         self._told = False

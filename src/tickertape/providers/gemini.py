@@ -15,7 +15,7 @@ from tickertape.providers.parameters import STANDARD, Parameters
 from tickertape.providers.remote import Remote
 
 if TYPE_CHECKING:
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 _THINKING = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens of thinking for ``reasoning_effort``: what Google's own OpenAI route takes them for."""
@@ -53,7 +53,7 @@ class Gemini(Remote):
     def _key_headers(self, key: str | None) -> dict[str, str]:
         return {"x-goog-api-key": key} if key else {}
 
-    def question(self, request: Request) -> tuple[str, bytes]:
+    def question(self, request: ChatRequest) -> tuple[str, bytes]:
         options = Parameters(request, "Gemini")
         system, turns = contents(request)
         body: dict[str, Any] = {"contents": turns}
@@ -78,13 +78,13 @@ class Gemini(Remote):
         model = quote(request.model.removeprefix("models/"), safe="")
         return f"/models/{model}:streamGenerateContent?alt=sse", msgspec.json.encode({**body, **options.rest()})
 
-    def reader(self, request: Request) -> ResponseReader:
-        return ResponseReader(self._upstream, self._max_event_size)
+    def reader(self, request: ChatRequest) -> ResponseReader:
+        return ResponseReader(self._errors, self._max_event_size)
 
     def listed(self, body: bytes) -> list[Model]:
         return [
             Model(id=entry["name"].removeprefix("models/"), owned_by="google")
-            for entry in entries_of(body, "models", "name", self._upstream)
+            for entry in entries_of(body, "models", "name", self._errors)
             if "generateContent" in entry.get("supportedGenerationMethods", ("generateContent",))
         ]
 

@@ -18,7 +18,7 @@ from tickertape.providers.messages import (
 )
 
 if TYPE_CHECKING:
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 Part = dict[str, Any]
 
@@ -32,7 +32,7 @@ _LENIENT = re.compile(r"gemini-[12]([.-]|$)")
 """Models that want no signature, and were made before the placeholder."""
 
 
-def contents(request: Request) -> tuple[str, list[dict[str, Any]]]:
+def contents(request: ChatRequest) -> tuple[str, list[dict[str, Any]]]:
     """Return the system prompt and the contents. Raises BadRequest for what Gemini has no words for."""
     systems: list[str] = []
     turns: list[dict[str, Any]] = []

@@ -26,7 +26,7 @@ from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
-    from tickertape.providers.upstream import Upstream
+    from tickertape.providers.upstream_errors import UpstreamErrors
 
 _RESPONSE = ("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId", "createTime", "modelStatus")
 _CANDIDATE = (
@@ -71,8 +71,8 @@ class ResponseReader(AnswerReader):
 
     dialect = "gemini"
 
-    def __init__(self, upstream: Upstream, max_event_size: int = MAX_EVENT_SIZE) -> None:
-        super().__init__(upstream, max_event_size)
+    def __init__(self, errors: UpstreamErrors, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        super().__init__(errors, max_event_size)
         self._details = ReasoningDetails()
         self._sources = Sources()
         self._partial: PartialCall | None = None
@@ -131,7 +131,7 @@ class ResponseReader(AnswerReader):
         if self._index is None:
             self._index = number
         elif number != self._index:
-            self.error = self._upstream.unusable(f"sent several answers, where one was asked for: {data[:80]!r}.")
+            self.error = self._errors.unusable(f"sent several answers, where one was asked for: {data[:80]!r}.")
         return number == self._index
 
     def _say(self, text: str, *, thought: bool, out: list[Delta]) -> None:
@@ -234,7 +234,7 @@ class ResponseReader(AnswerReader):
 
     def _last(self, out: list[Delta]) -> None:
         if self._partial is not None and self.error is None and self.end.held is not None:
-            self.error = self._upstream.unusable("ended the answer in the middle of a function call.")
+            self.error = self._errors.unusable("ended the answer in the middle of a function call.")
 
     def _reason(self, reason: str) -> str:
         return "tool_calls" if len(self._calls) and reason == "stop" else reason

@@ -1,7 +1,7 @@
 """A GGUF model on this machine, several answers at once.
 
-`asking` brings requests into a form that cannot surprise the runtime, `run` gives each a thread, at most ``parallel``
-at once while the others wait in order, and `llama` deals with the traps of the runtime itself.
+`llama_request` brings requests into a form that cannot surprise the runtime, `thread_bridge` gives each a thread, at
+most ``parallel`` at once while the others wait in order, and `llama` deals with the traps of the runtime itself.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from tickertape.deltas import Finish, ToolCall
 from tickertape.errors import ProviderError, SettingsError
-from tickertape.providers.asking import Asker, failed, read_chunk, refused_by
-from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.builtin import PINNED
 from tickertape.providers.gguf import read_gguf
 from tickertape.providers.llama import Llama, check_runtime, usable_cores
+from tickertape.providers.llama_request import LlamaRequests, failed, read_chunk, refused_by
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.parameters import SAMPLING, STANDARD
-from tickertape.providers.run import Run
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.thread_bridge import ThreadBridge
+from tickertape.providers.upstream_errors import UpstreamErrors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,9 +37,9 @@ _BUILTIN_SAMPLING = {"temperature": 0.4, "top_p": 0.9, "repeat_penalty": 1.1}
 class Local(Provider):
     """The GGUF model at ``path``: the built-in one, or any other.
 
-    ``parallel`` answers run at once and hold ``context`` tokens each, question and answer together; further ones wait
-    in order. It is loaded on first use or by `start`. Raises SettingsError, one sentence, for a file that is missing
-    or none, and when the runtime is not installed.
+    ``parallel`` answers run at once and hold ``context`` tokens each, question and answer together; further ones
+    wait in order. It is loaded on first use or by `start`. Raises SettingsError, one sentence, for a file that is
+    missing or none, and when the runtime is not installed.
     """
 
     name = "local"
@@ -61,7 +61,7 @@ class Local(Provider):
         # One core is left to the server: tokens that cannot be sent are of no use.
         self._threads = threads or max(1, usable_cores() - 1)
         defaults = _BUILTIN_SAMPLING if self._builtin else {}
-        self._asker = Asker(gguf.control_tokens, self._context, defaults, tools=gguf.calls_tools)
+        self._requests = LlamaRequests(gguf.control_tokens, self._context, defaults, tools=gguf.calls_tools)
         self._llama: Llama | None = None
         self._loading: asyncio.Task[Llama] | None = None
         self._turns: asyncio.Semaphore | None = None
@@ -76,12 +76,12 @@ class Local(Provider):
         """Load the model, in a thread. Raises SettingsError when it cannot be loaded."""
         await self._loaded()
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         """Yield the answer; `BadRequest` for what the model cannot do, such as a conversation that is too long.
 
         A piece is a token: what people see as one character, a flag or a family, may come in two. Readers join them.
         """
-        body = self._asker.body(request)
+        body = self._requests.body(request)
         try:
             llama = await self._loaded()
         except SettingsError as error:
@@ -89,20 +89,22 @@ class Local(Provider):
         turns = self._turns_here()
         await turns.acquire()
         try:
-            run = Run(asyncio.get_running_loop(), lambda run: _answer(llama, body, run), turns.release)
+            bridge = ThreadBridge(
+                asyncio.get_running_loop(), lambda bridge: _answer(llama, body, bridge), turns.release
+            )
         except RuntimeError as error:  # no more threads
             turns.release()
             raise ProviderError(f"No thread for this answer: {error}.", status=503, type="server_error") from error
         demanded = request.parameters.get("tool_choice") not in (None, "auto", "none")
         try:
-            while batch := await run.take():
+            while batch := await bridge.take():
                 if demanded:
                     demanded = not any(isinstance(delta, ToolCall) for delta in batch)
                     if demanded and Finish("stop") in batch:
                         raise failed("it was to call a tool, and did not")
                 yield batch
         finally:
-            run.cancel()
+            bridge.cancel()
 
     async def close(self) -> None:
         """Stop the running answers and free the model's memory."""
@@ -140,24 +142,24 @@ class Local(Provider):
         return self._turns
 
 
-def _answer(llama: Llama, body: bytes, run: Run) -> None:
-    """Answer, in the run's thread."""
-    reader = ChunkReader(Upstream("The local model"))
+def _answer(llama: Llama, body: bytes, bridge: ThreadBridge) -> None:
+    """Answer, in the bridge's thread."""
+    reader = ChunkReader(UpstreamErrors("The local model"))
     failure: list[BaseException] = []
 
     def on_chunk(data: bytes) -> bool:
         try:
-            return run.give(read_chunk(reader, data))
+            return bridge.give(read_chunk(reader, data))
         except BaseException as error:
             failure.append(error)  # the runtime would swallow it and go on without a listener
             return True
 
     try:
-        llama.ask(body, on_chunk, run.cancel)
+        llama.ask(body, on_chunk, bridge.cancel)
     except (ValueError, TypeError, RuntimeError) as error:
         if reader.events:
             raise failed(str(error)) from error
         raise refused_by({"code": 400, "message": str(error)}) from error
     if failure:
         raise failure[0]
-    run.give(reader.feed(b""))
+    bridge.give(reader.feed(b""))

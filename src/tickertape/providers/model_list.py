@@ -11,7 +11,7 @@ from tickertape.providers.base import Model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickertape.providers.upstream import Upstream
+    from tickertape.providers.upstream_errors import UpstreamErrors
 
 # OpenAI lists 80 models in no useful order, half of which cannot chat. Small, quick and long-lived ones come first.
 _NO_CHAT = re.compile(
@@ -20,7 +20,7 @@ _NO_CHAT = re.compile(
 )
 
 
-def read_models(body: bytes, upstream: Upstream) -> list[Model]:
+def read_models(body: bytes, errors: UpstreamErrors) -> list[Model]:
     """Return the models of a listing, in its order. Raises ProviderError if it is none.
 
     Besides OpenAI's ``{"data": [{"id": …}]}`` a bare list is taken, which Together sends.
@@ -28,17 +28,17 @@ def read_models(body: bytes, upstream: Upstream) -> list[Model]:
     listing = loads(body)
     entries = listing.get("data") if isinstance(listing, dict) else listing
     if not isinstance(entries, list):
-        raise upstream.unusable("answered GET /models with what is no list of models. Check the base URL.")
-    models = {model.id: model for entry in entries if (model := _model(entry, upstream.name)) is not None}
+        raise errors.unusable("answered GET /models with what is no list of models. Check the base URL.")
+    models = {model.id: model for entry in entries if (model := _model(entry, errors.name)) is not None}
     return list(models.values())
 
 
-def entries_of(body: bytes, field: str, name: str, upstream: Upstream) -> list[dict[str, Any]]:
+def entries_of(body: bytes, field: str, name: str, errors: UpstreamErrors) -> list[dict[str, Any]]:
     """Return the entries of a listing's ``field`` that have a ``name``. Raises ProviderError if it is none."""
     listing = loads(body)
     entries = listing.get(field) if isinstance(listing, dict) else None
     if not isinstance(entries, list):
-        raise upstream.unusable("answered with what is no list of models. Check the base URL and the dialect.")
+        raise errors.unusable("answered with what is no list of models. Check the base URL and the dialect.")
     return [entry for entry in entries if isinstance(entry, dict) and entry.get(name) and isinstance(entry[name], str)]
 
 

@@ -16,7 +16,7 @@ from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of
 
 if TYPE_CHECKING:
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high")
 
@@ -40,7 +40,7 @@ class Ollama(Remote):
     list_path = "/tags"
     prefills = True
 
-    def question(self, request: Request) -> tuple[str, bytes]:
+    def question(self, request: ChatRequest) -> tuple[str, bytes]:
         options = Parameters(request, "Ollama")
         body: dict[str, Any] = {"model": request.model, "messages": _messages(request), "stream": True}
         given = options.take("options")
@@ -62,17 +62,17 @@ class Ollama(Remote):
             body["tools"] = tools
         return "/chat", msgspec.json.encode({**body, **options.rest()})
 
-    def reader(self, request: Request) -> LineReader:
+    def reader(self, request: ChatRequest) -> LineReader:
         thinking = thinking_of(request, opened=self._thinking_opened)
-        return LineReader(self._upstream, self._max_event_size, thinking)
+        return LineReader(self._errors, self._max_event_size, thinking)
 
     def listed(self, body: bytes) -> list[Model]:
         return [
-            Model(id=entry["name"], owned_by="ollama") for entry in entries_of(body, "models", "name", self._upstream)
+            Model(id=entry["name"], owned_by="ollama") for entry in entries_of(body, "models", "name", self._errors)
         ]
 
 
-def _messages(request: Request) -> list[dict[str, Any]]:
+def _messages(request: ChatRequest) -> list[dict[str, Any]]:
     """Return the messages in Ollama's words. Raises BadRequest for what it has none for."""
     names = called_names(request.messages)
     return [_message(message, f"messages[{number}]", names) for number, message in enumerate(request.messages)]

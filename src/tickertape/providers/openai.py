@@ -19,7 +19,7 @@ from tickertape.providers.thinking import thinking_of, wants_raw
 
 if TYPE_CHECKING:
     from tickertape.errors import ProviderError
-    from tickertape.providers.base import Model, Request
+    from tickertape.providers.base import ChatRequest, Model
 
 
 _OWN = (
@@ -63,7 +63,7 @@ class OpenAI(Remote):
     _spared: frozenset[str] = frozenset()
     """Fields that this server has refused."""
 
-    def question(self, request: Request) -> tuple[str, bytes]:
+    def question(self, request: ChatRequest) -> tuple[str, bytes]:
         body: dict[str, Any] = {**request.parameters, "model": request.model, "messages": request.messages}
         body["stream"] = True
         options = body.pop("stream_options", None)
@@ -72,13 +72,13 @@ class OpenAI(Remote):
             body.pop(name, None)
         return "/chat/completions", msgspec.json.encode(body)
 
-    def reader(self, request: Request) -> ChunkReader:
+    def reader(self, request: ChatRequest) -> ChunkReader:
         raw = wants_raw(request)
         thinking = thinking_of(request, opened=self._thinking_opened)
-        return ChunkReader(self._upstream, self._max_event_size, thinking, raw=raw)
+        return ChunkReader(self._errors, self._max_event_size, thinking, raw=raw)
 
     def listed(self, body: bytes) -> list[Model]:
-        return read_models(body, self._upstream)
+        return read_models(body, self._errors)
 
     def simpler(self, error: ProviderError) -> bool:
         """Leave out what this server does not know, where the answer is worth more than it: see `HINTS`.

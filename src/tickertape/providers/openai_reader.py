@@ -15,7 +15,7 @@ from tickertape.sse.decoder import MAX_EVENT_SIZE
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
     from tickertape.providers.thinking import Thinking
-    from tickertape.providers.upstream import Upstream
+    from tickertape.providers.upstream_errors import UpstreamErrors
 
 
 class ChunkReader(AnswerReader):
@@ -25,13 +25,13 @@ class ChunkReader(AnswerReader):
 
     def __init__(
         self,
-        upstream: Upstream,
+        errors: UpstreamErrors,
         max_event_size: int = MAX_EVENT_SIZE,
         thinking: Thinking | None = None,
         *,
         raw: bool = False,
     ) -> None:
-        super().__init__(upstream, max_event_size, thinking)
+        super().__init__(errors, max_event_size, thinking)
         self._chunks = OpenAIChunks(raw=raw)
         self.end = self._chunks.end
 
@@ -46,12 +46,12 @@ class ChunkReader(AnswerReader):
         """Say what is wrong with a chunk, unless it keeps the connection open or is the marker, spelled otherwise."""
         chunks = self._chunks
         if chunks.error is not None:
-            self.error = self._upstream.reported(chunks.error)
+            self.error = self._errors.reported(chunks.error)
         elif data.strip().strip('"').strip() == "[DONE]":
             chunks.forgive()
             self._chunks.done()
         elif data.lstrip()[:1] == "{":
-            self.error = self._upstream.unusable(chunks.problem or "sent what cannot be read.")
+            self.error = self._errors.unusable(chunks.problem or "sent what cannot be read.")
         else:
             chunks.forgive()
             self._complain(data)

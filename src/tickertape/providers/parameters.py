@@ -19,7 +19,7 @@ from tickertape.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -105,7 +105,7 @@ _OURS = ("stream", "stream_options", "reasoning_format", "model", "messages")
 class Parameters:
     """Hands out a request's options one after the other; what nobody took is left in the end."""
 
-    def __init__(self, request: Request, service: str) -> None:
+    def __init__(self, request: ChatRequest, service: str) -> None:
         self._given = {name: value for name, value in request.parameters.items() if value is not None}
         self._left = {name: value for name, value in self._given.items() if name not in _OURS}
         self._service = service

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.address import read_address
-from tickertape.providers.base import Model, Provider, Request
+from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.estimate import Estimate
-from tickertape.providers.link import Link
+from tickertape.providers.http import HttpClient
 from tickertape.providers.model_list import in_order
 from tickertape.providers.stall import StallTimer
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.upstream_errors import UpstreamErrors
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ class Remote(Provider):
             raise SettingsError("connect_timeout, first_token_timeout and idle_timeout are seconds above 0.")
         self.name = name or type(self).name
         address = read_address(base_url or self.url, self.root)
-        self._upstream = Upstream(address.host, key, key_name or type(self).key_name)
+        self._errors = UpstreamErrors(address.host, key, key_name or type(self).key_name)
         own = {key_header: key} if key_header and key else self._key_headers(key)
         sent = {**own, **(headers or {})}
         _check_headers(sent)
-        self._link = Link(address, self._upstream, connect_timeout, sent)
+        self._http = HttpClient(address, self._errors, connect_timeout, sent)
         self._model = model
         self._given = [Model(id=name, owned_by=address.host) for name in models]
         self._connect, self._first, self._idle = connect_timeout, first_token_timeout, idle_timeout
@@ -129,11 +129,11 @@ class Remote(Provider):
         self._listing = asyncio.Lock()
 
     @abstractmethod
-    def question(self, request: Request) -> tuple[str, bytes]:
+    def question(self, request: ChatRequest) -> tuple[str, bytes]:
         """Return the path to POST to, below the root, and the body. Raises BadRequest for what cannot be asked."""
 
     @abstractmethod
-    def reader(self, request: Request) -> AnswerReader:
+    def reader(self, request: ChatRequest) -> AnswerReader:
         """Return what reads the answer to this request."""
 
     @abstractmethod
@@ -154,7 +154,7 @@ class Remote(Provider):
         Raises ProviderError when the upstream cannot be asked.
         """
         if self._given:
-            return in_order(self._given, self._model, self._upstream.name, ())
+            return in_order(self._given, self._model, self._errors.name, ())
         if monotonic() >= self._known_until:
             async with self._listing:
                 if monotonic() >= self._known_until:  # the one who was waited for may have asked
@@ -163,12 +163,12 @@ class Remote(Provider):
             raise copy(self._failure)
         return self._known
 
-    async def stream(self, request: Request) -> AsyncGenerator[list[Delta], None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
         """Yield the answer's deltas; what one read of the socket brought is one batch."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         response = await self._open(request)
-        broke = self._link.watch(response)
+        broke = self._http.watch(response)
         reader, counts = self.reader(request), Estimate(request)
         timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
         try:
@@ -190,11 +190,11 @@ class Remote(Provider):
                 yield owed
         finally:
             timer.stop()
-            self._link.release(response, ended=reader.done)
+            self._http.release(response, ended=reader.done)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._link.close()
+        await self._http.close()
 
     async def _read(self, response: aiohttp.ClientResponse, reader: AnswerReader) -> bytes:
         """Return what comes next. An answer that is whole is not spoiled by how its connection ends.
@@ -205,8 +205,8 @@ class Remote(Provider):
         try:
             if reader.done:
                 async with asyncio.timeout(_LAST_WORDS):
-                    return await self._link.read(response)
-            return await self._link.read(response)
+                    return await self._http.read(response)
+            return await self._http.read(response)
         except TimeoutError:
             return b""
         except ProviderError:
@@ -214,7 +214,7 @@ class Remote(Provider):
                 raise
             return b""
 
-    def _encoded(self, request: Request) -> tuple[str, bytes]:
+    def _encoded(self, request: ChatRequest) -> tuple[str, bytes]:
         if request.parameters.get("n") not in (None, 1):
             raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
         try:
@@ -222,7 +222,7 @@ class Remote(Provider):
         except UnicodeEncodeError:
             raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
 
-    async def _open(self, request: Request) -> aiohttp.ClientResponse:
+    async def _open(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """Ask, again if that may help, and return the response once its status is a success; its body is unread."""
         path, body = self._encoded(request)
         tries = 0
@@ -245,26 +245,26 @@ class Remote(Provider):
             await asyncio.sleep(wait)
 
     async def _ask(self, model: str, path: str, body: bytes) -> aiohttp.ClientResponse:
-        response = await self._link.send("POST", path, body, self._first)
+        response = await self._http.send("POST", path, body, self._first)
         if response.status not in _ANSWERED:
             raise await self._refusal(response, model)
         return response
 
     async def _refusal(self, response: aiohttp.ClientResponse, model: str) -> ProviderError:
         body = await self._rest(response, _ERROR_SIZE, self._connect)
-        return self._upstream.refused(response.status, body, response.headers, model)
+        return self._errors.refused(response.status, body, response.headers, model)
 
     async def _rest(self, response: aiohttp.ClientResponse, size: int, limit: float) -> bytes:
         """Return the body of what is no answer; its connection is closed also if the one who asked has given up."""
         try:
-            return await self._link.body(response, size, limit)
+            return await self._http.body(response, size, limit)
         finally:
-            self._link.release(response, ended=False)
+            self._http.release(response, ended=False)
 
     async def _refresh(self) -> None:
         begun, self._failure = monotonic(), None
         try:
-            self._known = in_order(await self._list(), self._model, self._upstream.name, self.favourites)
+            self._known = in_order(await self._list(), self._model, self._errors.name, self.favourites)
             self._known_until = monotonic() + _MODELS_KEPT
         except ProviderError as error:
             kept = max(_FAILURE_KEPT, 10 * (monotonic() - begun))  # the longer a failure takes, the longer it is known
@@ -273,9 +273,9 @@ class Remote(Provider):
             logger.warning("The models of %s cannot be listed: %s", self.name, error.message)
 
     async def _list(self) -> list[Model]:
-        response = await self._link.send("GET", self.list_path, None, _LIST_LIMIT)
+        response = await self._http.send("GET", self.list_path, None, _LIST_LIMIT)
         if response.status in (404, 405, 501):
-            self._link.release(response, ended=False)
+            self._http.release(response, ended=False)
             return []
         if response.status not in _ANSWERED:
             raise await self._refusal(response, "")

@@ -19,7 +19,7 @@ from tickertape.deltas import Reasoning, ScoredText, Text
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
 
 _RAW = ("raw", "none")
 """Values of ``reasoning_format`` that leave thinking where it is: Groq's and llama.cpp's."""
@@ -152,11 +152,11 @@ class Thinking:
             out.append(Reasoning(held) if inside else Text(held))
 
 
-def wants_raw(request: Request) -> bool:
+def wants_raw(request: ChatRequest) -> bool:
     """Return whether the caller wants thinking as the upstream says it, inside the text and in all its fields."""
     return request.parameters.get("reasoning_format") in _RAW
 
 
-def thinking_of(request: Request, *, opened: bool = False) -> Thinking | None:
+def thinking_of(request: ChatRequest, *, opened: bool = False) -> Thinking | None:
     """Return what sorts an answer to this request; None when the caller wants it raw."""
     return None if wants_raw(request) else Thinking(opened=opened)

@@ -28,7 +28,7 @@ from tickertape.errors import (
     UnknownStream,
 )
 from tickertape.generation import LOST, Order
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.server.chunks import Answer
 from tickertape.server.responses import as_shown, error_object
 from tickertape.streams.contract import Key, now
@@ -153,7 +153,7 @@ class Conversations:
             _check_prefills(provider, model)
         order = Order(
             provider,
-            Request(model=model, messages=list(turn.history), parameters=wishes.parameters),
+            ChatRequest(model=model, messages=list(turn.history), parameters=wishes.parameters),
             show_usage=wishes.show_usage,
             abandon_after=wishes.abandon_after,
             continues=turn.continues,

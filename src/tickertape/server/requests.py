@@ -9,7 +9,7 @@ import msgspec
 
 from tickertape.errors import BadRequest
 from tickertape.foreign_json import UNREADABLE
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
 from tickertape.streams.contract import Key
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Ask(msgspec.Struct, frozen=True):
     key: Key | None
     abandon_after: float | None
 
-    def request(self, model: str) -> Request:
+    def request(self, model: str) -> ChatRequest:
         """Return the question for a provider's model."""
-        return Request(model=model, messages=self.messages, parameters=self.parameters)
+        return ChatRequest(model=model, messages=self.messages, parameters=self.parameters)
 
 
 def header(scope: Message, name: bytes) -> str | None:

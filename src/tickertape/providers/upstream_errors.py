@@ -57,7 +57,7 @@ _SHORT = 0.5
 """Seconds that an upstream may ask us to wait; a longer wait is the caller's to decide, and so is a limit reached."""
 
 
-class Upstream(msgspec.Struct, frozen=True):
+class UpstreamErrors(msgspec.Struct, frozen=True):
     """An upstream by the name that people know, the key that must not be shown, and where people find it."""
 
     name: str

@@ -15,16 +15,16 @@ WAITING = 256
 """Deltas that may wait for the event loop; then the runtime's thread waits."""
 
 
-class Run:
+class ThreadBridge:
     """A thread that works, and what it has given so far.
 
-    ``work`` is called in the thread with this run: it calls `give` with what it has and stops when that returns True.
-    What it raises is raised by `take`. ``ended`` is called on the event loop when the thread is done, which
-    may be after `cancel`.
+    ``work`` is called in the thread with this bridge: it calls `give` with what it has and stops when that returns
+    True. What it raises is raised by `take`. ``ended`` is called on the event loop when the thread is done, which may
+    be after `cancel`.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Callable[[Run], None], ended: Callable[[], object]
+        self, loop: asyncio.AbstractEventLoop, work: Callable[[ThreadBridge], None], ended: Callable[[], object]
     ) -> None:
         self._loop, self._work, self._ended = loop, work, ended
         self._lock = threading.Lock()

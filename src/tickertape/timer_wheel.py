@@ -18,7 +18,7 @@ SLOTS = 200
 """Slots a second."""
 
 
-class Ticker:
+class TimerWheel:
     """Wakes whoever waits on one event loop, never early, all that are due in the same slot together."""
 
     __slots__ = ("_armed", "_order", "_timer", "_waiters", "loop")

@@ -7,7 +7,14 @@ import pytest
 
 from tickertape.errors import ProviderError
 from tickertape.providers.model_list import entries_of, read_models
-from tickertape.providers.upstream import Complaint, Upstream, one_line, read_complaint, read_retry_after, shown_status
+from tickertape.providers.upstream_errors import (
+    Complaint,
+    UpstreamErrors,
+    one_line,
+    read_complaint,
+    read_retry_after,
+    shown_status,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 
 
 def test_the_key_is_never_shown_wherever_it_comes_up() -> None:
-    upstream = Upstream("up.example", "sk-1")
+    upstream = UpstreamErrors("up.example", "sk-1")
     fields = dict.fromkeys(("message", "type", "code", "param"), "has sk-1 in it")
     errors = [
         upstream.refused(401, b"sk-1", {}, "m"),
@@ -81,7 +88,7 @@ def test_the_key_is_never_shown_wherever_it_comes_up() -> None:
 
 
 def test_a_body_that_is_nested_beyond_measure_is_no_more_than_a_useless_one() -> None:
-    upstream, deep = Upstream("up.example"), b"[" * 50_000
+    upstream, deep = UpstreamErrors("up.example"), b"[" * 50_000
     assert "up.example failed (HTTP 500)" in upstream.refused(500, deep, {}, "m").message
     for listing in (lambda: read_models(deep, upstream), lambda: entries_of(deep, "data", "id", upstream)):
         with pytest.raises(ProviderError, match="no list of models"):
@@ -90,6 +97,6 @@ def test_a_body_that_is_nested_beyond_measure_is_no_more_than_a_useless_one() ->
 
 def test_a_short_key_is_hidden_as_a_word_and_not_inside_of_others() -> None:
     """Local servers take any key; hiding the letter "k" everywhere would hide what went wrong."""
-    assert "token expired" in Upstream("up", "k").reported("token expired").message
-    assert "[the API key] is wrong" in Upstream("up", "k").reported("k is wrong").message
-    assert "secret-12345" not in Upstream("up", "secret-12345").reported("bad xsecret-12345x").message
+    assert "token expired" in UpstreamErrors("up", "k").reported("token expired").message
+    assert "[the API key] is wrong" in UpstreamErrors("up", "k").reported("k is wrong").message
+    assert "secret-12345" not in UpstreamErrors("up", "secret-12345").reported("bad xsecret-12345x").message

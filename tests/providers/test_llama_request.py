@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from tickertape.deltas import Text
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.providers.asking import MOST_TOKENS, Asker, read_chunk
-from tickertape.providers.base import Request
+from tickertape.providers.base import ChatRequest
+from tickertape.providers.llama_request import MOST_TOKENS, LlamaRequests, read_chunk
 from tickertape.providers.openai_reader import ChunkReader
-from tickertape.providers.upstream import Upstream
+from tickertape.providers.upstream_errors import UpstreamErrors
 
 TOKENS = ("<|im_start|>", "<|im_end|>", "</s>")
 
 
 def asked(messages: Any = (), *, defaults: dict[str, Any] | None = None, **parameters: Any) -> dict[str, Any]:
-    request = Request(model="m", messages=list(messages), parameters=parameters)
-    body: dict[str, Any] = json.loads(Asker(TOKENS, 2048, defaults or {}).body(request))
+    request = ChatRequest(model="m", messages=list(messages), parameters=parameters)
+    body: dict[str, Any] = json.loads(LlamaRequests(TOKENS, 2048, defaults or {}).body(request))
     return body
 
 
@@ -78,12 +78,12 @@ def test_no_text_holds_a_control_token_afterwards(text: str) -> None:
 
 
 def test_a_model_without_control_tokens_gets_the_text_as_it_is() -> None:
-    request = Request(model="m", messages=[{"role": "user", "content": "<s>"}])
-    assert json.loads(Asker((), 9, {}).body(request))["messages"][0]["content"] == "<s>"
+    request = ChatRequest(model="m", messages=[{"role": "user", "content": "<s>"}])
+    assert json.loads(LlamaRequests((), 9, {}).body(request))["messages"][0]["content"] == "<s>"
 
 
 def chunk(data: Any) -> Any:
-    return read_chunk(ChunkReader(Upstream("The local model")), json.dumps(data, separators=(",", ":")).encode())
+    return read_chunk(ChunkReader(UpstreamErrors("The local model")), json.dumps(data, separators=(",", ":")).encode())
 
 
 def test_a_chunk_is_read_as_any_other() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tickertape.errors import ProviderError
     from tickertape.providers.address import Address
-    from tickertape.providers.upstream import Upstream
+    from tickertape.providers.upstream_errors import UpstreamErrors
 
 _READ_BUFFER = 64 * 1024
 """Bytes. With twice this unread, the socket is not read either.
@@ -46,13 +46,13 @@ _LASTING = (
 """Failures to connect that a moment does not mend."""
 
 
-class Link:
+class HttpClient:
     """Sends requests to one upstream and reads what comes back."""
 
     def __init__(
-        self, address: Address, upstream: Upstream, connect_timeout: float, headers: Mapping[str, str]
+        self, address: Address, errors: UpstreamErrors, connect_timeout: float, headers: Mapping[str, str]
     ) -> None:
-        self._address, self._upstream, self._connect = address, upstream, connect_timeout
+        self._address, self._errors, self._connect = address, errors, connect_timeout
         self._headers = {"Accept": "text/event-stream, application/json", "User-Agent": "tickertape"}
         self._headers["Accept-Encoding"] = "identity"  # a compressor holds tokens back
         self._headers |= headers
@@ -99,11 +99,11 @@ class Link:
                     **through(self._address.proxy, url, headers),
                 )
         except aiohttp.ConnectionTimeoutError:
-            raise self._upstream.too_slow(
+            raise self._errors.too_slow(
                 f"did not accept a connection within {self._connect:g} s. Check that it runs and the base URL is right."
             ) from None
         except TimeoutError:
-            raise self._upstream.too_slow(
+            raise self._errors.too_slow(
                 f"did not answer within {limit:g} s. Try again; if that is its pace, raise the timeout."
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -124,12 +124,12 @@ class Link:
         except Stalled as stalled:
             if data := response.content._read_nowait(-1):  # it came while this process had no time to look
                 return data
-            raise self._upstream.too_slow(str(stalled)) from None
+            raise self._errors.too_slow(str(stalled)) from None
         except _BROKEN as error:
             # aiohttp raises before it hands out what came in earlier, and has no public way to get at that.
             data = response.content._read_nowait(-1)
             if not data and isinstance(error.__cause__, ContentEncodingError):
-                raise self._upstream.unusable(f"sent a body that cannot be decoded: {_first_line(error)}.") from None
+                raise self._errors.unusable(f"sent a body that cannot be decoded: {_first_line(error)}.") from None
             return data
 
     async def body(self, response: aiohttp.ClientResponse, size: int, limit: float) -> bytes:
@@ -220,7 +220,7 @@ class Link:
             case _:
                 what = f"answered with what is no HTTP ({_first_line(error)}). Check the base URL."
         passing = isinstance(error, aiohttp.ServerDisconnectedError | OSError)
-        return self._upstream.unreachable(what, passing=passing and not isinstance(error, _LASTING))
+        return self._errors.unreachable(what, passing=passing and not isinstance(error, _LASTING))
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tickertape.deltas import Delta
-    from tickertape.providers.base import Request
+    from tickertape.providers.base import ChatRequest
     from tickertape.providers.openai_reader import ChunkReader
 
 MOST_TOKENS = 1024
@@ -27,7 +27,7 @@ _OURS = {"stream", "stream_options", "return_progress", "max_tokens", "max_compl
 _SERVICE = "The model on this machine"
 
 
-class Asker:
+class LlamaRequests:
     """Writes requests for one model: without its control tokens, within its context, with its default options.
 
     ``tools`` says whether its chat template has a place for them. Where it has none, the runtime would leave them out
@@ -41,7 +41,7 @@ class Asker:
         self._control = re.compile("|".join(map(re.escape, control_tokens)) or "(?!)")
         self._context, self._defaults = context, defaults
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: ChatRequest) -> bytes:
         """Return the request in a form that cannot surprise the runtime."""
         given = {name: value for name, value in request.parameters.items() if value is not None}
         if given.get("n", 1) != 1:
