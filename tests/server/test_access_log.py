@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.in_loop import serve
 
 from support.http import ask
+from support.in_loop import serve
 from tickertape.providers.echo import Echo
 from tickertape.server.access_log import MOST, AccessLog
 from tickertape.server.settings import Settings

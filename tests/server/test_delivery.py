@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.server.stacks import MIDDLEWARE, SERVERS, around_send, server
-from tests.server.test_fanout import Plain, a_tape, text, until
 
+from server.stacks import MIDDLEWARE, SERVERS, around_send, server
+from server.test_fanout import Plain, a_tape, text, until
 from tickertape.server.fanout import Fanout
 from tickertape.server.readers import Cut
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.server.test_fanout import until
-from tests.support.in_loop import InLoop, serve
 
+from server.test_fanout import until
 from support.http import ask
+from support.in_loop import InLoop, serve
 from support.scripted import Scripted
 from tickertape.deltas import End, State, decode_delta
 from tickertape.generation import Limits

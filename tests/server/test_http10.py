@@ -7,12 +7,12 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.server.stacks import SERVERS, server
-from tests.server.test_delivery import WHOLE, Streams
-from tests.support.in_process import InProcess
-from tests.support.scripted import Scripted
 
+from server.stacks import SERVERS, server
+from server.test_delivery import WHOLE, Streams
 from support.http import ask, request
+from support.in_process import InProcess
+from support.scripted import Scripted
 from tickertape import Decoder
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.in_loop import InLoop, serve
 
 from support.http import ask
+from support.in_loop import InLoop, serve
 from tickertape.providers.echo import Echo
 from tickertape.server import replay
 from tickertape.server.fanout import HEARTBEAT
