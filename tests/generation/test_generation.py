@@ -195,6 +195,26 @@ async def test_stop_in_the_middle_keeps_the_text(log: Log, provider: Scripted) -
     assert provider.closed.is_set()
 
 
+async def test_the_end_of_a_stopped_answer_is_written_in_a_task_that_is_no_longer_cancelled(provider: Scripted) -> None:
+    """An engine may have timeouts and task groups of its own there."""
+
+    class Observed(MemoryLog):
+        cancelling = -1
+
+        async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self.cancelling = task.cancelling()
+            await super().finish(tape, entries)
+
+    log = Observed()
+    tape = await begin(log, provider)
+    await provider.opened.wait()
+    await log.cancel(tape)
+    assert (await ended(tape))[1] == STOPPED
+    assert log.cancelling == 0
+
+
 async def test_stop_twice_is_stop_once(log: Log, provider: Scripted) -> None:
     tape = await begin(log, provider)
     provider.say("Hel")

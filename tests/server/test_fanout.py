@@ -84,8 +84,9 @@ def attach(
 
 
 async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def is_cut(serving: asyncio.Task[None]) -> Cut:

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.server.test_fanout import Plain, a_tape, text, until
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from server.test_fanout import Plain, a_tape, text, until
 from tickertape.server.fanout import HEARTBEAT, Fanout
 from tickertape.server.wire import END, MOST_AHEAD, Wire, take_over
 
@@ -42,8 +42,12 @@ class Site:
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["path"] == "/wrapped":
             send = wrapped(send)
-        while scope["path"] != "/unread" and (await receive())["more_body"]:
-            pass
+        if scope["path"] == "/unread":
+            response = send.__self__  # type: ignore[attr-defined]  # a bound method
+            await until(lambda: not response.more_body)
+        else:
+            while (await receive())["more_body"]:
+                pass
         await send({"type": "http.response.start", "status": 200, "headers": []})
         self.taken.append(take_over(send) is not None)
         way = self.fanout.serve if scope["path"] == "/serve" else self.fanout.stream
@@ -215,16 +219,45 @@ async def test_what_is_not_sent_at_the_end_is_sent_before_the_next_answer(site: 
     assert await body(reader) == text(1) + b"2:%b\n" % large
 
 
-async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
+@pytest.mark.parametrize("path", [b"/", b"/serve"])
+async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout(path: bytes) -> None:
     fanout = Fanout(heartbeat=0.02, send_timeout=0.05)
     async with Site(fanout, a_tape(b"e1")) as site:
-        reader, writer = await begun(site)
+        reader, writer = await begun(site, GET.replace(b"/", path, 1))
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it for what reads only
         site.tape.extend([b"x" * 16_000_000])  # more than the kernel takes
         await until(lambda: fanout.readers == 0)
+        await until(lambda: not site.state.connections)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await chunk(reader)
+
+
+async def test_a_request_that_is_cancelled_while_its_client_takes_nothing_keeps_no_connection(site: Site) -> None:
+    _reader, writer = await begun(site, GET.replace(b"/", b"/serve", 1))
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    site.tape.extend([b"x" * 16_000_000])  # more than the kernel takes
+    (request,) = site.state.tasks
+    (reader,) = site.wires
+    await until(lambda: not reader.open)
+    request.cancel()
+    await until(lambda: not site.state.connections)
+
+
+async def test_a_slow_reader_that_has_caught_up_gets_no_heartbeat_before_it_is_due(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, _writer = await begun(site)
+    (wire,) = site.wires
+    loop, fanout = asyncio.get_running_loop(), site.fanout
+    wire.pause_writing()
+    later = loop.time
+    monkeypatch.setattr(loop, "time", lambda: later() + 30)  # two heartbeats, half of the send timeout
+    wire.resume_writing()
+    sweep = fanout._sweeping
+    await until(lambda: fanout._sweeping is not sweep)
+    site.tape.extend([b"e2"])
+    assert await chunk(reader) == text(2)
 
 
 async def test_silence_is_bridged_by_whole_chunks() -> None:
@@ -233,11 +266,14 @@ async def test_silence_is_bridged_by_whole_chunks() -> None:
         assert [await chunk(reader) for _ in range(3)] == [HEARTBEAT] * 3
 
 
-async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves(site: Site) -> None:
-    size = 100_000  # uvicorn reads no further beyond 65 536
-    _reader, writer = await begun(site, b"POST /unread HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-    writer.close()
-    await until(lambda: site.fanout.readers == 0)
+async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves() -> None:
+    async with Site(Fanout(heartbeat=3600), a_tape(b"e1")) as site:  # writing would notice it too
+        size = 65_537  # beyond 65 536 uvicorn reads no further
+        head = b"POST /unread HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size
+        _reader, writer = await begun(site, head + b"x" * size)
+        assert site.taken == [True]
+        writer.close()
+        await until(lambda: site.fanout.readers == 0)
 
 
 async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:

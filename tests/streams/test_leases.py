@@ -345,6 +345,26 @@ async def test_a_key_whose_stream_is_forgotten_while_it_is_looked_up_makes_a_str
             await there.finish(new, [DONE])
 
 
+@pytest.mark.parametrize("maker", [True, False], ids=["at its maker", "at a process that has read it"])
+async def test_a_stream_that_another_process_has_forgotten_is_unknown_while_its_tape_is_in_memory(
+    path: Path, maker: bool
+) -> None:
+    async with two(path) as (here, there):
+        tape = await begin(here)
+        await here.finish(tape, [DONE])
+        await settled(here)
+        read = await there.get(tape.header.id, "ann")
+        holder, other, held = (here, there, tape) if maker else (there, here, read)
+        assert await holder.get(tape.header.id, "ann") is held
+        await other.forget([tape.header.id])
+        held.enter()
+        assert await holder.get(tape.header.id, "ann") is held, "who reads it may come back to it"
+        held.leave()
+        with pytest.raises(UnknownStream):
+            await holder.get(tape.header.id, "ann")
+        assert held.ended
+
+
 # --- the dead
 
 
