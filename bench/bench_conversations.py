@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from machine import describe
-from tickertape.chats.store import Store
-from tickertape.chats.values import ChatLimits, NewMessage, Outcome, Question
+from tickertape.conversations.models import ConversationLimits, MessageRequest, NewMessage, Outcome
+from tickertape.conversations.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,15 +61,17 @@ def least(call: Callable[[], Any]) -> float:
     return min(took)
 
 
-def conversations(path: Path, said: list[str]) -> tuple[float, Store]:
+def conversations(path: Path, said: list[str]) -> tuple[float, SqlStore]:
     """Keep all that is said as turns; return the CPU seconds a turn, and the store."""
-    store, chat = Store(path, ChatLimits()), ""
+    store, chat = SqlStore(path, ConversationLimits()), ""
     start = time.process_time()
     for number in range(0, len(said), 2):
         chat = next(_ids) if number % EACH == 0 else chat
         messages = [NewMessage(next(_ids), said[number])]
-        asked = Question(action="next", chat=chat, messages=messages, message=next(_ids), stream=next(_ids))
-        store.settle(store.turn("me", asked).stream, Outcome(state="completed", text=said[number + 1]))
+        asked = MessageRequest(action="next", chat=chat, messages=messages, message=next(_ids), stream=next(_ids))
+        store.finalize_message(
+            store.prepare_answer("me", asked).stream, Outcome(state="completed", text=said[number + 1])
+        )
     return (time.process_time() - start) / (len(said) / 2), store
 
 
@@ -110,7 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tickertape-bench-") as folder:
         rows: list[tuple[str, Path, float, Callable[[str], Any]]] = []
         cost, store = conversations(Path(folder) / "chats.db", said)
-        rows.append(("tickertape, LIKE", Path(folder) / "chats.db", cost, lambda word: store.listing("me", word)))
+        rows.append(("tickertape, LIKE", Path(folder) / "chats.db", cost, lambda word: store.list_page("me", word)))
         for tokenizer in ("unicode61", "trigram"):
             path = Path(folder) / f"{tokenizer}.db"
             rows.append((f"FTS5 {tokenizer}, bare", path, *index(path, said, tokenizer)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.chats import place
+from tickertape.conversations import sqlite
 from tickertape.sqlite_file import share
 from tickertape.streams.sqlite import journal
 
@@ -27,8 +27,8 @@ def log(path: Path) -> None:
 
 
 def chats(path: Path) -> None:
-    place.check(path)
-    place.engine(path).dispose()
+    sqlite.check(path)
+    sqlite.engine(path).dispose()
 
 
 @pytest.mark.parametrize("opened", [log, chats])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chats.conftest import OWNER
+from conversations.conftest import OWNER
 from streams.conftest import quick_path
 from streams.engines import DONE, LOST, begin, caught_up
 from support.answers import answer, conversations_of
 from tickertape import sqlite_upkeep
-from tickertape.chats import Chats
-from tickertape.chats.place import check
+from tickertape.conversations import AsyncStore
+from tickertape.conversations.sqlite import check
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
 from tickertape.streams.contract import now
 from tickertape.streams.sqlite.engine import SqliteLog
@@ -106,9 +106,9 @@ async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quic
         await conversations.close()
     async with SqliteLog(copy / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(copy, log)
-        assert (await chats.read(lambda store: store.listing(OWNER))).total == 5
+        assert (await chats.read(lambda store: store.list_page(OWNER))).total == 5
         for number, chat in enumerate(asked):
-            kept = await chats.read(lambda store, chat=chat: store.conversation(OWNER, chat))  # type: ignore[misc]
+            kept = await chats.read(lambda store, chat=chat: store.get(OWNER, chat))  # type: ignore[misc]
             assert (kept.messages[1].state, f"number {number} 2" in kept.messages[1].content) == ("completed", True)
         await conversations.close()
 
@@ -165,9 +165,9 @@ async def test_a_file_that_could_not_shrink_can_after_the_next_start_if_it_is_sm
 
     async def open_and_close() -> tuple[int]:
         async with SqliteLog(quick_path / "tape.db", lost=LOST):
-            chats = Chats(quick_path / "chats.db")
+            chats = AsyncStore(quick_path / "chats.db")
             check(quick_path / "chats.db")
-            await chats.write(lambda store: store.newest())
+            await chats.write(lambda store: store.changelog_range())
             await chats.close()
         with closing(sqlite3.connect(path)) as connection:
             found: tuple[int] = connection.execute("PRAGMA auto_vacuum").fetchone()

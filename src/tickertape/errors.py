@@ -10,11 +10,11 @@
     │   ├── KeyReused         an Idempotency-Key came again with another body                 (the caller's)
     │   ├── LogUnavailable    disk full, I/O error, damaged or newer file                     (the machine's)
     │   └── StreamDamaged     what is stored of one stream is not what was written            (the machine's)
-    ├── ChatError             the conversations could not do what was asked
-    │   ├── UnknownChat       no such conversation or message, or not this owner's            (the caller's fault)
-    │   ├── ChatConflict      it cannot be done in the state that the conversation is in      (the caller's)
-    │   ├── ChatLimit         a title, system prompt or conversation is larger than allowed   (the caller's)
-    │   └── ChatsUnavailable  disk full, I/O error, damaged or newer file                     (the machine's)
+    ├── ConversationError     the conversations could not do what was asked
+    │   ├── UnknownConversation        no such conversation or message, or not this owner's   (the caller's fault)
+    │   ├── ConversationConflict       it cannot be done in the conversation's present state  (the caller's)
+    │   ├── ConversationLimitExceeded  a title, system prompt or conversation is too large    (the caller's)
+    │   └── ConversationsUnavailable   disk full, I/O error, damaged or newer file            (the machine's)
     ├── ProviderError         the upstream refused, failed or cannot be reached; carries the HTTP status to show
     │   ├── AnswerUnfinished  the upstream ended the answer, and said that it is not whole    (the upstream's)
     │   └── BadRequest        the request asks for something that cannot be done              (the caller's)
@@ -109,18 +109,18 @@ class StreamDamaged(LogError):
         self.owner = owner
 
 
-class ChatError(TickertapeError):
+class ConversationError(TickertapeError):
     """The conversations could not do what was asked."""
 
 
-class UnknownChat(ChatError):
+class UnknownConversation(ConversationError):
     """There is no conversation, or no message in it, with this id for this owner."""
 
     def __init__(self, what: str, name: str) -> None:
         super().__init__(f"There is no {what} {name[:80]!r}. It may have been deleted; read the list again.")
 
 
-class ChatConflict(ChatError):
+class ConversationConflict(ConversationError):
     """The conversation is not in a state in which this can be done; ``code`` says why in one word."""
 
     def __init__(self, message: str, *, code: str = "conflict") -> None:
@@ -128,7 +128,7 @@ class ChatConflict(ChatError):
         self.code = code
 
 
-class ChatLimit(ChatError):
+class ConversationLimitExceeded(ConversationError):
     """Something is larger than the limits on conversations allow; ``param`` names the field."""
 
     def __init__(self, message: str, *, param: str) -> None:
@@ -136,7 +136,7 @@ class ChatLimit(ChatError):
         self.param = param
 
 
-class ChatsUnavailable(ChatError):
+class ConversationsUnavailable(ConversationError):
     """The conversations cannot be opened, read or written; the sentence says why and what to do."""
 
     def __init__(self, message: str, *, shown: str | None = None) -> None:

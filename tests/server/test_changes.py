@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chats.conftest import OWNER, ask
+from conversations.conftest import OWNER, ask
 from tickertape import Decoder
-from tickertape.chats import Chats
-from tickertape.chats.store import Store
-from tickertape.chats.values import ChatLimits
+from tickertape.conversations import AsyncStore
+from tickertape.conversations.models import ConversationLimits
+from tickertape.conversations.sql_store import SqlStore
 from tickertape.errors import LogUnavailable
 from tickertape.server import changes as module
 from tickertape.server.changes import Changes
@@ -66,8 +66,8 @@ class Watcher:
 
 
 @pytest.fixture
-async def chats(tmp_path: Path) -> AsyncIterator[Chats]:
-    made = Chats(tmp_path / "chats.db")
+async def chats(tmp_path: Path) -> AsyncIterator[AsyncStore]:
+    made = AsyncStore(tmp_path / "chats.db")
     yield made
     await made.close()
 
@@ -78,7 +78,7 @@ async def refreshed() -> asyncio.Event:
 
 
 @pytest.fixture
-async def changes(chats: Chats, refreshed: asyncio.Event) -> AsyncIterator[Changes]:
+async def changes(chats: AsyncStore, refreshed: asyncio.Event) -> AsyncIterator[Changes]:
     async def refresh() -> None:
         refreshed.set()
 
@@ -89,11 +89,11 @@ async def changes(chats: Chats, refreshed: asyncio.Event) -> AsyncIterator[Chang
     fanout.close()
 
 
-async def tell(chats: Chats, owner: str = OWNER) -> None:
-    await chats.write(lambda store: store.turn(owner, ask("Hello")))
+async def tell(chats: AsyncStore, owner: str = OWNER) -> None:
+    await chats.write(lambda store: store.prepare_answer(owner, ask("Hello")))
 
 
-async def test_a_reader_is_told_to_read_everything_and_then_what_changes(chats: Chats, changes: Changes) -> None:
+async def test_a_reader_is_told_to_read_everything_and_then_what_changes(chats: AsyncStore, changes: Changes) -> None:
     await tell(chats)
     watcher = Watcher(changes)
     assert await watcher.until(1) == ["reset"]
@@ -106,7 +106,7 @@ async def test_a_reader_is_told_to_read_everything_and_then_what_changes(chats: 
     await watcher.leave()
 
 
-async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(chats: Chats, changes: Changes) -> None:
+async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(chats: AsyncStore, changes: Changes) -> None:
     stays, first = Watcher(changes), Watcher(changes)
     for watcher in (stays, first):
         await watcher.until(1)
@@ -128,24 +128,24 @@ async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(chats: Chats
 
 
 @pytest.mark.parametrize("cursor", ["changes.99", "changes.x", "other.1", "garbage", "changes.0"])
-async def test_a_cursor_that_is_not_known_is_told(chats: Chats, changes: Changes, cursor: str) -> None:
+async def test_a_cursor_that_is_not_known_is_told(chats: AsyncStore, changes: Changes, cursor: str) -> None:
     await tell(chats)
     if cursor == "changes.0":  # so old that what came after it was dropped
-        await chats.write(lambda store: store.purge())
+        await chats.write(lambda store: store.hard_delete())
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("tickertape.chats.marks.KEPT", 1)
-            await chats.write(lambda store: store.purge())
+            patched.setattr("tickertape.conversations.changelog.KEPT", 1)
+            await chats.write(lambda store: store.hard_delete())
     watcher = Watcher(changes, cursor=cursor)
     assert await watcher.until(1) == ["reset"]
     assert watcher.headers[b"tickertape-cursor"] == b"reset"
     await watcher.leave()
 
 
-async def test_what_another_process_changes_is_told_too(chats: Chats, changes: Changes, tmp_path: Path) -> None:
+async def test_what_another_process_changes_is_told_too(chats: AsyncStore, changes: Changes, tmp_path: Path) -> None:
     watcher = Watcher(changes)
     await watcher.until(1)
-    other = Store(tmp_path / "chats.db", ChatLimits())
-    await asyncio.to_thread(other.turn, OWNER, ask("Hello"))
+    other = SqlStore(tmp_path / "chats.db", ConversationLimits())
+    await asyncio.to_thread(other.prepare_answer, OWNER, ask("Hello"))
     assert await watcher.until(3) == ["reset", "created", "message"]
     await watcher.leave()
     other.close()
@@ -161,7 +161,7 @@ async def test_while_somebody_watches_the_dead_are_looked_for(
 
 
 async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
-    chats: Chats, monkeypatch: pytest.MonkeyPatch
+    chats: AsyncStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = asyncio.Event()
 
@@ -182,7 +182,7 @@ async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
     fanout.close()
 
 
-async def test_nobody_looks_when_nobody_watches(chats: Chats, changes: Changes) -> None:
+async def test_nobody_looks_when_nobody_watches(chats: AsyncStore, changes: Changes) -> None:
     watcher = Watcher(changes)
     await watcher.until(1)
     await watcher.leave()
@@ -198,7 +198,7 @@ async def test_nobody_looks_when_nobody_watches(chats: Chats, changes: Changes) 
 
 
 async def test_a_feed_that_is_long_ends_and_goes_on_with_the_next_request(
-    chats: Chats, changes: Changes, monkeypatch: pytest.MonkeyPatch
+    chats: AsyncStore, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LONGEST", 2)
     watcher = Watcher(changes)

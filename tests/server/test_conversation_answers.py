@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from chats.conftest import OWNER, ask, go_on, vary
+from conversations.conftest import OWNER, ask, go_on, vary
 from streams.engines import whole
 from support.scripted import Scripted
-from tickertape.chats import Chats, Segment
-from tickertape.chats.store import Store
+from tickertape.conversations import AsyncStore, Segment
+from tickertape.conversations.sql_store import SqlStore
 from tickertape.deltas import End, Finish, Opens, Reasoning, State, ToolCall, Usage, decode_delta
 from tickertape.errors import (
     BadRequest,
-    ChatConflict,
-    ChatsUnavailable,
+    ConversationConflict,
+    ConversationsUnavailable,
     LogUnavailable,
     ProviderError,
     UnknownStream,
@@ -26,7 +26,7 @@ from tickertape.errors import (
 from tickertape.generation import Generations, Limits
 from tickertape.providers.catalog import Catalog
 from tickertape.server.app import _forget
-from tickertape.server.conversations import Conversations, Unanswered, Wishes
+from tickertape.server.conversations import AnswerNotStarted, AnswerOptions, ConversationService
 from tickertape.streams.contract import now
 from tickertape.streams.memory import MemoryLog
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.chats import Message, Turn
+    from tickertape.conversations import Message, PreparedAnswer
     from tickertape.providers.base import Model
 
-NONE = Wishes({}, show_usage=False, abandon_after=None)
-FULL = ChatsUnavailable("The conversations chats.db cannot be used: the disk is full.")
+NONE = AnswerOptions({}, show_usage=False, abandon_after=None)
+FULL = ConversationsUnavailable("The conversations chats.db cannot be used: the disk is full.")
 
 
 @pytest.fixture
@@ -67,28 +67,28 @@ def held_up(provider: Scripted, monkeypatch: pytest.MonkeyPatch) -> HeldUp:
 
 
 @pytest.fixture
-async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[Conversations]:
+async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[ConversationService]:
     log = MemoryLog()
     generations = Generations(log, Limits(per_owner=3))
-    made = Conversations(Chats(tmp_path / "chats.db"), log, Catalog([provider]), generations)
+    made = ConversationService(AsyncStore(tmp_path / "chats.db"), log, Catalog([provider]), generations)
     yield made
     await generations.close()
     await made.close()
 
 
-async def beyond_undo(conversations: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+async def beyond_undo(conversations: ConversationService, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let so much time pass that no deletion can be taken back any more."""
     store = await conversations.chats.read(lambda store: store)
     monkeypatch.setattr(store, "_clock", lambda: now() + 2 * conversations.chats.limits.undo)
 
 
-async def kept(conversations: Conversations, turn: Turn) -> Message:
-    found = await conversations.chats.read(lambda store: store.conversation(OWNER, turn.chat))
+async def kept(conversations: ConversationService, turn: PreparedAnswer) -> Message:
+    found = await conversations.chats.read(lambda store: store.get(OWNER, turn.chat))
     return next(message for message in found.messages if message.id == turn.message)
 
 
-async def test_everything_an_answer_consists_of_is_kept(conversations: Conversations, provider: Scripted) -> None:
-    wishes = Wishes({"temperature": 0.5}, show_usage=False, abandon_after=None)
+async def test_everything_an_answer_consists_of_is_kept(conversations: ConversationService, provider: Scripted) -> None:
+    wishes = AnswerOptions({"temperature": 0.5}, show_usage=False, abandon_after=None)
     turn, tape = await conversations.ask(OWNER, ask("Hello"), wishes)
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     provider.say(Reasoning("Hm."), "Hel", "lo", ToolCall(call), Usage({"total_tokens": 3}))
@@ -106,7 +106,7 @@ async def test_everything_an_answer_consists_of_is_kept(conversations: Conversat
 
 
 async def test_an_answer_is_taken_over_at_its_end_though_nobody_asks(
-    conversations: Conversations, provider: Scripted
+    conversations: ConversationService, provider: Scripted
 ) -> None:
     turn, _tape = await conversations.ask(OWNER, ask("Hello"), NONE)
     changed = asyncio.Event()
@@ -121,7 +121,10 @@ async def test_an_answer_is_taken_over_at_its_end_though_nobody_asks(
 
 
 async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    conversations: ConversationService,
+    provider: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
 
@@ -129,7 +132,7 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
         raise FULL
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "settle", full)
+        patched.setattr(SqlStore, "finalize_message", full)
         provider.say("Text")
         provider.finish()
         await whole(tape)
@@ -137,14 +140,14 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
             await conversations.catch_up(OWNER)  # it can be read all the same
         assert "the disk is full" in caplog.text
         assert (await kept(conversations, turn)).state == "running"
-        with pytest.raises(ChatsUnavailable):
+        with pytest.raises(ConversationsUnavailable):
             await conversations.refresh()  # so that nothing is forgotten
     await conversations.refresh()
     assert (await kept(conversations, turn)).content == "Text"
 
 
 async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = conversations._log
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
@@ -155,7 +158,7 @@ async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
         raise FULL
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "settle", full)
+        patched.setattr(SqlStore, "finalize_message", full)
         provider.say("Text")
         provider.finish()
         await whole(tape)
@@ -172,7 +175,7 @@ async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
 
 
 async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time_if_not_now(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
     provider.say("Text")
@@ -198,11 +201,11 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
     await conversations.tidy()
     with pytest.raises(UnknownStream):
         await conversations._log.get(turn.stream, OWNER)
-    assert await conversations.chats.read(lambda store: store.doomed()) == []
+    assert await conversations.chats.read(lambda store: store.pending_deletion()) == []
 
 
 async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_repeated(
-    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
 
@@ -220,7 +223,7 @@ async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_r
 
 
 async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten_once_it_has_ended(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
 
@@ -241,7 +244,7 @@ async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten
 
 
 async def test_a_stream_that_cannot_be_read_now_holds_the_others_up_not_but_forgetting(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, first_tape = await conversations.ask(OWNER, ask("One"), NONE)
     for _ in range(2):
@@ -258,14 +261,16 @@ async def test_a_stream_that_cannot_be_read_now_holds_the_others_up_not_but_forg
         return await real(stream, owner)
 
     unsettled = [(first.stream, OWNER, 0.0), (second.stream, OWNER, 0.0)]
-    monkeypatch.setattr(Store, "unsettled", lambda *_: [Segment(*each) for each in unsettled])
+    monkeypatch.setattr(SqlStore, "unfinalized", lambda *_: [Segment(*each) for each in unsettled])
     monkeypatch.setattr(conversations._log, "get", busy)
     with pytest.raises(LogUnavailable):
         await conversations.refresh()
     assert (await kept(conversations, second)).content == "Text"
 
 
-async def test_a_damaged_stream_ends_its_message_as_lost(conversations: Conversations, provider: Scripted) -> None:
+async def test_a_damaged_stream_ends_its_message_as_lost(
+    conversations: ConversationService, provider: Scripted
+) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
     tape.entries[0] = b"?damaged"
     provider.finish()
@@ -278,18 +283,20 @@ async def test_a_damaged_stream_ends_its_message_as_lost(conversations: Conversa
 
 
 async def test_nothing_is_asked_when_the_question_cannot_be_kept(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: Any) -> None:
         raise FULL
 
-    monkeypatch.setattr(Store, "turn", full)
-    with pytest.raises(ChatsUnavailable):
+    monkeypatch.setattr(SqlStore, "prepare_answer", full)
+    with pytest.raises(ConversationsUnavailable):
         await conversations.ask(OWNER, ask("Hello"), NONE)
     assert provider.asked == 0
 
 
-async def test_a_caller_who_gives_up_is_answered_all_the_same(conversations: Conversations, provider: Scripted) -> None:
+async def test_a_caller_who_gives_up_is_answered_all_the_same(
+    conversations: ConversationService, provider: Scripted
+) -> None:
     question = ask("Hello")
     caller = asyncio.create_task(conversations.ask(OWNER, question, NONE))
     await asyncio.sleep(0)
@@ -303,7 +310,7 @@ async def test_a_caller_who_gives_up_is_answered_all_the_same(conversations: Con
     assert (again.stream, provider.asked) == (question.stream, 1)
 
 
-async def test_twenty_at_once_who_ask_the_same_ask_once(conversations: Conversations, provider: Scripted) -> None:
+async def test_twenty_at_once_who_ask_the_same_ask_once(conversations: ConversationService, provider: Scripted) -> None:
     question = ask("Hello", key="k", digest=b"d")
     asked = await asyncio.gather(*(conversations.ask(OWNER, question, NONE) for _ in range(20)))
     assert len({id(tape) for _turn, tape in asked}) == 1
@@ -314,12 +321,12 @@ async def test_twenty_at_once_who_ask_the_same_ask_once(conversations: Conversat
 
 
 async def test_an_answer_that_cannot_begin_is_kept_as_failed_and_says_where_it_belongs(
-    conversations: Conversations, provider: Scripted
+    conversations: ConversationService, provider: Scripted
 ) -> None:
     first, _tape = await conversations.ask(OWNER, ask("One"), NONE)
     for _ in range(2):
         await conversations.ask(OWNER, vary(first), NONE)
-    with pytest.raises(Unanswered, match="3 answers running, of 3 allowed") as unanswered:
+    with pytest.raises(AnswerNotStarted, match="3 answers running, of 3 allowed") as unanswered:
         await conversations.ask(OWNER, vary(first), NONE)
     answer = await kept(conversations, unanswered.value.turn)
     assert (answer.state, answer.parent) == ("failed", first.parent)
@@ -327,20 +334,22 @@ async def test_an_answer_that_cannot_begin_is_kept_as_failed_and_says_where_it_b
 
 
 async def test_an_error_that_nobody_foresaw_is_shown_without_its_details(
-    conversations: Conversations, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(provider, "models", broken)
-    with pytest.raises(Unanswered, match="its own log says why") as unanswered:
+    with pytest.raises(AnswerNotStarted, match="its own log says why") as unanswered:
         await conversations.ask(OWNER, ask("One"), NONE)
     answer = await kept(conversations, unanswered.value.turn)
     assert answer.error is not None
     assert "secret" not in str(answer.error)
 
 
-async def test_a_model_that_cannot_go_on_is_not_asked_to(conversations: Conversations, provider: Scripted) -> None:
+async def test_a_model_that_cannot_go_on_is_not_asked_to(
+    conversations: ConversationService, provider: Scripted
+) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Count"), NONE)
     provider.say("one")
     provider.end()
@@ -363,14 +372,14 @@ async def test_a_model_that_cannot_go_on_is_not_asked_to(conversations: Conversa
 
 
 async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_lost(
-    conversations: Conversations, provider: Scripted, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, provider: Scripted, held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its stream is not in the log yet, and however long it takes this process knows of it."""
     monkeypatch.setattr("tickertape.server.conversations.BEGINNING", 0.0)
     asking = asyncio.create_task(conversations.ask(OWNER, ask("Hello"), NONE))
     await held_up.there.wait()
     await conversations.refresh()
-    (segment,) = await conversations.chats.read(lambda store: store.unsettled())
+    (segment,) = await conversations.chats.read(lambda store: store.unfinalized())
     reader = asyncio.create_task(conversations.begun(segment.stream))
     await asyncio.sleep(0)
     assert not reader.done()
@@ -384,7 +393,7 @@ async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_los
 
 
 async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_deleted_is_stopped(
-    conversations: Conversations, held_up: HeldUp
+    conversations: ConversationService, held_up: HeldUp
 ) -> None:
     question = ask("Hello")
     asking = asyncio.create_task(conversations.ask(OWNER, question, NONE))
@@ -398,9 +407,9 @@ async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_delete
 
 
 async def test_a_question_of_a_process_that_died_is_lost(
-    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+    conversations: ConversationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turn = await conversations.chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+    turn = await conversations.chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
     await conversations.refresh()
     assert (await kept(conversations, turn)).state == "running", "another process may be about to begin it"
     monkeypatch.setattr("tickertape.server.conversations.BEGINNING", 0.0)
@@ -411,9 +420,11 @@ async def test_a_question_of_a_process_that_died_is_lost(
     assert answer.error["code"] == "lost"
 
 
-async def test_under_an_answer_that_runs_nothing_is_asked(conversations: Conversations, provider: Scripted) -> None:
+async def test_under_an_answer_that_runs_nothing_is_asked(
+    conversations: ConversationService, provider: Scripted
+) -> None:
     turn, tape = await conversations.ask(OWNER, ask("Hello"), NONE)
-    with pytest.raises(ChatConflict, match="still being written"):
+    with pytest.raises(ConversationConflict, match="still being written"):
         await conversations.ask(OWNER, ask("More", turn.chat), NONE)
     provider.say("Hi")
     provider.finish()

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chats.conftest import answer, ask, new_id
+from conversations.conftest import answer, ask, new_id
 from faults.server import FaultServer, status
 from support.conversations import CHANGES, TURN, listed, message, place, question, settled, tell, tree, turn
 from support.http import open_stream, request, texts
 from support.server import ServerEnded
-from tickertape.chats.store import Store
-from tickertape.chats.values import ChatLimits, NewMessage
+from tickertape.conversations.models import ConversationLimits, NewMessage
+from tickertape.conversations.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +79,8 @@ def test_a_question_whose_answer_never_began_is_shown_as_lost_and_a_retry_answer
     settled(server.url, where)
     server.kill()
     chat, new = where["conversation_id"], {"id": new_id(), "role": "user", "content": "Unheard"}
-    store = Store(server.data / "chats.db", ChatLimits(), clock=lambda: time.time() - 60)
-    lost = store.turn(LOCAL, ask("Unheard", chat, messages=[NewMessage(new["id"], new["content"])]))
+    store = SqlStore(server.data / "chats.db", ConversationLimits(), clock=lambda: time.time() - 60)
+    lost = store.prepare_answer(LOCAL, ask("Unheard", chat, messages=[NewMessage(new["id"], new["content"])]))
     store.close()
     server.start()
     kept = settled(server.url, lost.place)
@@ -275,7 +275,7 @@ def test_an_upstream_that_refuses_is_the_status_and_the_question_is_kept(serve: 
 def test_a_model_that_cannot_go_on_says_so_and_the_answer_stays_as_it_was(serve: Serve, upstream: FaultServer) -> None:
     script = upstream.serve(status(500, b"{}"), path="/v1")
     data = serve().data
-    store = Store(data / "chats.db", ChatLimits())
+    store = SqlStore(data / "chats.db", ConversationLimits())
     partial = answer(store, ask("Count"), "one", owner=LOCAL, state="cancelled", finish_reason=None)
     store.close()
     server = serve(f"--upstream={script.url}", "--model=large", provider="openai", data=data)

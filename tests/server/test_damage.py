@@ -6,12 +6,12 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
-from chats.conftest import OWNER, ask
+from conversations.conftest import OWNER, ask
 from streams.engines import DONE, LOST, text
 from support.http import ask as question
 from support.http import request
-from tickertape.chats import Chats
-from tickertape.server.conversations import Conversations
+from tickertape.conversations import AsyncStore
+from tickertape.server.conversations import ConversationService
 from tickertape.streams.contract import Header, now
 from tickertape.streams.sqlite.engine import SqliteLog
 
@@ -26,10 +26,10 @@ async def test_a_conversation_whose_answer_is_damaged_says_so_and_keeps_nothing_
 ) -> None:
     """Its text is gone, the others' need not stay for ever because of it."""
     path = tmp_path / "tape.db"
-    chats = Chats(tmp_path / "chats.db", clock=now)
+    chats = AsyncStore(tmp_path / "chats.db", clock=now)
     async with SqliteLog(path, lost=LOST) as log:
-        conversations = Conversations(chats, log, cast("Any", None), cast("Any", None))
-        turn = await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+        conversations = ConversationService(chats, log, cast("Any", None), cast("Any", None))
+        turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
         tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [text(1)])
         await log.finish(tape, [DONE])
         await log.expire(0)
@@ -37,7 +37,7 @@ async def test_a_conversation_whose_answer_is_damaged_says_so_and_keeps_nothing_
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE stream SET crc = 1")
         await conversations.refresh()
-        kept = (await chats.read(lambda store: store.conversation(OWNER, turn.chat))).messages[-1]
+        kept = (await chats.read(lambda store: store.get(OWNER, turn.chat))).messages[-1]
         assert (kept.state, kept.content, kept.error and kept.error["code"]) == ("lost", "", "stream_damaged")
         assert "is damaged on the server's disk" in (kept.error or {})["message"]
         assert await log.expire(now() + 1) == 1

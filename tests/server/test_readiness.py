@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chats.conftest import OWNER, ask
+from conversations.conftest import OWNER, ask
 from streams.conftest import quick_path
 from streams.engines import DONE, LOST, begin, new_header, text
 from streams.faults import FlakyConnection
 from support.conversations import question
 from support.http import ask as post
 from support.http import request
-from tickertape.chats import Chats
-from tickertape.errors import ChatsUnavailable, LogUnavailable
+from tickertape.conversations import AsyncStore
+from tickertape.errors import ConversationsUnavailable, LogUnavailable
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
 from tickertape.streams.sqlite.engine import SqliteLog
@@ -38,11 +38,11 @@ def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteLog, Chats]]:
+async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteLog, AsyncStore]]:
     async with SqliteLog(folder / "tape.db", lost=LOST) as log:
-        chats = Chats(folder / "chats.db")
+        chats = AsyncStore(folder / "chats.db")
         try:
-            await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+            await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
             yield Readiness(folder, min_free, log, chats), log, chats
         finally:
             await chats.close()
@@ -120,8 +120,8 @@ async def test_a_folder_that_was_deleted_or_replaced_takes_no_answers_and_is_tol
         for _ in range(3):
             with pytest.raises(LogUnavailable, match="was deleted or replaced while the server runs"):
                 await log.create(new_header(), [text(1)])
-            with pytest.raises(ChatsUnavailable, match="were deleted or replaced while the server runs"):
-                await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+            with pytest.raises(ConversationsUnavailable, match="were deleted or replaced while the server runs"):
+                await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
         said = await ready.reasons()
         assert len(said) == 2
         assert all("nothing is kept until it is restarted" in reason for reason in said)

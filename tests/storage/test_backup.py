@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chats.conftest import OWNER
+from conversations.conftest import OWNER
 from streams.conftest import quick_path
 from streams.engines import DONE, LOST, begin, caught_up, text
 from support.answers import answer, conversations_of
@@ -52,8 +52,8 @@ async def shown(data: Path) -> dict[str, tuple[str, str]]:
         chats, conversations = conversations_of(data, log)
         await conversations.refresh()
         found = {}
-        for chat in (await chats.read(lambda store: store.listing(OWNER))).chats:
-            kept = await chats.read(lambda store, chat=chat: store.conversation(OWNER, chat.id))  # type: ignore[misc]
+        for chat in (await chats.read(lambda store: store.list_page(OWNER))).chats:
+            kept = await chats.read(lambda store, chat=chat: store.get(OWNER, chat.id))  # type: ignore[misc]
             found[chat.id] = (kept.messages[-1].state, kept.messages[-1].content)
         await conversations.close()
         return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tickertape.chats import Chats
+from tickertape.conversations import AsyncStore
 from tickertape.errors import UnknownStream
 from tickertape.streams.sqlite.engine import SqliteLog
 
@@ -64,8 +64,8 @@ async def test_with_full_both_files_wait_for_the_disk_at_every_commit(
 ) -> None:
     """SQLite's word for it: 2 is a wait for the disk before a commit is told, 1 is one at checkpoints."""
     async with SqliteLog(quick_path / "tape.db", lost=LOST, synchronous=synchronous) as log:
-        chats = Chats(quick_path / "chats.db", synchronous=synchronous)
-        await chats.write(lambda store: store.newest())
+        chats = AsyncStore(quick_path / "chats.db", synchronous=synchronous)
+        await chats.write(lambda store: store.changelog_range())
         assert chats._store is not None
         raw = chats._store._engine.raw_connection()
         for connection in (log._writes, log._connection, raw.driver_connection):

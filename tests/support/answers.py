@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from chats.conftest import OWNER, ask
+from conversations.conftest import OWNER, ask
 from streams.engines import DONE, caught_up
-from tickertape.chats import ChatLimits, Chats
-from tickertape.server.conversations import Conversations
+from tickertape.conversations import AsyncStore, ConversationLimits
+from tickertape.server.conversations import ConversationService
 from tickertape.streams.contract import Header, now
 
 if TYPE_CHECKING:
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from tickertape.streams.sqlite.engine import SqliteLog
 
 
-def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[Chats, Conversations]:
-    chats = Chats(folder / "chats.db", ChatLimits(undo=undo), clock=now)
-    return chats, Conversations(chats, log, cast("Any", None), cast("Any", None))
+def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[AsyncStore, ConversationService]:
+    chats = AsyncStore(folder / "chats.db", ConversationLimits(undo=undo), clock=now)
+    return chats, ConversationService(chats, log, cast("Any", None), cast("Any", None))
 
 
-async def answer(chats: Chats, log: SqliteLog, conversations: Conversations, text: str, size: int = 3) -> str:
+async def answer(
+    chats: AsyncStore, log: SqliteLog, conversations: ConversationService, text: str, size: int = 3
+) -> str:
     """Ask and answer, the way that a generation does; return the conversation's id."""
-    turn = await chats.write(lambda store: store.turn(OWNER, ask(f"What of {text}?")))
+    turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask(f"What of {text}?")))
     tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
     for number in range(size):
         await log.append(tape, [f't"{text} {number} "'.encode()])

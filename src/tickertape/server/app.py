@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.routing import Route, Router
 
-from tickertape.chats import Chats
+from tickertape.conversations import AsyncStore
 from tickertape.deltas import encode_delta
-from tickertape.errors import ChatError, LogError, TickertapeError
+from tickertape.errors import ConversationError, LogError, TickertapeError
 from tickertape.generation import DAMAGED, LOST, Generations
 from tickertape.server import conversation_routes
 from tickertape.server.access_log import AccessLog
 from tickertape.server.assets import Assets
 from tickertape.server.changes import Changes
 from tickertape.server.connection import without_chunks
-from tickertape.server.conversations import Conversations
+from tickertape.server.conversations import ConversationService
 from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
 from tickertape.server.metrics import PUBLISH
@@ -108,8 +108,8 @@ class App:
                 raise
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
             generations = Generations(log, settings.limits)
-            chats = Chats(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
-            conversations = Conversations(chats, log, self._catalog, generations)
+            chats = AsyncStore(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
+            conversations = ConversationService(chats, log, self._catalog, generations)
             changes = Changes(chats, fanout, conversations.refresh)
             readiness = Readiness(settings.data, settings.min_free, log, chats)
             services = self._services = Services(
@@ -155,7 +155,7 @@ async def _publish(services: Services) -> None:
         await asyncio.sleep(PUBLISH)
 
 
-async def _forget(log: Log, conversations: Conversations, retention: float) -> None:
+async def _forget(log: Log, conversations: ConversationService, retention: float) -> None:
     """Every so often, let the log forget what ended long ago: its text is in its conversation before."""
     while True:
         try:  # again in the next round, whatever happens in this one
@@ -164,7 +164,7 @@ async def _forget(log: Log, conversations: Conversations, retention: float) -> N
                 await conversations.refresh()
                 await conversations.tidy()
             await log.expire(before)
-        except (LogError, ChatError) as error:
+        except (LogError, ConversationError) as error:
             logger.info("Nothing old is forgotten now: %s", error)  # a full or busy disk
         except Exception:
             logger.exception("Nothing old is forgotten now")

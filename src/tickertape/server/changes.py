@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickertape.errors import ChatError, LogError
+from tickertape.errors import ConversationError, LogError
 from tickertape.server.chunks import RETRY, position
 from tickertape.server.responses import STREAM_HEADERS, start
 from tickertape.streams.contract import Header, Tape
@@ -25,7 +25,7 @@ from tickertape.streams.contract import Header, Tape
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tickertape.chats import Change, Chats
+    from tickertape.conversations import AsyncStore, Change
     from tickertape.server.asgi import Receive, Send
     from tickertape.server.fanout import Fanout
 
@@ -59,7 +59,7 @@ class ChangeRenderer:
 class Changes:
     """Who listens in this process, and what they are told."""
 
-    def __init__(self, chats: Chats, fanout: Fanout, refresh: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, chats: AsyncStore, fanout: Fanout, refresh: Callable[[], Awaitable[object]]) -> None:
         self._chats = chats
         self._fanout = fanout
         self._refresh = refresh
@@ -72,13 +72,13 @@ class Changes:
 
     async def serve(self, owner: str, cursor: str | None, send: Send, receive: Receive) -> None:
         """Tell a reader of the changes after its cursor, then of every one as it happens, until it leaves."""
-        before, newest = await self._chats.read(lambda store: store.newest())
+        before, newest = await self._chats.read(lambda store: store.changelog_range())
         tape = self._listen(owner, newest)
         try:
             after = position(cursor, NAME) if cursor else None
             headers = list(STREAM_HEADERS)
             if after is not None and before <= after <= newest:
-                missed = await self._chats.read(lambda store: store.changes(after, owner))
+                missed = await self._chats.read(lambda store: store.changes_after(after, owner))
                 told = missed[-1].no if missed else after
                 entries = [_entry(change) for change in missed]
             else:
@@ -126,7 +126,7 @@ class Changes:
                 if loop.time() - swept > SWEEP:
                     swept = loop.time()
                     await self._refresh()
-            except (ChatError, LogError) as error:  # a busy or full disk: the next look tells
+            except (ConversationError, LogError) as error:  # a busy or full disk: the next look tells
                 logger.debug("What has changed or ended cannot be read: %s", error)
             try:
                 async with asyncio.timeout(POLL):
@@ -136,7 +136,7 @@ class Changes:
 
     async def _look(self) -> None:
         after = self._last
-        self._tell(await self._chats.read(lambda store: store.changes(after)))
+        self._tell(await self._chats.read(lambda store: store.changes_after(after)))
 
     def _tell(self, changes: list[Change]) -> None:
         for change in changes:

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from tickertape.chats import NewMessage, Question
-from tickertape.errors import BadRequest, ChatLimit
-from tickertape.server.conversations import Wishes
+from tickertape.conversations import MessageRequest, NewMessage
+from tickertape.errors import BadRequest, ConversationLimitExceeded
+from tickertape.server.conversations import AnswerOptions
 from tickertape.server.requests import parse_key, parse_messages, parse_object, parse_policy
 
 if TYPE_CHECKING:
-    from tickertape.chats import ChatLimits
+    from tickertape.conversations import ConversationLimits
     from tickertape.server.asgi import Message
 
 ACTIONS = ("next", "variant", "continue")
@@ -42,7 +42,9 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def parse_turn(scope: Message, body: bytes, *, max_messages: int, disconnect: str) -> tuple[Question, Wishes]:
+def parse_turn(
+    scope: Message, body: bytes, *, max_messages: int, disconnect: str
+) -> tuple[MessageRequest, AnswerOptions]:
     """Return the checked question. Raises BadRequest that names the field, what was read and what is allowed."""
     fields = parse_object(body)
     action = fields.get("action", "next")
@@ -59,7 +61,7 @@ def parse_turn(scope: Message, body: bytes, *, max_messages: int, disconnect: st
     if not isinstance(options, dict):
         raise BadRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
     key = parse_key(scope, body)
-    question = Question(
+    question = MessageRequest(
         action=action,
         chat=chat or new_id(),
         parent=parent,
@@ -71,7 +73,7 @@ def parse_turn(scope: Message, body: bytes, *, max_messages: int, disconnect: st
         digest=key.digest if key else b"",
     )
     parameters = {name: value for name, value in fields.items() if name not in _OURS}
-    return question, Wishes(parameters, bool(options.get("include_usage")), parse_policy(scope, disconnect))
+    return question, AnswerOptions(parameters, bool(options.get("include_usage")), parse_policy(scope, disconnect))
 
 
 def id_of(fields: dict[str, Any], name: str) -> str | None:
@@ -125,7 +127,7 @@ def _text(content: Any) -> str | None:
     return "\n".join(strings) if len(strings) == len(texts) else None
 
 
-def parse_new(body: bytes, limits: ChatLimits) -> tuple[str, dict[str, Any]]:
+def parse_new(body: bytes, limits: ConversationLimits) -> tuple[str, dict[str, Any]]:
     """Return the id of a new conversation, and its title, model and system prompt, None where there is none."""
     fields = {name: value for name, value in parse_object(body).items() if value is not None}
     chat_id = id_of(fields, "id") or new_id()
@@ -134,12 +136,12 @@ def parse_new(body: bytes, limits: ChatLimits) -> tuple[str, dict[str, Any]]:
     return chat_id, {name: changes.get(name) for name in ("title", "model", "system")}
 
 
-def parse_change(body: bytes, limits: ChatLimits) -> dict[str, Any]:
+def parse_change(body: bytes, limits: ConversationLimits) -> dict[str, Any]:
     """Return which fields of a conversation are to be what: title, model, system, current, deleted."""
     return _changes(parse_object(body), ("title", "model", "system", "current_node", "deleted"), limits)
 
 
-def _changes(fields: dict[str, Any], allowed: tuple[str, ...], limits: ChatLimits) -> dict[str, Any]:
+def _changes(fields: dict[str, Any], allowed: tuple[str, ...], limits: ConversationLimits) -> dict[str, Any]:
     unknown = fields.keys() - set(allowed)
     if unknown:
         raise BadRequest(f"{min(unknown)[:80]!r} cannot be set; {', '.join(allowed)} can.", param=min(unknown)[:80])
@@ -150,7 +152,9 @@ def _changes(fields: dict[str, Any], allowed: tuple[str, ...], limits: ChatLimit
             raise BadRequest("title must not be empty.", param="title")
     for name, most in (("title", limits.title), ("system", limits.system), ("model", 255)):
         if len(changes.get(name) or "") > most:
-            raise ChatLimit(f"{name} has {len(changes[name]):,} characters; at most {most:,} are allowed.", param=name)
+            raise ConversationLimitExceeded(
+                f"{name} has {len(changes[name]):,} characters; at most {most:,} are allowed.", param=name
+            )
     if "current_node" in fields:
         changes["current"] = id_of(fields, "current_node")
     if fields.get("deleted", False) is not False:

@@ -7,17 +7,17 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from tickertape.chats.export import as_json, as_markdown, item, whole
+from tickertape.conversations.export import as_json, as_markdown, item, whole
 from tickertape.errors import BadRequest
 from tickertape.server.conversation_requests import parse_change, parse_new, parse_page, parse_turn
-from tickertape.server.conversations import Unanswered
+from tickertape.server.conversations import AnswerNotStarted
 from tickertape.server.replay import cursor_of, resumed
 from tickertape.server.requests import read_body, url_of
 from tickertape.server.responses import as_shown, error_object, reply, reply_failure, reply_json
 from tickertape.server.routes import get_page, stream_answer
 
 if TYPE_CHECKING:
-    from tickertape.chats import Conversation
+    from tickertape.conversations import Conversation
     from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.routes import Method, Services
 
@@ -32,7 +32,7 @@ async def post_turn(services: Services, scope: Message, receive: Receive, send: 
     question, wishes = parse_turn(scope, body, max_messages=settings.max_messages, disconnect=policy)
     try:
         turn, tape = await services.conversations.ask(scope["owner"], question, wishes)
-    except Unanswered as unanswered:
+    except AnswerNotStarted as unanswered:
         error = as_shown(unanswered.error)
         place = {"tickertape": unanswered.turn.place}
         await reply_failure(send, error_object(error) | place, error.status, error.retry_after)
@@ -45,7 +45,7 @@ async def get_conversations(services: Services, scope: Message, _receive: Receiv
     owner, conversations = scope["owner"], services.conversations
     words, offset, limit = parse_page(scope)
     await conversations.catch_up(owner)
-    listed = await conversations.chats.read(lambda store: store.listing(owner, words, offset, limit))
+    listed = await conversations.chats.read(lambda store: store.list_page(owner, words, offset, limit))
     items = [item(chat) for chat in listed.chats]
     await reply_json(send, {"items": items, "total": listed.total, "offset": offset, "limit": limit})
 
@@ -71,7 +71,7 @@ async def patch_conversation(services: Services, scope: Message, receive: Receiv
     chats, owner, chat_id = services.conversations.chats, scope["owner"], scope["path_params"]["id"]
     changes = parse_change(await read_body(scope, receive, services.settings.max_body), chats.limits)
     restore = changes.pop("deleted", None) is False
-    chat = await chats.write(lambda store: store.change(owner, chat_id, changes, restore=restore))
+    chat = await chats.write(lambda store: store.update(owner, chat_id, changes, restore=restore))
     await reply_json(send, item(chat))
 
 
@@ -109,7 +109,7 @@ async def _read(services: Services, scope: Message) -> Conversation:
     """Return the conversation that the path names, with what was answered taken over."""
     conversations, owner, chat_id = services.conversations, scope["owner"], scope["path_params"]["id"]
     await conversations.catch_up(owner)
-    return await conversations.chats.read(lambda store: store.conversation(owner, chat_id))
+    return await conversations.chats.read(lambda store: store.get(owner, chat_id))
 
 
 def _disposition(title: str, end: str) -> bytes:

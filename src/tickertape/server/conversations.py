@@ -15,13 +15,13 @@ import logging
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tickertape.chats import Outcome
-from tickertape.chats.values import Link
+from tickertape.conversations import Outcome
+from tickertape.conversations.models import SegmentState
 from tickertape.deltas import End, State
 from tickertape.errors import (
     BadRequest,
-    ChatConflict,
-    ChatError,
+    ConversationConflict,
+    ConversationError,
     LogError,
     StreamDamaged,
     TickertapeError,
@@ -36,7 +36,7 @@ from tickertape.streams.contract import Key, now
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tickertape.chats import Chats, Question, Segment, Turn
+    from tickertape.conversations import AsyncStore, MessageRequest, PreparedAnswer, Segment
     from tickertape.generation import Generations
     from tickertape.providers.base import Provider
     from tickertape.providers.catalog import Catalog
@@ -48,7 +48,7 @@ BEGINNING = 10.0
 """Seconds that another process gets between the commit of a question and the beginning of its answer."""
 
 
-class Wishes(NamedTuple):
+class AnswerOptions(NamedTuple):
     """What a request says of its answer besides the question."""
 
     parameters: dict[str, Any]
@@ -56,19 +56,19 @@ class Wishes(NamedTuple):
     abandon_after: float | None
 
 
-class Unanswered(TickertapeError):
+class AnswerNotStarted(TickertapeError):
     """The question was kept, but its answer could not begin; ``turn`` says where it belongs, ``error`` why."""
 
-    def __init__(self, turn: Turn, error: TickertapeError) -> None:
+    def __init__(self, turn: PreparedAnswer, error: TickertapeError) -> None:
         super().__init__(str(error))
         self.turn = turn
         self.error = error
 
 
-class Conversations:
+class ConversationService:
     """Asks and answers within conversations."""
 
-    def __init__(self, chats: Chats, log: Log, catalog: Catalog, generations: Generations) -> None:
+    def __init__(self, chats: AsyncStore, log: Log, catalog: Catalog, generations: Generations) -> None:
         self.chats = chats
         self._log = log
         self._catalog = catalog
@@ -80,7 +80,7 @@ class Conversations:
 
     # --- asking
 
-    async def ask(self, owner: str, question: Question, wishes: Wishes) -> tuple[Turn, Tape]:
+    async def ask(self, owner: str, question: MessageRequest, wishes: AnswerOptions) -> tuple[PreparedAnswer, Tape]:
         """Commit the question and begin its answer, or find the answer that this request began before.
 
         Raises what `Store.turn` raises, with nothing changed, and Unanswered.
@@ -88,7 +88,7 @@ class Conversations:
         # Shielded: a question that was committed is answered, whatever becomes of the caller.
         return await asyncio.shield(self._task(self._ask(owner, question, wishes)))
 
-    async def _ask(self, owner: str, question: Question, wishes: Wishes) -> tuple[Turn, Tape]:
+    async def _ask(self, owner: str, question: MessageRequest, wishes: AnswerOptions) -> tuple[PreparedAnswer, Tape]:
         if question.action == "continue":
             await self._check_continues(owner, question)
         with self._begins(question.stream):
@@ -115,7 +115,7 @@ class Conversations:
         if stream in self._beginning:
             await self._beginning[stream].wait()
 
-    async def _answer(self, turn: Turn, owner: str, wishes: Wishes) -> Tape:
+    async def _answer(self, turn: PreparedAnswer, owner: str, wishes: AnswerOptions) -> Tape:
         """Begin the answer, or find it. Raises Unanswered, after the conversation was told."""
         try:
             tape = await self._tape(turn, owner, wishes)
@@ -125,26 +125,26 @@ class Conversations:
             shown = error if isinstance(error, TickertapeError) else _unforeseen(error)
             if turn.fresh:
                 await self._unbegun(turn.stream, State.FAILED, error_object(as_shown(shown)))
-            raise Unanswered(turn, shown) from error
+            raise AnswerNotStarted(turn, shown) from error
         return tape
 
-    async def _turn(self, owner: str, question: Question) -> Turn:
+    async def _turn(self, owner: str, question: MessageRequest) -> PreparedAnswer:
         """Commit the question. Who has read the end of the answer before it may ask, though its text is on its way."""
         try:
-            return await self.chats.write(lambda store: store.turn(owner, question))
-        except ChatConflict as conflict:
+            return await self.chats.write(lambda store: store.prepare_answer(owner, question))
+        except ConversationConflict as conflict:
             if conflict.code != "answer_running":
                 raise
             await self.catch_up(owner)
-            return await self.chats.write(lambda store: store.turn(owner, question))
+            return await self.chats.write(lambda store: store.prepare_answer(owner, question))
 
-    async def _tape(self, turn: Turn, owner: str, wishes: Wishes) -> Tape:
+    async def _tape(self, turn: PreparedAnswer, owner: str, wishes: AnswerOptions) -> Tape:
         if not turn.fresh:
             try:
                 return await self._log.get(turn.stream, owner)
             except UnknownStream:
-                if turn.link is Link.SETTLED:
-                    raise ChatConflict(
+                if turn.link is SegmentState.FINALIZED:
+                    raise ConversationConflict(
                         "This was asked and answered long ago, and its stream is forgotten; read the conversation.",
                         code="already_answered",
                     ) from None
@@ -165,10 +165,10 @@ class Conversations:
         # The key makes one stream of it, whoever begins it and however often.
         return await self._generations.begin(order, owner=owner, key=Key(f"conversation/{turn.stream}", b""))
 
-    async def _check_continues(self, owner: str, question: Question) -> None:
+    async def _check_continues(self, owner: str, question: MessageRequest) -> None:
         """Refuse what the model cannot do before anything is changed."""
         chat_id = question.chat or ""
-        conversation = await self.chats.read(lambda store: store.conversation(owner, chat_id))
+        conversation = await self.chats.read(lambda store: store.get(owner, chat_id))
         asked = next((message.model for message in conversation.messages if message.id == question.parent), None)
         provider, model = await self._catalog.find(question.model or asked)
         _check_prefills(provider, model)
@@ -181,22 +181,22 @@ class Conversations:
     async def _end(self, tape: Tape) -> None:
         try:
             await self._settle(tape)
-        except ChatError as error:  # its text stays in the log; whoever reads the conversation tries again
+        except ConversationError as error:  # its text stays in the log; whoever reads the conversation tries again
             logger.warning("The text of stream %s is not in its conversation yet: %s", tape.header.id, error)
 
     async def _settle(self, tape: Tape) -> None:
         stream = tape.header.id
         ended = now() if stream in self._ours else None
-        await self.chats.write(lambda store: store.settle(stream, outcome(tape), ended))
+        await self.chats.write(lambda store: store.finalize_message(stream, outcome(tape), ended))
         self._ours.discard(stream)
 
     async def refresh(self, owner: str | None = None) -> None:
         """Take over what has ended and is yet to be taken over, of one owner or of all.
 
-        Raises ChatError, and LogError if there is a stream that cannot be read now: nothing may be forgotten then.
+        Raises ConversationError, and LogError if a stream cannot be read now: nothing may be forgotten then.
         """
         unread: LogError | None = None
-        for segment in await self.chats.read(lambda store: store.unsettled(owner)):
+        for segment in await self.chats.read(lambda store: store.unfinalized(owner)):
             try:
                 await self._look(segment)
             except LogError as error:
@@ -208,7 +208,7 @@ class Conversations:
         """Take over what has ended if that is possible now; if not, what is kept can be read all the same."""
         try:
             await self.refresh(owner)
-        except (ChatError, LogError) as error:
+        except (ConversationError, LogError) as error:
             logger.warning("What has ended is not in its conversation yet: %s", error)
 
     async def _look(self, segment: Segment) -> None:
@@ -220,7 +220,7 @@ class Conversations:
                 await self._unbegun(segment.stream, LOST.state, LOST.error)
         except StreamDamaged as error:
             damage = Outcome(state=State.LOST, error=error_object(as_shown(error)))
-            await self.chats.write(lambda store: store.settle(segment.stream, damage))
+            await self.chats.write(lambda store: store.finalize_message(segment.stream, damage))
         else:
             if tape.ended:
                 await self._settle(tape)
@@ -228,15 +228,15 @@ class Conversations:
     async def _unbegun(self, stream: str, state: State, error: dict[str, Any] | None) -> None:
         self._ours.discard(stream)
         try:
-            await self.chats.write(lambda store: store.unbegun(stream, Outcome(state=state, error=error)))
-        except ChatError as failure:
+            await self.chats.write(lambda store: store.mark_unstarted(stream, Outcome(state=state, error=error)))
+        except ConversationError as failure:
             logger.warning("The state of stream %s is not in its conversation yet: %s", stream, failure)
 
     # --- deleting
 
     async def delete(self, owner: str, chat_id: str) -> float:
         """Delete a conversation, stop its answers, and return until when that can be taken back."""
-        until, streams = await self.chats.write(lambda store: store.delete(owner, chat_id))
+        until, streams = await self.chats.write(lambda store: store.soft_delete(owner, chat_id))
         for stream in streams:
             if stream in self._beginning:
                 self._doomed.add(stream)
@@ -245,18 +245,19 @@ class Conversations:
         return until
 
     async def tidy(self) -> None:
-        """Let nothing be left of what was deleted for good and has no answer that runs. Raises ChatError and LogError.
+        """Let nothing be left of what was deleted for good and has no answer that runs.
 
-        The streams go first: until the last of them is forgotten, the conversation is there to name them the next time.
+        Raises ConversationError and LogError. The streams go first: until the last of them is forgotten, the
+        conversation is there to name them the next time.
         """
         while await self._tidied():
             pass
 
     async def _tidied(self) -> int:
         """Do so for some conversations; return how many are gone."""
-        doomed = await self.chats.write(lambda store: store.doomed())
+        doomed = await self.chats.write(lambda store: store.pending_deletion())
         forgotten = set(doomed).difference(await self._log.forget(doomed))
-        purged = await self.chats.write(lambda store: store.purge(forgotten))
+        purged = await self.chats.write(lambda store: store.hard_delete(forgotten))
         if purged:
             self.chats.purged()
         return purged

@@ -8,12 +8,12 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.errors import ChatsUnavailable, LogUnavailable
+from tickertape.errors import ConversationsUnavailable, LogUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.chats import Chats
+    from tickertape.conversations import AsyncStore
     from tickertape.streams.contract import Log
 
 logger = logging.getLogger("tickertape")
@@ -28,7 +28,7 @@ PATIENCE = 2.0
 class Readiness:
     """Looks when it is asked, once for all who ask at the same time; the operator is told of every change."""
 
-    def __init__(self, data: Path, min_free: int, log: Log, chats: Chats) -> None:
+    def __init__(self, data: Path, min_free: int, log: Log, chats: AsyncStore) -> None:
         self._data = data
         self._min_free = min_free
         self._log = log
@@ -54,7 +54,7 @@ class Readiness:
                 for probe in (self._log.probe, self._chats.probe):
                     try:
                         await probe()
-                    except (LogUnavailable, ChatsUnavailable) as error:
+                    except (LogUnavailable, ConversationsUnavailable) as error:
                         found.append((str(error), error.shown))
         except TimeoutError:
             says = f"Nothing could be written for {PATIENCE:g} seconds: the disk is slow or stuck."

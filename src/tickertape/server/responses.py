@@ -9,15 +9,15 @@ import msgspec
 
 from tickertape.errors import (
     BadRequest,
-    ChatConflict,
-    ChatLimit,
-    ChatsUnavailable,
+    ConversationConflict,
+    ConversationLimitExceeded,
+    ConversationsUnavailable,
     KeyReused,
     LogUnavailable,
     ProviderError,
     StreamDamaged,
     TickertapeError,
-    UnknownChat,
+    UnknownConversation,
     UnknownStream,
 )
 from tickertape.server.requests import url_of
@@ -87,13 +87,13 @@ def as_shown(error: TickertapeError) -> ProviderError:
             return ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
         case StreamDamaged():
             return ProviderError(str(error), status=500, type="server_error", code="stream_damaged")
-        case UnknownChat():
+        case UnknownConversation():
             return BadRequest(str(error), status=404, code="unknown_conversation")
-        case ChatConflict():
+        case ConversationConflict():
             return BadRequest(str(error), status=409, code=error.code)
-        case ChatLimit():
+        case ConversationLimitExceeded():
             return BadRequest(str(error), code="limit_exceeded", param=error.param)
-        case ChatsUnavailable():
+        case ConversationsUnavailable():
             return ProviderError(error.shown, status=503, type="server_error", code="chats_unavailable")
     return ProviderError(str(error), status=500, type="server_error")
 

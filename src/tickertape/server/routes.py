@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.assets import Assets
     from tickertape.server.changes import Changes
-    from tickertape.server.conversations import Conversations
+    from tickertape.server.conversations import ConversationService
     from tickertape.server.fanout import Fanout
     from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
@@ -53,7 +53,7 @@ class Services:
         generations: Generations,
         fanout: Fanout,
         assets: Assets,
-        conversations: Conversations,
+        conversations: ConversationService,
         changes: Changes,
         readiness: Readiness,
         shared_figures: SharedFigures | None = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from tickertape.chats.place import check as check_chats
+from tickertape.conversations.sqlite import check as check_chats
 from tickertape.errors import SettingsError
 from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
@@ -37,7 +37,10 @@ BACKLOG = 2048
 
 
 def prepare(settings: Settings) -> None:
-    """Set up logging and descriptors, and see that the files can be opened. Raises LogUnavailable, ChatsUnavailable."""
+    """Set up logging and descriptors, and see that the files can be opened.
+
+    Raises LogUnavailable and ConversationsUnavailable.
+    """
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(level if level == "DEBUG" else "WARNING")

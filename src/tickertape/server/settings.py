@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from platformdirs import user_data_path
 
-from tickertape.chats.values import ChatLimits
+from tickertape.conversations.models import ConversationLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
 from tickertape.server.requests import parse_disconnect
@@ -39,7 +39,7 @@ TUNABLE = (
     "retries",
     "page_disconnect",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
-    *(f"chats.{name}" for name in ChatLimits.__struct_fields__),
+    *(f"chats.{name}" for name in ConversationLimits.__struct_fields__),
 )
 """What ``--set NAME=VALUE`` takes: settings that few need, without an option of their own."""
 
@@ -173,7 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a question is asked again that met a passing failure before the first byte of an answer."""
     limits: Limits = Limits()
     """How many answers, and how long."""
-    chats: ChatLimits = ChatLimits()
+    chats: ConversationLimits = ConversationLimits()
     """How large conversations may be, and for how long a deletion can be taken back."""
     retention: float = 24 * 3600.0
     """Seconds that a stream is kept after its end."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from tickertape.chats import checksums, place
-from tickertape.errors import ChatsUnavailable, LogUnavailable, SettingsError
+from tickertape.conversations import checksums, sqlite
+from tickertape.errors import ConversationsUnavailable, LogUnavailable, SettingsError
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 from tickertape.streams.sqlite import journal, schema
 
@@ -53,7 +53,7 @@ def check(data: Path, progress: Progress) -> Iterator[Finding]:
             try:
                 with snapshot(path) as connection:
                     yield from look(connection, path, progress)
-            except (LogUnavailable, ChatsUnavailable) as error:
+            except (LogUnavailable, ConversationsUnavailable) as error:
                 yield Finding(str(error))
                 return
     if log.exists() and chats.exists():
@@ -62,14 +62,14 @@ def check(data: Path, progress: Progress) -> Iterator[Finding]:
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    """Read a file as of one moment. Raises LogUnavailable or ChatsUnavailable if it cannot be used."""
+    """Read a file as of one moment. Raises LogUnavailable or ConversationsUnavailable if it cannot be used."""
     try:
         # Not mode=ro: what a killed server left in the write-ahead log could not be read then.
         with closing(sqlite3.connect(path, timeout=journal.TIMEOUT, isolation_level=None)) as connection:
             connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
             connection.execute("PRAGMA query_only = ON")
             if path.name == CHATS_FILE:
-                place.identify(connection, path)
+                sqlite.identify(connection, path)
             else:
                 schema.identify(connection, path)
             connection.execute("BEGIN")
@@ -78,9 +78,9 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
         raise explain(error, path) from error
 
 
-def explain(error: sqlite3.Error, path: Path) -> LogUnavailable | ChatsUnavailable:
+def explain(error: sqlite3.Error, path: Path) -> LogUnavailable | ConversationsUnavailable:
     """Return the sentence that says what is wrong with one of the two files."""
-    return place.explain(error, path) if path.name == CHATS_FILE else journal.explain(error, path)
+    return sqlite.explain(error, path) if path.name == CHATS_FILE else journal.explain(error, path)
 
 
 def _structure(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
@@ -119,7 +119,7 @@ def _chats(connection: sqlite3.Connection, path: Path, progress: Progress) -> It
     progress(path.name, 0, 1)
     yield from _structure(connection, path)
     progress(path.name, 1, 1)
-    if place.identify(connection, path) >= MESSAGE_CHECKSUMS:
+    if sqlite.identify(connection, path) >= MESSAGE_CHECKSUMS:
         query = "SELECT id, parent, role, content, reasoning, tool_calls, crc FROM message"
         damaged = sum(not _message_is_intact(*row) for row in connection.execute(query))
         if damaged:

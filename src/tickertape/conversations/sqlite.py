@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tickertape import sqlite_upkeep
-from tickertape.errors import ChatsUnavailable
+from tickertape.errors import ConversationsUnavailable
 from tickertape.sqlite_file import LOST_COMMITS, FileIdentity, header, lost_commits, share, verify, wal_commits, why
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
 
@@ -44,7 +44,7 @@ TIMEOUT = 10
 def check(path: Path) -> None:
     """See that a file that exists is one of ours, and is whole, as far as can be seen in a moment.
 
-    Raises ChatsUnavailable with the reason; needs no SQLAlchemy.
+    Raises ConversationsUnavailable with the reason; needs no SQLAlchemy.
     """
     if not path.exists():
         return
@@ -62,17 +62,17 @@ def check(path: Path) -> None:
 
 
 def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
-    """Open the file, made if need be, its tables too. Raises ChatsUnavailable with the reason."""
+    """Open the file, made if need be, its tables too. Raises ConversationsUnavailable with the reason."""
     from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import DBAPIError
 
-    from tickertape.chats.tables import metadata
+    from tickertape.conversations.schema import metadata
 
     try:
         if not path.exists():
             path.touch(mode=0o600)  # conversations are for their owners only; SQLite's other files get the same mode
     except OSError as error:
-        raise ChatsUnavailable(
+        raise ConversationsUnavailable(
             f"The conversations {path} cannot be kept: {error.strerror or error}. Choose another --data folder.",
             shown=f"The server cannot keep conversations: {error.strerror or error}.",
         ) from error
@@ -109,9 +109,9 @@ class Presence:
         self._told = False
 
     def check(self) -> None:
-        """Raise ChatsUnavailable if the file was deleted or replaced; tell the operator once."""
+        """Raise ConversationsUnavailable if the file was deleted or replaced; tell the operator once."""
         if self._identity.lost:
-            error = ChatsUnavailable(
+            error = ConversationsUnavailable(
                 f"The conversations {self._path} were deleted or replaced while the server runs: what is written now "
                 "is on no disk. Restart the server.",
                 shown="The server's conversations were deleted or replaced while it runs; nothing is kept until it is "
@@ -142,10 +142,10 @@ def _raw(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-def explain(error: BaseException | None, path: Path) -> ChatsUnavailable:
+def explain(error: BaseException | None, path: Path) -> ConversationsUnavailable:
     """Return the one sentence that says what is wrong with the file and what to do."""
     reason = why(error) if isinstance(error, sqlite3.Error) else str(error)
-    return ChatsUnavailable(
+    return ConversationsUnavailable(
         f"The conversations {path} cannot be used: {reason}.",
         shown=f"The server's conversations cannot be used: {reason}.",
     )
@@ -181,12 +181,17 @@ def _begin(connection: Connection) -> None:
 
 
 def identify(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the format of the file, 0 if it is empty. Raises ChatsUnavailable for another program's or version's."""
+    """Return the format of the file, 0 if it is empty.
+
+    Raises ConversationsUnavailable for another program's file and for a newer version's.
+    """
     application, version, tables = header(connection)
     if tables and application != APPLICATION_ID:
-        raise ChatsUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
+        raise ConversationsUnavailable(
+            f"The file {path} is a database of another program; choose another --data folder."
+        )
     if tables and version != VERSION and version not in MIGRATIONS:
-        raise ChatsUnavailable(
+        raise ConversationsUnavailable(
             f"The conversations {path} have format {version}, this tickertape reads formats 1 to {VERSION}. "
             "Upgrade tickertape, or move the file away."
         )

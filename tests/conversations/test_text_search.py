@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.chats.words import AROUND, TITLE, fold, snippet, title_of
+from tickertape.conversations.text_search import AROUND, TITLE, fold, snippet, title_of
 
 
 @pytest.mark.parametrize(

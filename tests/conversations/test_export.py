@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chats.conftest import OWNER, answer, ask, vary
-from tickertape.chats.export import as_json, as_markdown
+from conversations.conftest import OWNER, answer, ask, vary
+from tickertape.conversations.export import as_json, as_markdown
 
 if TYPE_CHECKING:
-    from tickertape.chats.store import Store
+    from tickertape.conversations.sql_store import SqlStore
 
 
-def test_the_branch_that_is_shown_becomes_markdown(store: Store) -> None:
+def test_the_branch_that_is_shown_becomes_markdown(store: SqlStore) -> None:
     first = answer(store, ask("Count", model="echo"), "1, 2", model="echo")
-    store.change(OWNER, first.chat, {"system": "Be brief"})
+    store.update(OWNER, first.chat, {"system": "Be brief"})
     answer(store, vary(first), "1, 2, 3", model="large")
     answer(store, ask("On", first.chat), "4", state="cancelled", finish_reason=None, model="echo")
-    assert as_markdown(store.conversation(OWNER, first.chat)) == (
+    assert as_markdown(store.get(OWNER, first.chat)) == (
         "# Count\n\n*2023-11-14, echo*\n\n## System prompt\n\nBe brief\n\n## You\n\nCount\n\n## large\n\n1, 2, 3\n\n"
         "## You\n\nOn\n\n## echo\n\n4\n\n*Stopped.*\n"
     )
@@ -34,15 +34,15 @@ def test_the_branch_that_is_shown_becomes_markdown(store: Store) -> None:
         ("completed", "content_filter", "*Cut off by the provider's filter.*"),
     ],
 )
-def test_an_answer_that_is_not_whole_says_so(store: Store, state: str, reason: str | None, note: str) -> None:
+def test_an_answer_that_is_not_whole_says_so(store: SqlStore, state: str, reason: str | None, note: str) -> None:
     turn = answer(store, ask("Count"), "1", state=state, finish_reason=reason)
-    assert as_markdown(store.conversation(OWNER, turn.chat)).endswith(f"1\n\n{note}\n")
+    assert as_markdown(store.get(OWNER, turn.chat)).endswith(f"1\n\n{note}\n")
 
 
-def test_everything_becomes_json(store: Store) -> None:
+def test_everything_becomes_json(store: SqlStore) -> None:
     first = answer(store, ask("Count"), "1")
     second = answer(store, vary(first), "2")
-    exported = as_json(store.conversation(OWNER, first.chat))
+    exported = as_json(store.get(OWNER, first.chat))
     assert (exported["format"], exported["version"]) == ("tickertape conversation", 1)
     assert exported["mapping"][first.parent]["children"] == [first.message, second.message]
     assert exported["mapping"][second.message]["message"]["content"]["parts"] == ["2"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from tickertape.chats.store import Store
-from tickertape.chats.values import ChatLimits, NewMessage, Outcome, Question, Turn
+from tickertape.conversations.models import ConversationLimits, MessageRequest, NewMessage, Outcome, PreparedAnswer
+from tickertape.conversations.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,12 +40,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_store(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Store]]:
+def make_store(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., SqlStore]]:
     """Open the test's file, as often as wanted: each is what another process would have."""
-    made: list[Store] = []
+    made: list[SqlStore] = []
 
-    def make(**limits: Any) -> Store:
-        made.append(Store(tmp_path / "chats.db", ChatLimits(**limits), clock=clock))
+    def make(**limits: Any) -> SqlStore:
+        made.append(SqlStore(tmp_path / "chats.db", ConversationLimits(**limits), clock=clock))
         return made[-1]
 
     yield make
@@ -54,37 +54,39 @@ def make_store(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Store]]:
 
 
 @pytest.fixture
-def store(make_store: Callable[..., Store]) -> Store:
+def store(make_store: Callable[..., SqlStore]) -> SqlStore:
     return make_store()
 
 
-def ask(text: str, chat: str | None = None, **fields: Any) -> Question:
+def ask(text: str, chat: str | None = None, **fields: Any) -> MessageRequest:
     """Return a question that goes on where the conversation stands, or begins one."""
     messages = fields.pop("messages", [NewMessage(new_id(), text)])
     fields = {"action": "next", "chat": chat or new_id(), "message": new_id(), "stream": new_id()} | fields
-    return Question(messages=messages, **fields)
+    return MessageRequest(messages=messages, **fields)
 
 
-def vary(turn: Turn, **fields: Any) -> Question:
+def vary(turn: PreparedAnswer, **fields: Any) -> MessageRequest:
     """Return the request for another answer to the same question."""
     fields = {"action": "variant", "parent": turn.parent, "message": new_id(), "stream": new_id()} | fields
-    return Question(chat=turn.chat, **fields)
+    return MessageRequest(chat=turn.chat, **fields)
 
 
-def go_on(turn: Turn, **fields: Any) -> Question:
+def go_on(turn: PreparedAnswer, **fields: Any) -> MessageRequest:
     """Return the request to go on from an answer."""
     fields = {"action": "continue", "parent": turn.message, "message": new_id(), "stream": new_id()} | fields
-    return Question(chat=turn.chat, **fields)
+    return MessageRequest(chat=turn.chat, **fields)
 
 
-def answer(store: Store, question: Question, text: str = "An answer", owner: str = OWNER, **outcome: Any) -> Turn:
+def answer(
+    store: SqlStore, question: MessageRequest, text: str = "An answer", owner: str = OWNER, **outcome: Any
+) -> PreparedAnswer:
     """Ask and have it answered."""
-    turn = store.turn(owner, question)
+    turn = store.prepare_answer(owner, question)
     fields = {"state": "completed", "finish_reason": "stop", "text": text} | outcome
-    store.settle(turn.stream, Outcome(**fields))
+    store.finalize_message(turn.stream, Outcome(**fields))
     return turn
 
 
-def messages(store: Store, turn: Turn) -> dict[str, Any]:
+def messages(store: SqlStore, turn: PreparedAnswer) -> dict[str, Any]:
     """Return the conversation's messages by their ids, as plain values."""
-    return {message.id: msgspec.to_builtins(message) for message in store.conversation(OWNER, turn.chat).messages}
+    return {message.id: msgspec.to_builtins(message) for message in store.get(OWNER, turn.chat).messages}

@@ -10,12 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from chats.conftest import OWNER, ask, go_on, vary
+from conversations.conftest import OWNER, ask, go_on, vary
 from streams.conftest import memory_folder
-from tickertape.chats.export import branch, whole
-from tickertape.chats.store import Store
-from tickertape.chats.values import ChatLimits, Outcome, Turn
-from tickertape.errors import ChatConflict
+from tickertape.conversations.export import branch, whole
+from tickertape.conversations.models import ConversationLimits, Outcome, PreparedAnswer
+from tickertape.conversations.sql_store import SqlStore
+from tickertape.errors import ConversationConflict
 
 texts = st.sampled_from(["", "a", "b c", "ß"])
 
@@ -26,17 +26,17 @@ class Conversations(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory(prefix="tickertape-", dir=memory_folder())
-        self.store = Store(Path(self._folder.name) / "chats.db", ChatLimits())
+        self.store = SqlStore(Path(self._folder.name) / "chats.db", ConversationLimits())
         self.nodes: dict[str, dict[str, Any]] = {}
-        self.turns: list[Turn] = []
-        self.running: dict[str, Turn] = {}
+        self.turns: list[PreparedAnswer] = []
+        self.running: dict[str, PreparedAnswer] = {}
 
     @initialize()
     def begin(self) -> None:
         self.asked(ask("root"))
 
     def asked(self, question: Any) -> None:
-        turn = self.store.turn(OWNER, question)
+        turn = self.store.prepare_answer(OWNER, question)
         self.chat = turn.chat
         parent = None if not self.nodes else question.parent
         for new in question.messages:
@@ -50,7 +50,7 @@ class Conversations(RuleBasedStateMachine):
         self.turns.append(turn)
         self.running[turn.message] = turn
 
-    def path(self, turn: Turn) -> list[dict[str, Any]]:
+    def path(self, turn: PreparedAnswer) -> list[dict[str, Any]]:
         at: str | None = turn.message
         found = []
         while at is not None:
@@ -72,8 +72,8 @@ class Conversations(RuleBasedStateMachine):
         turn = data.draw(st.sampled_from(self.turns))
         if turn.message in self.running or not self.nodes[turn.message]["text"]:
             try:
-                self.store.turn(OWNER, go_on(turn))
-            except ChatConflict:
+                self.store.prepare_answer(OWNER, go_on(turn))
+            except ConversationConflict:
                 return
             raise AssertionError("it was gone on from what runs, or from nothing")
         self.asked(go_on(turn, parent=turn.message))
@@ -83,19 +83,19 @@ class Conversations(RuleBasedStateMachine):
     def end(self, data: st.DataObject, text: str, state: str) -> None:
         turn = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
         for _ in range(2):
-            self.store.settle(turn.stream, Outcome(state=state, text=text))
+            self.store.finalize_message(turn.stream, Outcome(state=state, text=text))
         self.nodes[turn.message]["text"] += text
 
     @rule(data=st.data())
     def look_at_another_branch(self, data: st.DataObject) -> None:
         current = data.draw(st.sampled_from(sorted(self.nodes)))
-        assert self.store.change(OWNER, self.chat, {"current": current}).current == current
+        assert self.store.update(OWNER, self.chat, {"current": current}).current == current
 
     @invariant()
     def every_message_is_where_it_was_put(self) -> None:
         if not self.nodes:
             return
-        conversation = self.store.conversation(OWNER, self.chat)
+        conversation = self.store.get(OWNER, self.chat)
         assert {message.id: (message.parent, message.content) for message in conversation.messages} == {
             name: (node["parent"], node["text"]) for name, node in self.nodes.items()
         }

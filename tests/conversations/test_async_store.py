@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chats.conftest import OWNER, ask
-from tickertape.chats import ChatLimits, Chats
-from tickertape.errors import ChatsUnavailable, UnknownChat
+from conversations.conftest import OWNER, ask
+from tickertape.conversations import AsyncStore, ConversationLimits
+from tickertape.errors import ConversationsUnavailable, UnknownConversation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def chats(tmp_path: Path) -> AsyncIterator[Chats]:
-    made = Chats(tmp_path / "chats.db", ChatLimits(undo=5))
+async def chats(tmp_path: Path) -> AsyncIterator[AsyncStore]:
+    made = AsyncStore(tmp_path / "chats.db", ConversationLimits(undo=5))
     yield made
     await made.close()
 
 
-async def test_nothing_is_made_before_the_first_conversation(chats: Chats, tmp_path: Path) -> None:
+async def test_nothing_is_made_before_the_first_conversation(chats: AsyncStore, tmp_path: Path) -> None:
     assert not chats.begun
     assert list(tmp_path.iterdir()) == []
-    await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+    await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
     assert chats.begun
-    assert (await chats.read(lambda store: store.listing(OWNER))).total == 1
+    assert (await chats.read(lambda store: store.list_page(OWNER))).total == 1
 
 
-async def test_the_event_loop_goes_on_while_the_store_works_and_a_reader_holds_no_writer_up(chats: Chats) -> None:
+async def test_the_event_loop_goes_on_while_the_store_works_and_a_reader_holds_no_writer_up(chats: AsyncStore) -> None:
     reading, written = threading.Event(), threading.Event()
 
     def slow(_store: Any) -> bool:
@@ -43,29 +43,29 @@ async def test_the_event_loop_goes_on_while_the_store_works_and_a_reader_holds_n
 
     read = asyncio.create_task(chats.read(slow))
     await asyncio.to_thread(reading.wait, 60)
-    await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+    await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
     written.set()
     assert await read
 
 
-async def test_a_change_is_told_on_the_loop_and_a_failure_is_not(chats: Chats) -> None:
+async def test_a_change_is_told_on_the_loop_and_a_failure_is_not(chats: AsyncStore) -> None:
     told: list[int] = []
     chats.changed = lambda: told.append(threading.get_ident())
-    turn = await chats.write(lambda store: store.turn(OWNER, ask("Hello")))
+    turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
     assert told == [threading.get_ident()]
-    with pytest.raises(UnknownChat):
-        await chats.write(lambda store: store.delete("ben", turn.chat))
-    await chats.read(lambda store: store.listing(OWNER))
+    with pytest.raises(UnknownConversation):
+        await chats.write(lambda store: store.soft_delete("ben", turn.chat))
+    await chats.read(lambda store: store.list_page(OWNER))
     assert len(told) == 1
 
 
-async def test_a_write_is_finished_though_its_caller_gave_up(chats: Chats) -> None:
+async def test_a_write_is_finished_though_its_caller_gave_up(chats: AsyncStore) -> None:
     started, go = threading.Event(), threading.Event()
 
     def slow(store: Any) -> None:
         started.set()
         assert go.wait(60)
-        store.turn(OWNER, ask("Hello"))
+        store.prepare_answer(OWNER, ask("Hello"))
 
     told = asyncio.Event()
     chats.changed = told.set
@@ -76,15 +76,15 @@ async def test_a_write_is_finished_though_its_caller_gave_up(chats: Chats) -> No
         await caller
     go.set()
     await told.wait()
-    assert (await chats.read(lambda store: store.listing(OWNER))).total == 1
+    assert (await chats.read(lambda store: store.list_page(OWNER))).total == 1
 
 
 async def test_a_file_that_cannot_be_used_is_told_every_time(tmp_path: Path) -> None:
     (tmp_path / "chats.db").write_bytes(b"x" * 5000)
-    chats = Chats(tmp_path / "chats.db")
+    chats = AsyncStore(tmp_path / "chats.db")
     for _ in range(2):
-        with pytest.raises(ChatsUnavailable, match="no SQLite database"):
-            await chats.read(lambda store: store.listing(OWNER))
+        with pytest.raises(ConversationsUnavailable, match="no SQLite database"):
+            await chats.read(lambda store: store.list_page(OWNER))
     await chats.close()
 
 

@@ -7,7 +7,7 @@
     segment   the streams that made a message: one, and one more each time it was gone on from
     change    what changed, for those who watch: the newest are kept
 
-All SQL is SQLAlchemy's and portable; what concerns SQLite alone is in `tickertape.chats.place`.
+All SQL is SQLAlchemy's and portable; what concerns SQLite alone is in `tickertape.conversations.sqlite`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ RUNNING = "running"
 """The state of a message that is being written; the other states are those of its stream."""
 
 
-class ChatLimits(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits on conversations. Beyond one there is a clear error."""
 
     title: int = 200
@@ -26,14 +26,14 @@ class ChatLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds within which a deletion can be taken back; after that nothing is left of the conversation."""
 
 
-class Link(IntEnum):
+class SegmentState(IntEnum):
     """How a message's segment stands to its stream."""
 
     OPEN = 0
     """The stream runs, is about to begin, or has ended and its text is yet to be taken over."""
-    SETTLED = 1
+    FINALIZED = 1
     """The message has the text: the stream may be forgotten."""
-    UNBEGUN = 2
+    UNSTARTED = 2
     """The stream never began. A retry may still begin it."""
 
 
@@ -44,7 +44,7 @@ class NewMessage(msgspec.Struct, frozen=True):
     text: str
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class MessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What one request asks of a conversation.
 
     ``parent`` None is a root; UNSET is where the conversation stands. ``stream`` is the id for the answer's stream.
@@ -62,7 +62,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes = b""
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class PreparedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of a conversation, committed: where the answer belongs, and what the model is told.
 
     ``fresh`` says that this request made it, or made it again after its stream never began. ``link`` is the state of
@@ -74,7 +74,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     parent: str
     stream: str
     fresh: bool
-    link: Link
+    link: SegmentState
     model: str | None
     history: list[dict[str, str]]
     continues: str | None = None
@@ -128,7 +128,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     streams: list[str]
 
 
-class Chat(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation without its messages. Times are in seconds since 1970."""
 
     id: str
@@ -148,14 +148,14 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
 class Conversation(msgspec.Struct, frozen=True):
     """A conversation with all its messages, in order of creation: parents before their children."""
 
-    chat: Chat
+    chat: ConversationSummary
     messages: list[Message]
 
 
-class Listed(msgspec.Struct, frozen=True):
+class ConversationPage(msgspec.Struct, frozen=True):
     """A part of the list of conversations, and how many there are in all."""
 
-    chats: list[Chat]
+    chats: list[ConversationSummary]
     total: int
 
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from chats.conftest import OWNER, answer, ask, new_id
-from tickertape.chats import place
-from tickertape.chats.checksums import seal
-from tickertape.chats.store import Store
-from tickertape.chats.values import ChatLimits, Outcome
-from tickertape.errors import ChatConflict
+from conversations.conftest import OWNER, answer, ask, new_id
+from tickertape.conversations import sqlite
+from tickertape.conversations.checksums import seal
+from tickertape.conversations.models import ConversationLimits, Outcome
+from tickertape.conversations.sql_store import SqlStore
+from tickertape.errors import ConversationConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tickertape.chats.values import Message, Question, Turn
+    from tickertape.conversations.models import Message, MessageRequest, PreparedAnswer
 
 FORMATS = Path(__file__).parent / "formats"
 CALLS: list[dict[str, Any]] = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"é"}'}}]
@@ -33,25 +33,25 @@ def damage(folder: Path, changed: str) -> None:
         connection.execute(f"UPDATE message SET {changed} WHERE role = 'assistant'")
 
 
-def answered(store: Store) -> Turn:
-    turn = store.turn(OWNER, ask("What is black and white?"))
+def answered(store: SqlStore) -> PreparedAnswer:
+    turn = store.prepare_answer(OWNER, ask("What is black and white?"))
     outcome = Outcome(state="completed", text="A penguin.", reasoning="Birds.", tool_calls=CALLS, finish_reason="stop")
-    store.settle(turn.stream, outcome)
+    store.finalize_message(turn.stream, outcome)
     return turn
 
 
-def last(store: Store, turn: Turn) -> Message:
-    return store.conversation(OWNER, turn.chat).messages[-1]
+def last(store: SqlStore, turn: PreparedAnswer) -> Message:
+    return store.get(OWNER, turn.chat).messages[-1]
 
 
-def gone_on(turn: Turn) -> Question:
+def gone_on(turn: PreparedAnswer) -> MessageRequest:
     """Return the request to go on from an answer."""
     return msgspec.structs.replace(
         ask(""), action="continue", chat=turn.chat, parent=turn.message, message=turn.message, stream=new_id()
     )
 
 
-def test_what_is_whole_is_shown_as_it_was_written(store: Store) -> None:
+def test_what_is_whole_is_shown_as_it_was_written(store: SqlStore) -> None:
     found = last(store, answered(store))
     assert (found.state, found.content, found.reasoning, found.tool_calls) == (
         "completed",
@@ -74,7 +74,7 @@ def test_what_is_whole_is_shown_as_it_was_written(store: Store) -> None:
     ],
 )
 def test_a_damaged_answer_is_said_to_be_and_neither_shown_nor_told_to_a_model(
-    store: Store, tmp_path: Path, changed: str
+    store: SqlStore, tmp_path: Path, changed: str
 ) -> None:
     turn = answered(store)
     damage(tmp_path, changed)
@@ -82,44 +82,44 @@ def test_a_damaged_answer_is_said_to_be_and_neither_shown_nor_told_to_a_model(
     assert (found.state, found.content, found.reasoning, found.tool_calls) == ("lost", "", "", None)
     assert found.error is not None
     assert found.error["code"] == "message_damaged"
-    assert store.listing(OWNER, "penguin").chats[0].snippet is None
+    assert store.list_page(OWNER, "penguin").chats[0].snippet is None
     next_one = msgspec.structs.replace(ask("And red?"), chat=turn.chat)
-    with pytest.raises(ChatConflict, match="is damaged on the server's disk") as refused:
-        store.turn(OWNER, next_one)
+    with pytest.raises(ConversationConflict, match="is damaged on the server's disk") as refused:
+        store.prepare_answer(OWNER, next_one)
     assert refused.value.code == "message_damaged"
-    with pytest.raises(ChatConflict):
-        store.turn(OWNER, gone_on(turn))
-    assert len(store.conversation(OWNER, turn.chat).messages) == 2, "nothing was changed"
+    with pytest.raises(ConversationConflict):
+        store.prepare_answer(OWNER, gone_on(turn))
+    assert len(store.get(OWNER, turn.chat).messages) == 2, "nothing was changed"
     again = msgspec.structs.replace(ask("Otherwise?"), chat=turn.chat, parent=None)
-    assert len(store.turn(OWNER, again).history) == 1, "another branch is as good as ever"
+    assert len(store.prepare_answer(OWNER, again).history) == 1, "another branch is as good as ever"
 
 
-def test_what_is_added_to_a_damaged_answer_does_not_make_it_whole(store: Store, tmp_path: Path) -> None:
+def test_what_is_added_to_a_damaged_answer_does_not_make_it_whole(store: SqlStore, tmp_path: Path) -> None:
     turn = answered(store)
-    more = store.turn(OWNER, gone_on(turn))
+    more = store.prepare_answer(OWNER, gone_on(turn))
     damage(tmp_path, "content = 'A pinguin.'")
-    store.settle(more.stream, Outcome(state="completed", text=" It swims."))
+    store.finalize_message(more.stream, Outcome(state="completed", text=" It swims."))
     assert last(store, turn).state == "lost"
 
 
 def test_a_file_of_the_version_before_is_opened_with_all_that_is_in_it(tmp_path: Path) -> None:
     file = Path(shutil.copyfile(FORMATS / "1.db", tmp_path / "chats.db"))
-    place.check(file)
+    sqlite.check(file)
     for _ in range(2):
-        store = Store(file, ChatLimits())
-        (chat,) = store.listing("ann").chats
-        found = store.conversation("ann", chat.id).messages
+        store = SqlStore(file, ConversationLimits())
+        (chat,) = store.list_page("ann").chats
+        found = store.get("ann", chat.id).messages
         assert [message.content for message in found] == ["What is old?", "What was written before."]
         assert [message.error for message in found] == [None, None]
         store.close()
     with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (place.VERSION,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (sqlite.VERSION,)
 
 
-def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path, make_store: Callable[..., Store]) -> None:
+def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path, make_store: Callable[..., SqlStore]) -> None:
     make_store()
     shutil.copyfile(FORMATS / "1.db", tmp_path / "old.db")
-    Store(tmp_path / "old.db", ChatLimits()).close()
+    SqlStore(tmp_path / "old.db", ConversationLimits()).close()
     columns = []
     for name in ("chats.db", "old.db"):
         with closing(sqlite3.connect(tmp_path / name)) as connection:
@@ -134,14 +134,14 @@ def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path, make_store:
     assert columns[0] == columns[1]
 
 
-def test_what_a_process_of_the_version_before_ends_is_read_as_before(store: Store, tmp_path: Path) -> None:
+def test_what_a_process_of_the_version_before_ends_is_read_as_before(store: SqlStore, tmp_path: Path) -> None:
     """During a takeover it adds the text of its answers to messages that may be a new process's."""
     turn = answered(store)
     damage(tmp_path, f"crc = {seal(turn.message, turn.parent, 'assistant')}")
     assert last(store, turn).content == "A penguin."
 
 
-def test_a_long_conversation_is_checked_as_a_short_one(store: Store) -> None:
+def test_a_long_conversation_is_checked_as_a_short_one(store: SqlStore) -> None:
     turn = answer(store, ask("Hello"))
     for _ in range(5):
         turn = answer(store, msgspec.structs.replace(ask("And?"), chat=turn.chat))

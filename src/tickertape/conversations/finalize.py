@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select, update
 
-from tickertape.chats.checksums import UNKNOWN, seal
-from tickertape.chats.marks import mark
-from tickertape.chats.tables import chat, message, segment
-from tickertape.chats.values import Link, Outcome, Segment
-from tickertape.chats.words import fold
+from tickertape.conversations.changelog import record
+from tickertape.conversations.checksums import UNKNOWN, seal
+from tickertape.conversations.models import Outcome, Segment, SegmentState
+from tickertape.conversations.schema import chat, message, segment
+from tickertape.conversations.text_search import fold
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -33,13 +33,13 @@ _MADE = (
 """A segment with its message and the ids of both."""
 
 
-def settle(connection: Connection, stream: str, outcome: Outcome, ended: float | None) -> None:
+def finalize_message(connection: Connection, stream: str, outcome: Outcome, ended: float | None) -> None:
     """Add a stream's text to its message, and say how and when it ended, if that is known.
 
     Once done, and for a stream of no message, it does nothing.
     """
     made = _segment(connection, stream)
-    if made is None or made.link == Link.SETTLED:
+    if made is None or made.link == SegmentState.FINALIZED:
         return
     content, reasoning = made.content + outcome.text, made.reasoning + outcome.reasoning
     tool_calls = outcome.tool_calls or made.tool_calls
@@ -58,7 +58,7 @@ def settle(connection: Connection, stream: str, outcome: Outcome, ended: float |
         "seconds": None if ended is None else (made.seconds or 0) + max(0, ended - made.begun),
     }
     connection.execute(update(message).where(message.c.no == made.message).values(values))
-    _close(connection, made, Link.SETTLED)
+    _close(connection, made, SegmentState.FINALIZED)
 
 
 def _sealed(made: Row[Any], content: str, reasoning: str, tool_calls: Any) -> int:
@@ -75,17 +75,17 @@ def _joined(before: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return {**before, **more, **lists}
 
 
-def unbegun(connection: Connection, stream: str, outcome: Outcome) -> None:
+def mark_unstarted(connection: Connection, stream: str, outcome: Outcome) -> None:
     """Say that a stream never began. One that was to go on from an answer leaves it as it was."""
     made = _segment(connection, stream)
-    if made is None or made.link != Link.OPEN:
+    if made is None or made.link != SegmentState.OPEN:
         return
     values = made.before or {"state": outcome.state, "finish_reason": None, "error": outcome.error}
     connection.execute(update(message).where(message.c.no == made.message).values(values))
-    _close(connection, made, Link.UNBEGUN)
+    _close(connection, made, SegmentState.UNSTARTED)
 
 
-def unsettled(connection: Connection, owner: str | None = None) -> list[Segment]:
+def unfinalized(connection: Connection, owner: str | None = None) -> list[Segment]:
     """Return the segments that are open: their streams run, or have ended with nobody there to settle them."""
     query = select(segment.c.stream, segment.c.owner, segment.c.begun).where(segment.c.link == 0)
     if owner is not None:
@@ -97,6 +97,6 @@ def _segment(connection: Connection, stream: str) -> Row[Any] | None:
     return connection.execute(_MADE, {"named": stream}).one_or_none()
 
 
-def _close(connection: Connection, made: Row[Any], link: Link) -> None:
+def _close(connection: Connection, made: Row[Any], link: SegmentState) -> None:
     connection.execute(update(segment).where(segment.c.no == made.no).values(link=int(link)))
-    mark(connection, made.owner, made.chat_id, "ended", made.message_id)
+    record(connection, made.owner, made.chat_id, "ended", made.message_id)

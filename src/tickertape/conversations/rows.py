@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select
 
-from tickertape.chats.marks import mark
-from tickertape.chats.tables import chat, message
-from tickertape.chats.words import fold
-from tickertape.errors import ChatLimit, UnknownChat
+from tickertape.conversations.changelog import record
+from tickertape.conversations.schema import chat, message
+from tickertape.conversations.text_search import fold
+from tickertape.errors import ConversationLimitExceeded, UnknownConversation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-    from tickertape.chats.values import ChatLimits
+    from tickertape.conversations.models import ConversationLimits
 
 # Built once: to build a statement costs as much as to execute it.
 _FIND = select(message).where(message.c.chat == bindparam("here"), message.c.id == bindparam("named"))
 
 
 def live(connection: Connection, owner: str, chat_id: str) -> Row[Any]:
-    """Return a conversation's row. Raises UnknownChat, also for one that was deleted."""
+    """Return a conversation's row. Raises UnknownConversation, also for one that was deleted."""
     row = connection.execute(
         select(chat).where(chat.c.owner == owner, chat.c.id == chat_id, chat.c.deleted.is_(None))
     ).one_or_none()
     if row is None:
-        raise UnknownChat("conversation", chat_id)
+        raise UnknownConversation("conversation", chat_id)
     return row
 
 
@@ -34,17 +34,17 @@ def create(
     connection: Connection,
     owner: str,
     chat_id: str,
-    limits: ChatLimits,
+    limits: ConversationLimits,
     now: float,
     *,
     title: str | None,
     model: str | None,
     system: str | None,
 ) -> None:
-    """Make an empty conversation. Raises ChatLimit when the owner has too many."""
+    """Make an empty conversation. Raises ConversationLimitExceeded when the owner has too many."""
     held = connection.execute(select(func.count()).select_from(chat).where(chat.c.owner == owner)).scalar_one()
     if held >= limits.conversations:
-        raise ChatLimit(
+        raise ConversationLimitExceeded(
             f"You have {held:,} conversations, of {limits.conversations:,} allowed; delete some.",
             param="conversation_id",
         )
@@ -60,7 +60,7 @@ def create(
         "updated": now,
     }
     connection.execute(insert(chat).values(values))
-    mark(connection, owner, chat_id, "created")
+    record(connection, owner, chat_id, "created")
 
 
 def find(connection: Connection, chat_no: int, message_id: str) -> Row[Any] | None:
@@ -69,8 +69,8 @@ def find(connection: Connection, chat_no: int, message_id: str) -> Row[Any] | No
 
 
 def required(connection: Connection, chat_no: int, message_id: str | None) -> Row[Any]:
-    """Return a message's row. Raises UnknownChat."""
+    """Return a message's row. Raises UnknownConversation."""
     row = find(connection, chat_no, message_id or "")
     if row is None:
-        raise UnknownChat("message", message_id or "")
+        raise UnknownConversation("message", message_id or "")
     return row

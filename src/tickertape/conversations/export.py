@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tickertape.chats.values import RUNNING
+from tickertape.conversations.models import RUNNING
 
 if TYPE_CHECKING:
-    from tickertape.chats.values import Chat, Conversation, Message
+    from tickertape.conversations.models import Conversation, ConversationSummary, Message
 
 _STATES = {
     RUNNING: "Still being written.",
@@ -20,12 +20,12 @@ _STATES = {
 _REASONS = {"length": "Cut off at the length limit.", "content_filter": "Cut off by the provider's filter."}
 
 
-def item(chat: Chat) -> dict[str, Any]:
+def item(chat: ConversationSummary) -> dict[str, Any]:
     """Return a conversation as the list shows it."""
     return _head(chat) | {"running": chat.running, "message_id": chat.found, "snippet": chat.snippet}
 
 
-def _head(chat: Chat) -> dict[str, Any]:
+def _head(chat: ConversationSummary) -> dict[str, Any]:
     return {
         "id": chat.id,
         "title": chat.title,

@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import bindparam, func, insert, select, update
 
-from tickertape.chats.checksums import require, seal
-from tickertape.chats.marks import mark
-from tickertape.chats.rows import create, find, required
-from tickertape.chats.tables import chat, message, segment
-from tickertape.chats.telling import streams_before, told
-from tickertape.chats.values import RUNNING, ChatLimits, Link, NewMessage, Question, Turn
-from tickertape.chats.words import fold, title_of
-from tickertape.errors import ChatConflict, ChatLimit, KeyReused, UnknownChat
+from tickertape.conversations.changelog import record
+from tickertape.conversations.checksums import require, seal
+from tickertape.conversations.models import (
+    RUNNING,
+    ConversationLimits,
+    MessageRequest,
+    NewMessage,
+    PreparedAnswer,
+    SegmentState,
+)
+from tickertape.conversations.prompt import streams_before, told
+from tickertape.conversations.rows import create, find, required
+from tickertape.conversations.schema import chat, message, segment
+from tickertape.conversations.text_search import fold, title_of
+from tickertape.errors import ConversationConflict, ConversationLimitExceeded, KeyReused, UnknownConversation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -26,10 +33,12 @@ if TYPE_CHECKING:
 _COUNT = select(func.count()).select_from(message).where(message.c.chat == bindparam("here"))
 
 
-def turn(connection: Connection, owner: str, question: Question, limits: ChatLimits, now: float) -> Turn:
+def prepare_answer(
+    connection: Connection, owner: str, question: MessageRequest, limits: ConversationLimits, now: float
+) -> PreparedAnswer:
     """Add what is asked to its conversation; a request that came before adds nothing and finds its answer.
 
-    Raises UnknownChat, ChatConflict, ChatLimit and KeyReused, with nothing changed.
+    Raises UnknownConversation, ConversationConflict, ConversationLimitExceeded and KeyReused, with nothing changed.
     """
     if question.key is not None:
         made = connection.execute(
@@ -63,14 +72,16 @@ def turn(connection: Connection, owner: str, question: Question, limits: ChatLim
     no = _inserted(connection, insert(message).values(values))
     _link(connection, owner, found.no, no, question, now)
     _move(connection, found, question, question.message, now)
-    mark(connection, owner, found.id, "message", question.message)
+    record(connection, owner, found.id, "message", question.message)
     return told(connection, found, (question.message, parent, question.model or found.model), question.stream)
 
 
 # --- finding
 
 
-def _chat(connection: Connection, owner: str, question: Question, limits: ChatLimits, now: float) -> Row[Any]:
+def _chat(
+    connection: Connection, owner: str, question: MessageRequest, limits: ConversationLimits, now: float
+) -> Row[Any]:
     """Return the question's conversation, made if this is its beginning."""
     assert question.chat is not None  # noqa: S101 - the caller names one, known or new
     known = select(chat).where(chat.c.owner == owner, chat.c.id == question.chat)
@@ -78,7 +89,7 @@ def _chat(connection: Connection, owner: str, question: Question, limits: ChatLi
     if row is not None and row.deleted is None:
         return row
     if row is not None or question.action != "next" or isinstance(question.parent, str):
-        raise UnknownChat("conversation", question.chat)
+        raise UnknownConversation("conversation", question.chat)
     create(connection, owner, question.chat, limits, now, title=None, model=question.model, system=None)
     return connection.execute(known).one()
 
@@ -86,43 +97,45 @@ def _chat(connection: Connection, owner: str, question: Question, limits: ChatLi
 # --- a request that came before
 
 
-def _again(connection: Connection, made: Row[Any], now: float) -> Turn:
+def _again(connection: Connection, made: Row[Any], now: float) -> PreparedAnswer:
     """Return the turn of a segment that exists; begin it again if its stream never began."""
     answer = connection.execute(select(message).where(message.c.no == made.message)).one()
     require(answer)
     found = connection.execute(select(chat).where(chat.c.no == made.chat)).one()
     if found.deleted is not None:
-        raise UnknownChat("message", answer.id)
-    fresh = made.link == Link.UNBEGUN
+        raise UnknownConversation("message", answer.id)
+    fresh = made.link == SegmentState.UNSTARTED
     if fresh:
         if answer.state == RUNNING:
             raise _busy(answer.id)
-        connection.execute(update(segment).where(segment.c.no == made.no).values(link=int(Link.OPEN), begun=now))
+        connection.execute(
+            update(segment).where(segment.c.no == made.no).values(link=int(SegmentState.OPEN), begun=now)
+        )
         _run(connection, answer.no)
-        mark(connection, made.owner, found.id, "message", answer.id)
+        record(connection, made.owner, found.id, "message", answer.id)
     return told(
         connection,
         found,
         (answer.id, answer.parent, answer.model),
         made.stream,
         fresh=fresh,
-        link=Link(made.link),
+        link=SegmentState(made.link),
         begun=answer.content,
         before=streams_before(connection, answer.no, made.stream),
     )
 
 
-def _repeated(connection: Connection, answer: Row[Any], question: Question, now: float) -> Turn:
+def _repeated(connection: Connection, answer: Row[Any], question: MessageRequest, now: float) -> PreparedAnswer:
     """Return the turn whose answer has the id that the caller chose, if it is the same question."""
     if answer.role != "assistant" or not _same(connection, answer, question):
-        raise ChatConflict(f"There is a message {answer.id!r} in this conversation already; choose another id.")
+        raise ConversationConflict(f"There is a message {answer.id!r} in this conversation already; choose another id.")
     made = connection.execute(
         select(segment).where(segment.c.message == answer.no).order_by(segment.c.no.desc()).limit(1)
     ).one()
     return _again(connection, made, now)
 
 
-def _same(connection: Connection, answer: Row[Any], question: Question) -> bool:
+def _same(connection: Connection, answer: Row[Any], question: MessageRequest) -> bool:
     """Say whether this is the question that the answer was given to."""
     above = answer.parent
     for new in reversed(question.messages):
@@ -136,7 +149,7 @@ def _same(connection: Connection, answer: Row[Any], question: Question) -> bool:
 # --- adding
 
 
-def _ask(connection: Connection, found: Row[Any], question: Question, now: float) -> str:
+def _ask(connection: Connection, found: Row[Any], question: MessageRequest, now: float) -> str:
     """Add the user's messages, each under the one before; return the last one's id."""
     parent = found.current if question.parent is msgspec.UNSET else question.parent
     if parent is not None:
@@ -154,7 +167,9 @@ def _add(connection: Connection, chat_no: int, parent: str | None, new: NewMessa
     there = find(connection, chat_no, new.id)
     if there is not None:
         if (there.role, there.parent, there.content) != ("user", parent, new.text):
-            raise ChatConflict(f"There is another message {new.id!r} in this conversation already; choose another id.")
+            raise ConversationConflict(
+                f"There is another message {new.id!r} in this conversation already; choose another id."
+            )
         return
     values = {
         "chat": chat_no,
@@ -170,23 +185,23 @@ def _add(connection: Connection, chat_no: int, parent: str | None, new: NewMessa
     connection.execute(insert(message).values(values))
 
 
-def _asked(connection: Connection, found: Row[Any], question: Question, _now: float) -> str:
+def _asked(connection: Connection, found: Row[Any], question: MessageRequest, _now: float) -> str:
     """Return the id of the question that is to be answered once more."""
     parent = question.parent if isinstance(question.parent, str) else None
     row = required(connection, found.no, parent)
     if row.role != "user":
-        raise ChatConflict("Another answer is given to a message of the user; parent_message_id names one.")
+        raise ConversationConflict("Another answer is given to a message of the user; parent_message_id names one.")
     return str(row.id)
 
 
-def _go_on(connection: Connection, found: Row[Any], question: Question, owner: str, now: float) -> Turn:
+def _go_on(connection: Connection, found: Row[Any], question: MessageRequest, owner: str, now: float) -> PreparedAnswer:
     """Let a message that has ended be written on."""
     answer = required(connection, found.no, question.parent if isinstance(question.parent, str) else None)
     if answer.state == RUNNING:
         raise _busy(answer.id)
     require(answer)
     if answer.role != "assistant" or not answer.content:
-        raise ChatConflict(
+        raise ConversationConflict(
             "Only an answer with some text can be gone on from; ask for another answer instead.",
             code="cannot_continue",
         )
@@ -194,7 +209,7 @@ def _go_on(connection: Connection, found: Row[Any], question: Question, owner: s
     _run(connection, answer.no)
     _link(connection, owner, found.no, answer.no, question, now, before)
     _move(connection, found, question, answer.id, now)
-    mark(connection, owner, found.id, "message", answer.id)
+    record(connection, owner, found.id, "message", answer.id)
     return told(
         connection,
         found,
@@ -210,7 +225,7 @@ def _link(
     owner: str,
     chat_no: int,
     message_no: int,
-    question: Question,
+    question: MessageRequest,
     now: float,
     before: dict[str, Any] | None = None,
 ) -> None:
@@ -219,7 +234,7 @@ def _link(
         "owner": owner,
         "chat": chat_no,
         "message": message_no,
-        "link": int(Link.OPEN),
+        "link": int(SegmentState.OPEN),
         "begun": now,
         "before": before,
         "key": question.key,
@@ -233,7 +248,7 @@ def _run(connection: Connection, message_no: int) -> None:
     connection.execute(update(message).where(message.c.no == message_no).values(cleared))
 
 
-def _move(connection: Connection, found: Row[Any], question: Question, current: str, now: float) -> None:
+def _move(connection: Connection, found: Row[Any], question: MessageRequest, current: str, now: float) -> None:
     """Let the conversation stand at this message, now the newest thing in it; the first question gives it a title."""
     values = {"current": current, "updated": now, "model": question.model or found.model}
     if question.messages and not found.title and not found.titled:
@@ -248,16 +263,16 @@ def _inserted(connection: Connection, statement: Any) -> int:
     return int(key[0])
 
 
-def _check_room(connection: Connection, chat_no: int, question: Question, limits: ChatLimits) -> None:
+def _check_room(connection: Connection, chat_no: int, question: MessageRequest, limits: ConversationLimits) -> None:
     held = connection.execute(_COUNT, {"here": chat_no}).scalar_one()
     if held + len(question.messages) + 1 > limits.messages:
-        raise ChatLimit(
+        raise ConversationLimitExceeded(
             f"This conversation holds {held:,} messages, of {limits.messages:,} allowed; begin a new one.",
             param="conversation_id",
         )
 
 
-def _busy(message_id: str) -> ChatConflict:
-    return ChatConflict(
+def _busy(message_id: str) -> ConversationConflict:
+    return ConversationConflict(
         f"The answer {message_id!r} is still being written; stop it or wait for its end.", code="answer_running"
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from tickertape.chats import marks, rows, settling, shelf, turns
-from tickertape.chats.place import Presence, engine, explain, probe, shrink
+from tickertape.conversations import changelog, finalize, messages, queries, rows
+from tickertape.conversations.sqlite import Presence, engine, explain, probe, shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from tickertape.chats.values import (
+    from tickertape.conversations.models import (
         Change,
-        Chat,
-        ChatLimits,
         Conversation,
-        Listed,
+        ConversationLimits,
+        ConversationPage,
+        ConversationSummary,
+        MessageRequest,
         Outcome,
-        Question,
+        PreparedAnswer,
         Segment,
-        Turn,
     )
 
     Clock = Callable[[], float]
 
 
-class Store:
-    """Conversations of all owners. Raises ChatsUnavailable when the file cannot be used.
+class SqlStore:
+    """Conversations of all owners. Raises ConversationsUnavailable when the file cannot be used.
 
     Times are in seconds since 1970, by ``clock``.
     """
 
     def __init__(
-        self, path: Path, limits: ChatLimits, *, synchronous: str = "NORMAL", clock: Clock = time.time
+        self, path: Path, limits: ConversationLimits, *, synchronous: str = "NORMAL", clock: Clock = time.time
     ) -> None:
         self._path = path
         self._limits = limits
@@ -71,77 +71,85 @@ class Store:
         except DBAPIError as error:
             raise explain(error.orig, self._path) from error
 
-    # --- turns
+    # --- answers
 
-    def turn(self, owner: str, question: Question) -> Turn:
-        """Add what is asked. Raises UnknownChat, ChatConflict, ChatLimit and KeyReused."""
+    def prepare_answer(self, owner: str, question: MessageRequest) -> PreparedAnswer:
+        """Add the request's messages and the answer that is to come.
+
+        Raises UnknownConversation, ConversationConflict, ConversationLimitExceeded and KeyReused.
+        """
         with self._writing() as connection:
-            return turns.turn(connection, owner, question, self._limits, self._clock())
+            return messages.prepare_answer(connection, owner, question, self._limits, self._clock())
 
-    def settle(self, stream: str, outcome: Outcome, ended: float | None = None) -> None:
+    def finalize_message(self, stream: str, outcome: Outcome, ended: float | None = None) -> None:
         """Take over what came of a stream; once done, it does nothing."""
         with self._writing() as connection:
-            settling.settle(connection, stream, outcome, ended)
+            finalize.finalize_message(connection, stream, outcome, ended)
 
-    def unbegun(self, stream: str, outcome: Outcome) -> None:
+    def mark_unstarted(self, stream: str, outcome: Outcome) -> None:
         """Say that a stream never began."""
         with self._writing() as connection:
-            settling.unbegun(connection, stream, outcome)
+            finalize.mark_unstarted(connection, stream, outcome)
 
-    def unsettled(self, owner: str | None = None) -> list[Segment]:
+    def unfinalized(self, owner: str | None = None) -> list[Segment]:
         """Return the streams whose text is yet to be taken over, of one owner or of all."""
         with self._reading() as connection:
-            return settling.unsettled(connection, owner)
+            return finalize.unfinalized(connection, owner)
 
-    # --- the shelf
+    # --- conversations
 
-    def create(self, owner: str, chat_id: str, *, title: str | None, model: str | None, system: str | None) -> Chat:
-        """Make an empty conversation, or return the one of this id. Raises ChatLimit; UnknownChat for a deleted one."""
+    def create(
+        self, owner: str, chat_id: str, *, title: str | None, model: str | None, system: str | None
+    ) -> ConversationSummary:
+        """Make an empty conversation, or return the one of this id.
+
+        Raises ConversationLimitExceeded; UnknownConversation for a deleted one.
+        """
         with self._writing() as connection:
             now = self._clock()
-            if not shelf.known(connection, owner, chat_id):
+            if not queries.known(connection, owner, chat_id):
                 rows.create(connection, owner, chat_id, self._limits, now, title=title, model=model, system=system)
-            return shelf.item(connection, owner, chat_id)
+            return queries.item(connection, owner, chat_id)
 
-    def listing(self, owner: str, words: str = "", offset: int = 0, limit: int = 50) -> Listed:
+    def list_page(self, owner: str, words: str = "", offset: int = 0, limit: int = 50) -> ConversationPage:
         """Return a part of the list, the last changed first."""
         with self._reading() as connection:
-            return shelf.listing(connection, owner, words, offset, limit)
+            return queries.list_page(connection, owner, words, offset, limit)
 
-    def conversation(self, owner: str, chat_id: str) -> Conversation:
-        """Return a conversation with all its messages. Raises UnknownChat."""
+    def get(self, owner: str, chat_id: str) -> Conversation:
+        """Return a conversation with all its messages. Raises UnknownConversation."""
         with self._reading() as connection:
-            return shelf.conversation(connection, owner, chat_id)
+            return queries.get(connection, owner, chat_id)
 
-    def change(self, owner: str, chat_id: str, values: dict[str, Any], *, restore: bool = False) -> Chat:
-        """Change title, model, system or current; ``restore`` takes a deletion back before. Raises UnknownChat."""
+    def update(self, owner: str, chat_id: str, values: dict[str, Any], *, restore: bool = False) -> ConversationSummary:
+        """Change title, model, system or current; ``restore`` undoes a deletion before. Raises UnknownConversation."""
         with self._writing() as connection:
             if restore:
-                shelf.restore(connection, owner, chat_id, self._clock() - self._limits.undo)
-            return shelf.change(connection, owner, chat_id, values)
+                queries.restore(connection, owner, chat_id, self._clock() - self._limits.undo)
+            return queries.update_conversation(connection, owner, chat_id, values)
 
-    def delete(self, owner: str, chat_id: str) -> tuple[float, list[str]]:
+    def soft_delete(self, owner: str, chat_id: str) -> tuple[float, list[str]]:
         """Delete a conversation; return until when it can be taken back, and the streams to be stopped."""
         with self._writing() as connection:
-            deleted, streams = shelf.hide(connection, owner, chat_id, self._clock())
+            deleted, streams = queries.soft_delete(connection, owner, chat_id, self._clock())
             return deleted + self._limits.undo, streams
 
-    def doomed(self) -> list[str]:
-        """Return the streams that must be forgotten before `purge` takes what was deleted for good.
+    def pending_deletion(self) -> list[str]:
+        """Return the streams that must be forgotten before `hard_delete` takes what was deleted for good.
 
         It takes its turn with those who write: a deletion that is being taken back is one, or none.
         """
         with self._writing() as connection:
-            return shelf.doomed(connection, self._clock() - self._limits.undo)
+            return queries.pending_deletion(connection, self._clock() - self._limits.undo)
 
-    def purge(self, forgotten: Iterable[str] = ()) -> int:
+    def hard_delete(self, forgotten: Iterable[str] = ()) -> int:
         """Let nothing be left of what was deleted for good, a few at a time; return how many conversations that were.
 
         Those with a stream that is not among the ``forgotten`` stay, to name it the next time.
         """
         with self._writing() as connection:
-            marks.forget(connection)
-            return shelf.purge(connection, self._clock() - self._limits.undo, forgotten)
+            changelog.trim(connection)
+            return queries.hard_delete(connection, self._clock() - self._limits.undo, forgotten)
 
     def shrink(self) -> bool:
         """Give some of the space that was freed back to the file system; return whether there is more."""
@@ -155,12 +163,12 @@ class Store:
 
     # --- changes
 
-    def newest(self) -> tuple[int, int]:
+    def changelog_range(self) -> tuple[int, int]:
         """Return the number before the oldest change that is kept, and the newest's."""
         with self._reading() as connection:
-            return marks.newest(connection)
+            return changelog.retained(connection)
 
-    def changes(self, after: int, owner: str | None = None) -> list[Change]:
+    def changes_after(self, after: int, owner: str | None = None) -> list[Change]:
         """Return the changes after this number."""
         with self._reading() as connection:
-            return marks.since(connection, after, owner)
+            return changelog.changes_after(connection, after, owner)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from tickertape.chats.checksums import require
-from tickertape.chats.tables import message, segment
-from tickertape.chats.values import Link, Turn
+from tickertape.conversations.checksums import require
+from tickertape.conversations.models import PreparedAnswer, SegmentState
+from tickertape.conversations.schema import message, segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,10 @@ def told(
     stream: str,
     *,
     fresh: bool = True,
-    link: Link = Link.OPEN,
+    link: SegmentState = SegmentState.OPEN,
     begun: str = "",
     before: Sequence[str] = (),
-) -> Turn:
+) -> PreparedAnswer:
     """Return the turn: the conversation down to this answer, in OpenAI's messages.
 
     The answer is given by its id, its parent's and its model. ``begun`` is its text so far, of the streams ``before``.
@@ -44,7 +44,7 @@ def told(
     history += path(connection, found.no, parent)
     if before:
         history.append({"role": "assistant", "content": begun})
-    return Turn(
+    return PreparedAnswer(
         chat=found.id,
         message=message_id,
         parent=parent,
@@ -59,9 +59,13 @@ def told(
 
 def streams_before(connection: Connection, message_no: int, stream: str) -> list[str]:
     """Return the streams that a message consists of, those before this one."""
+    begun = segment.c.link != int(SegmentState.UNSTARTED)
     streams = connection.execute(
         select(segment.c.stream)
-        .where(segment.c.message == message_no, (segment.c.link != int(Link.UNBEGUN)) | (segment.c.stream == stream))
+        .where(
+            segment.c.message == message_no,
+            begun | (segment.c.stream == stream),
+        )
         .order_by(segment.c.no)
     )
     found = list(streams.scalars())
@@ -69,7 +73,10 @@ def streams_before(connection: Connection, message_no: int, stream: str) -> list
 
 
 def path(connection: Connection, chat_no: int, leaf: str | None) -> list[dict[str, str]]:
-    """Return the messages from the root down to this one; answers without text are left out. Raises ChatConflict."""
+    """Return the messages from the root down to this one; answers without text are left out.
+
+    Raises ConversationConflict.
+    """
     tree = {row.id: row for row in connection.execute(_TREE, {"here": chat_no})}
     way: list[int] = []
     while leaf is not None:

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import case, delete, or_, select, update
 
-from tickertape.chats.checksums import intact
-from tickertape.chats.marks import mark
-from tickertape.chats.rows import live
-from tickertape.chats.tables import chat, message, segment
-from tickertape.chats.values import RUNNING, Chat, Conversation, Link, Listed, Message
-from tickertape.chats.words import fold, snippet
-from tickertape.errors import UnknownChat
+from tickertape.conversations.changelog import record
+from tickertape.conversations.checksums import intact
+from tickertape.conversations.models import (
+    RUNNING,
+    Conversation,
+    ConversationPage,
+    ConversationSummary,
+    Message,
+    SegmentState,
+)
+from tickertape.conversations.rows import live
+from tickertape.conversations.schema import chat, message, segment
+from tickertape.conversations.text_search import fold, snippet
+from tickertape.errors import UnknownConversation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +36,7 @@ _running = select(message.c.no).where(message.c.chat == chat.c.no, message.c.sta
 _chat = select(chat, _running.label("running"))
 
 
-def listing(connection: Connection, owner: str, words: str, offset: int, limit: int) -> Listed:
+def list_page(connection: Connection, owner: str, words: str, offset: int, limit: int) -> ConversationPage:
     """Return a part of the list, the last changed first; with words, only where all of them stand.
 
     They are looked for in the title and in the text of all branches, anywhere within words and without case.
@@ -41,7 +48,7 @@ def listing(connection: Connection, owner: str, words: str, offset: int, limit: 
     found = connection.execute(matching.order_by(*order)).scalars().all()
     rows = connection.execute(_chat.where(chat.c.no.in_(found[offset : offset + limit])).order_by(*order)).all()
     chats = [_listed(row, *(_place(connection, row, wanted) if wanted else ())) for row in rows]
-    return Listed(chats, len(found))
+    return ConversationPage(chats, len(found))
 
 
 def _stands(word: str) -> ColumnElement[bool]:
@@ -70,17 +77,17 @@ def known(connection: Connection, owner: str, chat_id: str) -> bool:
     return connection.execute(found).one_or_none() is not None
 
 
-def item(connection: Connection, owner: str, chat_id: str) -> Chat:
-    """Return one conversation without its messages. Raises UnknownChat."""
+def item(connection: Connection, owner: str, chat_id: str) -> ConversationSummary:
+    """Return one conversation without its messages. Raises UnknownConversation."""
     return _item(connection, live(connection, owner, chat_id).no)
 
 
-def _item(connection: Connection, no: int) -> Chat:
+def _item(connection: Connection, no: int) -> ConversationSummary:
     return _listed(connection.execute(_chat.where(chat.c.no == no)).one())
 
 
-def _listed(row: Row[Any], found: str | None = None, place: str | None = None) -> Chat:
-    return Chat(
+def _listed(row: Row[Any], found: str | None = None, place: str | None = None) -> ConversationSummary:
+    return ConversationSummary(
         id=row.id,
         title=row.title,
         model=row.model,
@@ -94,13 +101,13 @@ def _listed(row: Row[Any], found: str | None = None, place: str | None = None) -
     )
 
 
-def conversation(connection: Connection, owner: str, chat_id: str) -> Conversation:
-    """Return a conversation with all its messages. Raises UnknownChat."""
+def get(connection: Connection, owner: str, chat_id: str) -> Conversation:
+    """Return a conversation with all its messages. Raises UnknownConversation."""
     no = live(connection, owner, chat_id).no
     streams: dict[int, list[str]] = {}
     for row in connection.execute(
         select(segment.c.message, segment.c.stream)
-        .where(segment.c.chat == no, segment.c.link != int(Link.UNBEGUN))
+        .where(segment.c.chat == no, segment.c.link != int(SegmentState.UNSTARTED))
         .order_by(segment.c.no)
     ):
         streams.setdefault(row.message, []).append(row.stream)
@@ -141,44 +148,46 @@ def _stored(row: Row[Any], streams: list[str]) -> Message:
     )
 
 
-def change(connection: Connection, owner: str, chat_id: str, values: dict[str, Any]) -> Chat:
-    """Change title, model, system or current. Raises UnknownChat, also for a message that is not there."""
+def update_conversation(
+    connection: Connection, owner: str, chat_id: str, values: dict[str, Any]
+) -> ConversationSummary:
+    """Change title, model, system or current. Raises UnknownConversation, also for a message that is not there."""
     no = live(connection, owner, chat_id).no
     values = dict(values)
     if "title" in values:
         values |= {"titled": True, "folded": fold(values["title"])}
     here = select(message.c.no).where(message.c.chat == no, message.c.id == values.get("current"))
     if values.get("current") is not None and connection.execute(here).one_or_none() is None:
-        raise UnknownChat("message", values["current"])
+        raise UnknownConversation("message", values["current"])
     if values:
         connection.execute(update(chat).where(chat.c.no == no).values(values))
-        mark(connection, owner, chat_id, "updated")
+        record(connection, owner, chat_id, "updated")
     return _item(connection, no)
 
 
-def hide(connection: Connection, owner: str, chat_id: str, now: float) -> tuple[float, list[str]]:
+def soft_delete(connection: Connection, owner: str, chat_id: str, now: float) -> tuple[float, list[str]]:
     """Delete a conversation so that it can be taken back; return when that was, and the streams that run for it.
 
     Again, it returns the same: the streams may not have been stopped the first time.
     """
     row = connection.execute(select(chat).where(chat.c.owner == owner, chat.c.id == chat_id)).one_or_none()
     if row is None:
-        raise UnknownChat("conversation", chat_id)
+        raise UnknownConversation("conversation", chat_id)
     if row.deleted is None:
         connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=now))
-        mark(connection, owner, chat_id, "deleted")
-    streams = select(segment.c.stream).where(segment.c.chat == row.no, segment.c.link == int(Link.OPEN))
+        record(connection, owner, chat_id, "deleted")
+    streams = select(segment.c.stream).where(segment.c.chat == row.no, segment.c.link == int(SegmentState.OPEN))
     return now if row.deleted is None else row.deleted, list(connection.execute(streams).scalars())
 
 
 def restore(connection: Connection, owner: str, chat_id: str, after: float) -> None:
-    """Take a deletion back that was made after this time. Raises UnknownChat if it is too late."""
+    """Take a deletion back that was made after this time. Raises UnknownConversation if it is too late."""
     row = connection.execute(select(chat).where(chat.c.owner == owner, chat.c.id == chat_id)).one_or_none()
     if row is None or (row.deleted is not None and row.deleted <= after):
-        raise UnknownChat("conversation", chat_id)
+        raise UnknownConversation("conversation", chat_id)
     if row.deleted is not None:
         connection.execute(update(chat).where(chat.c.no == row.no).values(deleted=None))
-        mark(connection, owner, chat_id, "created")
+        record(connection, owner, chat_id, "created")
 
 
 def _gone(connection: Connection, before: float) -> dict[int, list[str]]:
@@ -186,7 +195,7 @@ def _gone(connection: Connection, before: float) -> dict[int, list[str]]:
 
     Not those with an answer that runs, or is about to: its stream could be forgotten by nobody once they are gone.
     """
-    answering = select(segment.c.chat).where(segment.c.link == int(Link.OPEN))
+    answering = select(segment.c.chat).where(segment.c.link == int(SegmentState.OPEN))
     old = select(chat.c.no).where(chat.c.deleted <= before, chat.c.no.not_in(answering)).order_by(chat.c.no).limit(100)
     gone: dict[int, list[str]] = {no: [] for no in connection.execute(old).scalars()}
     made = select(segment.c.chat, segment.c.stream).where(segment.c.chat.in_(gone))
@@ -195,12 +204,12 @@ def _gone(connection: Connection, before: float) -> dict[int, list[str]]:
     return gone
 
 
-def doomed(connection: Connection, before: float) -> list[str]:
-    """Return the streams that must be forgotten before `purge` takes the conversations that they belong to."""
+def pending_deletion(connection: Connection, before: float) -> list[str]:
+    """Return the streams that must be forgotten before `hard_delete` takes the conversations that they belong to."""
     return [stream for streams in _gone(connection, before).values() for stream in streams]
 
 
-def purge(connection: Connection, before: float, forgotten: Iterable[str]) -> int:
+def hard_delete(connection: Connection, before: float, forgotten: Iterable[str]) -> int:
     """Let nothing be left of what was deleted before this time and has only streams that are forgotten.
 
     Returns how many conversations that were.

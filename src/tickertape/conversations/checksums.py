@@ -14,7 +14,7 @@ from zlib import crc32
 
 import msgspec
 
-from tickertape.errors import ChatConflict
+from tickertape.errors import ConversationConflict
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -45,9 +45,9 @@ def intact(row: Row[Any]) -> bool:
 
 
 def require(row: Row[Any]) -> None:
-    """Raise ChatConflict for a message that is not: no model is told what nobody wrote."""
+    """Raise ConversationConflict for a message that is not: no model is told what nobody wrote."""
     if not intact(row):
-        raise ChatConflict(
+        raise ConversationConflict(
             f"The message {row.id!r} is damaged on the server's disk: its checksum does not match. Ask from a message "
             "before it, or restore a backup.",
             code="message_damaged",
