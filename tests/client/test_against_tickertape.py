@@ -90,7 +90,7 @@ def test_an_answer_that_is_stopped_after_it_was_closed_keeps_no_connection(serve
     next(iter(answer))
     answer.close()
     answer.cancel()
-    assert len(answer._pool.pools) == 0
+    assert len(answer._transport._pool.pools) == 0
 
 
 async def test_aask_cancel_stops_a_real_answer_before_its_first_token(serve) -> None:

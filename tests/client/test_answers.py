@@ -121,6 +121,37 @@ def test_an_error_in_the_stream_is_raised(client, server) -> None:
     assert (asked.error.text, asked.answer.text) == ("Hello", "Hello")
 
 
+@pytest.mark.parametrize(
+    "late",
+    [b'data: {"error":{"message":"boom"}}\n\n', b'event: error\ndata: {"message":"boom"}\n\n'],
+    ids=["error object", "event named error"],
+)
+def test_an_error_that_was_read_together_with_the_end_marker_is_raised(client, server, late: bytes) -> None:
+    """An error wins over a finish reason and [DONE] as long as it is in the bytes that were read with them."""
+    script = server.serve(faults.events(b"".join([*START, *END, late])))
+    asked = client.ask(script.url, "hi")
+    assert isinstance(asked.error, StreamError)
+    assert (asked.error.text, asked.answer.state) == ("Hello", State.FAILED)
+
+
+def test_usage_that_was_read_together_with_the_end_marker_is_kept(client, server) -> None:
+    """Some gateways count only after [DONE]; that is no error and no text, so the answer stays whole."""
+    usage = b'data: {"choices":[],"usage":{"total_tokens":8}}\n\n'
+    asked = client.ask(server.serve(faults.events(b"".join([*START, *END, usage]))).url, "hi")
+    assert (asked.answer.state, asked.answer.usage) == (State.COMPLETED, {"total_tokens": 8})
+
+
+async def test_reading_an_answer_again_after_it_was_cut_off_raises_again(server) -> None:
+    """A partial text is never handed out as if it were whole."""
+    script = server.serve(faults.events(*START))
+    answer, async_answer = ask(script.url, "hi"), aask(script.url, "hi")
+    for _ in range(2):
+        with pytest.raises(IncompleteStream):
+            answer.read()
+        with pytest.raises(IncompleteStream):
+            await async_answer.read()
+
+
 def test_a_refusal_is_raised_with_its_status_and_words(client, server) -> None:
     script = server.serve(faults.status(401, b'{"error":{"message":"Incorrect API key"}}'))
     asked = client.ask(script.url, "hi")

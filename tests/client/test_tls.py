@@ -89,7 +89,7 @@ async def test_closing_an_asyncio_source_waits_for_no_goodbye_of_the_server(secu
         async with aiohttp.ClientSession(connector=connector) as session:
             async with AsyncEventSource(secure.serve(silent).url, session=session) as source:
                 await anext(source)
-                sock = source._response.connection.transport.get_extra_info("socket")
+                sock = source._transport._response.connection.transport.get_extra_info("socket")
                 assert sock.fileno() >= 0
             await asyncio.sleep(0)  # asyncio closes with the loop's next turn
             assert sock.fileno() == -1

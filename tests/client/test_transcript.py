@@ -49,8 +49,9 @@ def test_done_alone_is_enough() -> None:
 def test_done_before_any_answer_is_incomplete() -> None:
     it = Transcript()
     it.take(Event('{"choices":[]}'))  # Azure's first chunk
+    it.take(Event("[DONE]"))
     with pytest.raises(IncompleteStream, match="before there was an answer"):
-        it.take(Event("[DONE]"))
+        it.end()
     assert it.state is State.INCOMPLETE
 
 
@@ -169,6 +170,7 @@ def test_named_events_that_hold_no_json_are_passed_over() -> None:
     it.take(Event("still here", type="heartbeat"))
     it.take(Event(chunk({}, finish_reason="stop")))
     it.take(Event("[DONE]"))
+    it.end()
     assert it.state is State.COMPLETED
 
 
@@ -246,9 +248,26 @@ def test_a_tickertape_error_says_which_end_it_was(state: str) -> None:
     assert it.state == state
 
 
-def test_an_error_counts_even_if_done_would_follow() -> None:
-    with pytest.raises(StreamError):
-        reads(*WHOLE, '{"error":{"message":"boom"}}', "[DONE]")
+def test_an_error_counts_before_and_after_done() -> None:
+    error = '{"error":{"message":"boom"}}'
+    for events in ((error, "[DONE]"), ("[DONE]", error), (chunk({}, finish_reason="stop"), "[DONE]", error)):
+        with pytest.raises(StreamError, match="boom") as caught:
+            reads(*WHOLE, *events)
+        assert caught.value.text == "Hello"
+
+
+def test_an_error_counts_after_a_done_that_came_before_any_answer() -> None:
+    with pytest.raises(StreamError, match="overloaded"):
+        reads("[DONE]", '{"error":"overloaded"}')
+
+
+def test_text_after_done_revokes_it() -> None:
+    """As for providers: the end was said too early, so the answer goes on and needs another one."""
+    it = reads(WHOLE[1], "[DONE]", WHOLE[2], end=False)
+    assert not it.done
+    with pytest.raises(IncompleteStream, match="broke off"):
+        it.end()
+    assert reads(WHOLE[1], "[DONE]", WHOLE[2], "[DONE]").text == "Hello"
 
 
 @pytest.mark.parametrize("data", ["plain text", "[1]", '"x"', "{"])

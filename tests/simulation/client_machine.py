@@ -1,4 +1,4 @@
-"""Readers that are tickertape's own client without its sockets: they do what `tickertape.ask` does, in virtual time."""
+"""Readers that are tickertape's own client without its sockets: `AnswerMachine`, performed in virtual time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tickertape.client.question import KEY, TICKERTAPE_ROUTE, prepare, stream_id
-from tickertape.client.request import Request as ClientRequest
-from tickertape.client.request import failed
+from tickertape.client.answer_machine import AnswerMachine
+from tickertape.client.answer_request import KEY, TICKERTAPE_ROUTE, prepare
+from tickertape.client.event_machine import Call, Finished, ReadRefusal
 from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import State
-from tickertape.errors import IncompleteStream, StreamError
-from tickertape.sse.actions import Connect, Loss, Read, Stop, Wait
-from tickertape.sse.reconnect import Reconnector
+from tickertape.errors import StreamError
+from tickertape.sse.actions import Connect, Loss, Read, Wait
 
-from .clients import HOST, Question, Reader, text_of
+from .clients import HOST, Question, Reader, Single, text_of
 from .network import Exchange, Request
 from .run import Run
 
 if TYPE_CHECKING:
     from random import Random
+
+    from tickertape.client.request import HttpRequest
 
 RETRIES = 8
 """Connections in a row without an event after the first such one: the default of ``ask``."""
@@ -32,147 +33,193 @@ RECONNECTION_TIME, MAX_DELAY = 0.5, 10.0
 
 
 class MachineReader(Reader):
-    """Performs the actions of a Reconnector on the simulated network, and gives its events to an EventTranscript."""
+    """Performs the actions of an AnswerMachine on the simulated network.
 
-    def __init__(self, run: Run, question: Question, name: str, *, repeat: bool) -> None:
+    Without ``own_route`` it asks at ``/v1/chat/completions``: what the client takes for anybody's server, to which it
+    sends a question again only once the server has proved to be tickertape.
+    """
+
+    def __init__(self, run: Run, question: Question, name: str, *, own_route: bool) -> None:
         super().__init__(run, question, name)
+        assert question.key is not None
         asked = prepare(
-            f"http://{HOST}{TICKERTAPE_ROUTE}",
+            f"http://{HOST}{TICKERTAPE_ROUTE if own_route else ''}",
             question.name,
             model="simulated",
             api_key="ann",
             attach=None,
             headers={"tickertape-disconnect": question.disconnect} if question.disconnect else None,
-            idempotency_key=question.key or "none",
+            idempotency_key=None,
             read_timeout=None,
             reconnection_time=RECONNECTION_TIME,
             max_retries=RETRIES,
             parameters={},
         )
-        headers = asked.headers if question.key else {k: v for k, v in asked.headers.items() if k != KEY}
-        self.repeat = repeat
-        self.policy = msgspec.structs.replace(asked.policy, repost=repeat)
+        asked = msgspec.structs.replace(asked, headers=asked.headers | {KEY: question.key})
+        self.own_route = own_route
         self.authorization = asked.auth
-        self.asking = ClientRequest(json=asked.json, headers=headers)
-        self.machine = Reconnector(asked.url, method="POST", policy=self.policy, random=self.random.random)
         self.transcript = EventTranscript()
-        self.error: StreamError | IncompleteStream | None = None
+        self.machine = AnswerMachine(
+            asked, self.transcript, random=self.random.random, on_open=self._opened, on_reconnect=self._waits
+        )
+        self.refusal = b""
         self.posts = 0
+        self.proved = own_route  # the server is known to be tickertape
         self.barren = 0  # connections in a row without an event
         self.cut_at: int | None = None
 
     def connect(self, cut_at: int | None = None) -> None:
         if not self.done:
             self.cut_at = cut_at
-            self._perform(self.machine.connect())
+            self._perform()
 
     def hang_up(self) -> None:
         if self.exchange is not None and not self.exchange.lost:
             self.exchange.cut()
             self.ended(False)
 
+    # --- as the network's caller: reports to the machine
+
     def answered(self, status: int, headers: dict[bytes, bytes]) -> None:
         if self.done:
             return
-        assert self.exchange is not None
         self.log(f"gets status {status}")
-        found = {name.decode().lower(): value.decode() for name, value in headers.items()}
-        action = self.machine.answered(status, found, self.run.world.now)
-        if isinstance(action, Read):
-            if self.stream:
-                self.transcript.reconnected(self.machine.last_event_id)
-            self.opened = self.heard = self.run.world.now
-            self.stream = stream_id(self.machine.location) or ""
-            self.run.began(self.question, self.stream, self.exchange.server.epoch)
-            return
-        self.exchange.cut()
-        self.exchange = None
-        self._perform(action)
+        found = {name.decode(): value.decode() for name, value in headers.items()}
+        self.machine.receive_head(status, found, self.run.world.now)
+        self._perform()
 
     def received(self, data: bytes) -> None:
-        if self.done or self.opened is None:
+        if self.done or self.exchange is None:
+            return
+        if self.opened is None:
+            self.refusal += data
             return
         self.check_silence()
         self.heard = self.run.world.now
-        for event in self.machine.feed(data):
-            before = len(self.transcript.events)
-            try:
-                self.transcript.take(event)
-            except (StreamError, IncompleteStream) as error:
-                self.error = error
-            if len(self.transcript.events) > before:
-                self.barren = 0
-                self.run.events += 1
-                self.frames.append(event.id.encode())
-                if event.id != f"{self.stream}.{len(self.frames)}":
-                    self.run.blame("TT-1", self, f"event {len(self.frames)} was due, {event.id[-8:]!r} was taken")
-            if self.transcript.done or self.error is not None:
-                self._finish()
-                self.leave()
-                return
+        self.machine.receive_data(data)
+        self._perform()
 
     def ended(self, whole: bool) -> None:
         if self.done or self.exchange is None:
             return
         self.exchange, self.opened = None, None
         self.log("is told the end" if whole else "is cut")
-        self._perform(self.machine.lost(Loss.ENDED if whole else Loss.BROKEN, "", self.run.world.now))
+        if isinstance(self.machine.next_action(), ReadRefusal):
+            self.machine.receive_refusal(self.refusal)
+        elif whole:
+            self.machine.receive_eof(self.run.world.now)
+        else:
+            self.machine.connection_lost(Loss.BROKEN, "", self.run.world.now)
+        self._perform()
 
-    def _perform(self, action: Connect | Read | Wait | Stop) -> None:
-        match action:
-            case Connect():
-                self._send(action)
-            case Wait():
-                if not 0 <= action.seconds <= max(MAX_DELAY, self.machine.reconnection_time):
-                    self.run.blame("client", self, f"waits {action.seconds:.1f} s")
-                self.log(f"waits {action.seconds:.3f} s")
-                self.run.world.later(action.seconds, self.run.world.outside, self.connect)
-            case Stop():
-                self._stopped(action)
+    def _opened(self, _headers: object) -> None:
+        assert self.exchange is not None
+        self.opened = self.heard = self.run.world.now
+        self.stream = (self.machine.location or "").rpartition("/")[2]
+        self.run.began(self.question, self.stream, self.exchange.server.epoch)
+
+    # --- what the machine wants
+
+    def _perform(self) -> None:
+        while self.machine.next_delta() is not None:
+            pass
+        self._check_events()
+        match self.machine.next_action():
+            case Read() | ReadRefusal():
+                pass  # the network sends by itself
+            case Connect() as connect:
+                self._send(connect)
+            case Wait(seconds=seconds):
+                self._drop()
+                self.run.world.later(seconds, self.run.world.outside, self._waited)
+            case Call(request=request):
+                self._call(request)
+            case Finished(error=error):
+                self._finished(error)
+
+    def _check_events(self) -> None:
+        for event in self.transcript.events[len(self.frames) :]:
+            self.barren = 0
+            self.run.events += 1
+            self.frames.append(event.id.encode())
+            if event.id != f"{self.stream}.{len(self.frames)}":
+                self.run.blame("TT-1", self, f"event {len(self.frames)} was due, {event.id[-8:]!r} was taken")
 
     def _send(self, connect: Connect) -> None:
+        self._drop()
+        self.barren += 1
         server = self.run.some_server(self.random)
         if server is None:
-            self.barren += 1
-            self._perform(self.machine.lost(Loss.UNREACHABLE, "", self.run.world.now))
+            self.machine.connection_lost(Loss.UNREACHABLE, "", self.run.world.now)
+            self._perform()
             return
         self.connections += 1
-        self.barren += 1
         self.posts += connect.method == "POST"
-        if self.posts > 1 and not self.repeat:
-            self.run.blame("client", self, "sent its POST again, without a key")
+        if self.posts > 1 and not self.proved:
+            self.run.blame("client", self, "sent its POST again to a server that may answer it twice")
         if connect.last_event_id != (self.frames[-1] if self.frames else b""):
             self.run.blame("TT-7", self, f"names {connect.last_event_id!r} after event {len(self.frames)}")
-        headers = {"host": HOST} | self.asking.headers_for(connect, self.authorization)
-        if connect.last_event_id:
-            headers["last-event-id"] = connect.last_event_id.decode()
         self.log(f"{connect.method} at {server.name}, last event {connect.last_event_id[-5:]!r}")
-        request = Request(connect.method, urlsplit(connect.url).path, headers, self.asking.body_for(connect) or b"")
+        request = network_request(self.machine.request(connect, self.authorization))
+        self.refusal = b""
         self.exchange = Exchange(self.run.world, server, request, self, cut_at=self.cut_at)
         self.cut_at = None
 
-    def _stopped(self, stop: Stop) -> None:
-        self.log(f"gives up: {stop.error}")
-        self.done = True
-        if not self.stream:
-            if self.repeat and stop.status is None and self.connections and self.barren <= RETRIES:
-                self.run.blame("client", self, f"gave up after {self.barren} connections: {stop.error}")
-            return
-        if self.barren <= RETRIES and not self.run.is_forgotten(self.stream):
-            self.run.blame("client", self, f"gave up after {self.barren} connections without an event: {stop.error}")
-        try:
-            self.transcript.end(failed(stop) if stop.error else None)
-        except IncompleteStream as error:
-            self.error = error
-        if self.error is None and self.transcript.state is not State.COMPLETED:
-            self.run.blame("TT-3", self, f"is {self.transcript.state}, and nothing was raised")
+    def _waits(self, wait: Wait) -> None:
+        if not 0 <= wait.seconds <= max(MAX_DELAY, self.machine.reconnection_time):
+            self.run.blame("client", self, f"waits {wait.seconds:.1f} s")
+        self.log(f"waits {wait.seconds:.3f} s")
 
-    def _finish(self) -> None:
+    def _waited(self) -> None:
+        if not self.done:
+            self.machine.waited()
+            self._perform()
+
+    def _call(self, request: HttpRequest) -> None:
+        server = self.run.some_server(self.random)
+        if server is None:
+            self._replied(0, b"")
+        else:
+            self.log(f"asks {server.name} whether it is tickertape")
+            Single(self.run, server, network_request(request), self._replied)
+
+    def _replied(self, status: int, body: bytes) -> None:
+        if self.done:
+            return
+        self.proved = status == 404
+        self.run.done["client probes"] += self.proved
+        self.machine.receive_reply((status, body) if status else None)
+        self._perform()
+
+    def _finished(self, error: Exception | None) -> None:
         state = self.transcript.state
-        self.end = state.value
-        if (self.error is None) != (state in (State.COMPLETED, State.CANCELLED)):
-            self.run.blame("TT-3", self, f"is {state.value}, and raised {self.error!r}")
-        self.log(f"ends as {state.value} after event {len(self.frames)}")
+        if (error is None) != (state in (State.COMPLETED, State.CANCELLED)):
+            self.run.blame("TT-3", self, f"is {state.value}, and raised {error!r}")
+        if error is None or isinstance(error, StreamError) or self.transcript.done:
+            self.end = state.value
+            self.log(f"ends as {state.value} after event {len(self.frames)}")
+        else:
+            self.log(f"gives up: {error}")
+            self._check_patience(error)
+        self.leave()
+
+    def _check_patience(self, error: Exception) -> None:
+        """Blame a client that gives up a stream, or a question that it may repeat, before its retries are spent."""
+        if self.barren > RETRIES or self.run.is_forgotten(self.stream):
+            return
+        if self.stream or (self.proved and self.connections and getattr(error, "status", None) is None):
+            self.run.blame("client", self, f"gave up after {self.barren} connections without an event: {error}")
+
+    def _drop(self) -> None:
+        if self.exchange is not None:
+            self.exchange.cut()
+            self.exchange, self.opened = None, None
+
+
+def network_request(request: HttpRequest) -> Request:
+    """Return a client's request as the simulated network takes it."""
+    headers = {"host": HOST} | request.headers
+    return Request(request.method, urlsplit(request.url).path, headers, request.body or b"")
 
 
 def finish_reason_of(frames: list[bytes]) -> str | None:
@@ -190,11 +237,12 @@ class ClientRun(Run):
     """A run in which the questions are asked by tickertape's own client."""
 
     def _do_ask(self, random: Random, number: int) -> bool:
-        key = f"key {number}" if random.random() < 0.8 else None
-        question = Question(f"q{number}", self.world.now, key, random.choice((None, "continue", "continue", "cancel")))
+        own_route = random.random() < 0.7
+        disconnect = random.choice((None, "continue", "continue", "cancel"))
+        question = Question(f"q{number}", self.world.now, f"key {number}", disconnect)
         self.questions.append(question)
-        for turn in range(random.choice((1, 1, 2)) if key else 1):
-            reader = MachineReader(self, question, f"c{number}.{turn}", repeat=key is not None)
+        for turn in range(random.choice((1, 1, 2))):
+            reader = MachineReader(self, question, f"c{number}.{turn}", own_route=own_route)
             cut_at = random.randrange(1500) if random.random() < 0.5 else None
             self.world.later(0.1 * turn, self.world.outside, lambda one=reader, at=cut_at: one.connect(at))
             if random.random() < 0.2:  # before the head of the answer comes, mostly

@@ -161,7 +161,7 @@ def ending(seen: Seen) -> Iterator[Finding]:
     try:
         for event in events:
             answer.take(event)
-        if seen.ended or seen.broke:
+        if seen.ended or seen.broke or answer.done:
             answer.end()
     except StreamError as error:
         yield Finding(Level.PROBLEM, "terminal marker", str(error), "The answer failed, and the stream says so.")

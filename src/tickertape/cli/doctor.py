@@ -54,11 +54,11 @@ def doctor(
     is wrong, 130 after Ctrl-C.
     """
     from tickertape.cli.observation import Observer  # only here: `tickertape --help` need not wait for urllib3
-    from tickertape.client.request import Request
+    from tickertape.client.request import RequestTemplate
 
     # What browsers offer: whether something on the way compresses shows only when it is offered.
     headers = {"Accept-Encoding": "gzip, deflate"} | with_content_type(headers, body)
-    observer = Observer(url, Request(method=method, body=body, headers=headers), seconds)
+    observer = Observer(url, RequestTemplate(method=method, body=body, headers=headers), seconds)
     try:
         findings = list(_examine(observer))
     finally:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import urllib3
 
-from tickertape.client.pool import strict_pool, what_was_lost
-from tickertape.client.request import EXCERPT, Request, excerpt, failed
+from tickertape.client.pool import latin_1, strict_pool, what_was_lost
+from tickertape.client.request import EXCERPT, RequestTemplate, connection_failed, excerpt
 from tickertape.errors import EventTooLarge
 from tickertape.sse.actions import Connect, Read, Stop
 from tickertape.sse.decoder import Decoder
@@ -73,9 +73,9 @@ class Seen(msgspec.Struct, kw_only=True):
 class Observer:
     """Connects to one stream again and again, as a doctor taps a knee. Close it in the end."""
 
-    def __init__(self, url: str, request: Request, seconds: float) -> None:
+    def __init__(self, url: str, template: RequestTemplate, seconds: float) -> None:
         self._url = url
-        self._request = request
+        self._template = template
         self._seconds = seconds
         self._pool = strict_pool()
 
@@ -85,7 +85,7 @@ class Observer:
         With a URL it is read with GET, else the request is sent as the caller gave it. Raises ConnectionFailed when
         there is no answer at all.
         """
-        method = self._request.method if url is None else "GET"
+        method = self._template.method if url is None else "GET"
         machine = Reconnector(url or self._url, random=random.random, method=method, last_event_id=last_event_id)
         began = time.monotonic()
         connect, redirects = machine.connect(), 0
@@ -114,16 +114,14 @@ class Observer:
         self._pool.clear()
 
     def _send(self, machine: Reconnector, connect: Connect) -> urllib3.BaseHTTPResponse:
-        headers = self._request.headers_for(connect, None)
-        if connect.last_event_id:
-            headers["last-event-id"] = connect.last_event_id.decode("latin-1")
+        request = self._template.render(connect, None)
         timeout = urllib3.Timeout(connect=10.0, read=max(30.0, self._seconds))
         try:
             return self._pool.request(
-                connect.method,
-                connect.url,
-                body=self._request.body_for(connect),
-                headers=headers,
+                request.method,
+                request.url,
+                body=request.body,
+                headers=latin_1(request.headers),
                 preload_content=False,
                 redirect=False,
                 retries=False,
@@ -131,7 +129,7 @@ class Observer:
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             loss, detail = what_was_lost(error)
-            raise failed(Stop(f"The connection to {connect.url} {loss.value}: {detail}")) from error
+            raise connection_failed(Stop(f"The connection to {connect.url} {loss.value}: {detail}")) from error
 
     def _watch(self, response: urllib3.BaseHTTPResponse, seen: Seen, began: float, stop_after: int | None) -> None:
         decoder, events, size = Decoder(LIMIT), 0, 0

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tickertape.client.aio import AsyncEventSource
     from tickertape.client.aio_answer import AsyncAnswer, aask
-    from tickertape.client.answer import Answer, ask
     from tickertape.client.sync import EventSource
+    from tickertape.client.sync_answer import Answer, ask
     from tickertape.sse.actions import Policy, Wait
 
 __all__ = ["Answer", "AsyncAnswer", "AsyncEventSource", "EventSource", "Policy", "Wait", "aask", "ask"]
@@ -21,10 +21,10 @@ __all__ = ["Answer", "AsyncAnswer", "AsyncEventSource", "EventSource", "Policy",
 _HOMES = {
     "AsyncEventSource": "tickertape.client.aio",
     "EventSource": "tickertape.client.sync",
-    "Answer": "tickertape.client.answer",
+    "Answer": "tickertape.client.sync_answer",
     "AsyncAnswer": "tickertape.client.aio_answer",
     "aask": "tickertape.client.aio_answer",
-    "ask": "tickertape.client.answer",
+    "ask": "tickertape.client.sync_answer",
     "Policy": "tickertape.sse.actions",
     "Wait": "tickertape.sse.actions",
 }

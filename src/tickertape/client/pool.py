@@ -23,7 +23,7 @@ from tickertape.sse.actions import Loss
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 AWAITED: ContextVar[Callable[[socket.socket], object] | None] = ContextVar("AWAITED", default=None)
 """Called with the socket of a request that was sent, in the thread that is about to wait for the head."""
@@ -133,6 +133,12 @@ def strict_pool() -> urllib3.PoolManager:
     It goes through the proxy that the environment names for a URL; one of no use raises LocationValueError.
     """
     return _StrictPool()
+
+
+def latin_1(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers as http.client takes them: it writes text in Latin-1, and an event ID is sent as UTF-8."""
+    cursor = headers.get("last-event-id")
+    return dict(headers) if cursor is None else {**headers, "last-event-id": cursor.encode().decode("latin-1")}
 
 
 def what_was_lost(error: Exception) -> tuple[Loss, str]:

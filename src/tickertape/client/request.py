@@ -1,4 +1,4 @@
-"""What both clients send, and what they say when it is refused. Pure: no I/O here."""
+"""The requests that both clients send, and the words for a refusal. Pure: no I/O here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tickertape.foreign_json import UNREADABLE
 from tickertape.sse.actions import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from tickertape.sse.actions import Connect, Stop, Wait
 
@@ -35,8 +35,17 @@ _DEFAULTS = {
 }
 
 
-class Request:
-    """What the caller wants to send, ready to be addressed again and again.
+class HttpRequest(msgspec.Struct, frozen=True):
+    """One request as it is sent. Header names are in lower case; ``last-event-id`` is to be sent as UTF-8."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+
+
+class RequestTemplate:
+    """What the caller wants to send, for every connection anew.
 
     ``json`` is any value msgspec can encode; ``body`` is bytes or text. The method is POST if there is either,
     else GET. The caller's headers win over the defaults. Raises ValueError if both bodies are given.
@@ -51,13 +60,16 @@ class Request:
     ) -> None:
         if json is not None and body is not None:
             raise ValueError("A request has one body: give either json or body, not both.")
-        self.body = msgspec.json.encode(json) if json is not None else body.encode() if isinstance(body, str) else body
-        self.method = (method or ("GET" if self.body is None else "POST")).upper()
+        self._body = msgspec.json.encode(json) if json is not None else body.encode() if isinstance(body, str) else body
+        self.method = (method or ("GET" if self._body is None else "POST")).upper()
         self._headers = _DEFAULTS | ({"content-type": "application/json"} if json is not None else {})
         self._headers |= {name.lower(): value for name, value in (headers or {}).items()}
 
-    def headers_for(self, connect: Connect, authorization: str | None) -> dict[str, str]:
-        """Return the headers of this connection. ``authorization`` is what the caller's ``auth`` gave for it."""
+    def render(self, connect: Connect, authorization: str | None) -> HttpRequest:
+        """Return the request for this connection. ``authorization`` is the value of that header, if it is to be sent.
+
+        Credentials never go to another origin, and a request without its body has no content type.
+        """
         headers = dict(self._headers)
         if not connect.same_origin:
             headers = {name: value for name, value in headers.items() if name not in _CREDENTIALS}
@@ -65,41 +77,25 @@ class Request:
             headers["authorization"] = authorization
         if not connect.with_body:
             headers.pop("content-type", None)
-        return headers
-
-    def body_for(self, connect: Connect) -> bytes | None:
-        """Return the body of this connection."""
-        return self.body if connect.with_body else None
+        if connect.last_event_id:
+            headers["last-event-id"] = connect.last_event_id.decode()
+        return HttpRequest(connect.method, connect.url, headers, self._body if connect.with_body else None)
 
 
-def chosen(
-    policy: Policy | None,
-    *,
-    reconnection_time: float | None,
-    read_timeout: float | None,
-    max_retries: int | None,
-    recover: bool | None,
-    repost: bool | None,
-) -> Policy:
-    """Return the policy with the given of its commonest fields put in."""
-    given = {
-        "reconnection_time": reconnection_time,
-        "read_timeout": read_timeout,
-        "max_retries": max_retries,
-        "recover": recover,
-        "repost": repost,
-    }
-    return msgspec.structs.replace(policy or Policy(), **{k: v for k, v in given.items() if v is not None})
+def policy_with(policy: Policy | None, **fields: float | bool | None) -> Policy:
+    """Return the policy, or the default one, with those of these fields that are not None."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    return msgspec.structs.replace(policy or Policy(), **given)
 
 
-def failed(stop: Stop, body: bytes = b"") -> ConnectionFailed:
+def connection_failed(stop: Stop, body: bytes = b"") -> ConnectionFailed:
     """Return the error for a `Stop`; the message in the refusal's body, if it has one, is part of its sentence."""
-    said = excerpt(body)
-    return ConnectionFailed(f"{stop.error}: {said}" if said else f"{stop.error}.", status=stop.status)
+    message = excerpt(body)
+    return ConnectionFailed(f"{stop.error}: {message}" if message else f"{stop.error}.", status=stop.status)
 
 
 def excerpt(body: bytes) -> str:
-    """Return what the body of a refusal says, in one line; "" if it says nothing a person would read."""
+    """Return the message in the body of a refusal, in one line; "" if there is none that a person would read."""
     try:
         value: Any = msgspec.json.decode(body)
     except UNREADABLE:
@@ -111,13 +107,10 @@ def excerpt(body: bytes) -> str:
     return _line(value) if isinstance(value, str) else ""
 
 
-def tell(wait: Wait, on_reconnect: Callable[[Wait], object] | None) -> None:
-    """Tell of a reconnect: the callback if there is one, else the log, so that no failure repeats in silence."""
-    if on_reconnect is not None:
-        on_reconnect(wait)
-    else:
-        level = logging.WARNING if wait.attempt > 1 else logging.INFO
-        log.log(level, "%s. Connecting again in %.1f s.", wait.reason, wait.seconds)
+def log_reconnect(wait: Wait) -> None:
+    """Write a reconnect to the log, for callers without ``on_reconnect``: no failure repeats in silence."""
+    level = logging.WARNING if wait.attempt > 1 else logging.INFO
+    log.log(level, "%s. Connecting again in %.1f s.", wait.reason, wait.seconds)
 
 
 def _line(text: str) -> str:

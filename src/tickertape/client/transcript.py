@@ -1,10 +1,10 @@
 """What an answer has said so far, from the events of any OpenAI-compatible stream. Pure: no I/O here.
 
 When is an answer whole? It is, once its stream said a finish reason that is known to mean so (`finish_reasons`), or
-``[DONE]``: some servers leave out the one, some the other. A reason that text came after says nothing, and one that is
-unknown is no success. It is cancelled if the stream carries tickertape's mark for that: a state on the result, not an
-error, as somebody wanted it so. It has failed if an event holds an error, even if ``[DONE]`` follows. Everything
-else is incomplete, however cleanly the connection ended.
+``[DONE]``: some servers leave out the one, some the other. Text revokes a reason or ``[DONE]`` that came before it, and
+an unknown reason is no success. It is cancelled if the stream carries tickertape's mark for that: a state on the
+result, not an error, as somebody wanted it so. It has failed if an event holds an error, before or after ``[DONE]``.
+Everything else is incomplete, however cleanly the connection ended.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _POSITION = re.compile(r"(.+)\.([0-9]{1,18})")
 
 
 class EventTranscript(Transcript):
-    """The answer so far: `take` its events, then say `end`; the attributes hold at any moment in between.
+    """The answer so far: `take` its events, then call `end`; the attributes hold at any moment in between.
 
-    ``state`` is running, or one of the five ends. ``finish_reason`` is the provider's, in OpenAI's words: stop, length,
-    tool_calls, content_filter, … ``usage`` is what the server counted, if it was asked to. ``events`` are the events as
-    they came. What else there is, `tickertape.transcript` says.
+    ``state`` is running until `end` or an error, then one of the five ends. ``finish_reason`` is the provider's, in
+    OpenAI's words: stop, length, tool_calls, content_filter, … ``usage`` is what the server counted, if it was asked
+    to. ``events`` are the events as they came. What else there is, `tickertape.transcript` says.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class EventTranscript(Transcript):
         self.state = State.RUNNING
         self.events: list[Event] = []
         self.done = False
-        """The stream said ``[DONE]``: nothing follows."""
+        """The stream said ``[DONE]``: call `end` once the events that were received with it are taken."""
         self._chunks = OpenAIChunks()
         self._cancelled = False  # the stream said so
         self._stopped = False  # the caller wanted it so
@@ -59,7 +59,9 @@ class EventTranscript(Transcript):
         self.events.append(event)
         out: list[Delta] = []
         if event.data.strip() == "[DONE]":
-            self._mark_done(out)
+            self.done = True
+            self._chunks.done()
+            self._close(out)
         elif not self._says_nothing(event):
             self._chunk(event, out)
         return out
@@ -81,6 +83,7 @@ class EventTranscript(Transcript):
             self._marked(event.data)
         chunks, usage, before = self._chunks, self._chunks.usage, self._chunks.end.held
         wrong = chunks.read(event.data, out)
+        self.done = self.done and chunks.end.marked  # text after [DONE] revokes it
         if chunks.usage is not usage and chunks.usage is not None:
             out.append(Usage(chunks.usage))
         for delta in out:
@@ -97,18 +100,6 @@ class EventTranscript(Transcript):
                 self._fail_with(f"The stream {chunks.problem}")
             chunks.forgive()
         if held is not None and held.broken:
-            self._conclude()
-
-    def _mark_done(self, out: list[Delta]) -> None:
-        self.done = True
-        self._chunks.done()
-        self._close(out)
-        if self._cancelled:
-            self.state = State.CANCELLED
-        elif not self._chunks.end.said:
-            self.state = State.INCOMPLETE
-            raise IncompleteStream("The stream said [DONE] before there was an answer.", text=self.text)
-        else:
             self._conclude()
 
     def _close(self, out: list[Delta]) -> None:
@@ -128,18 +119,21 @@ class EventTranscript(Transcript):
     """What an error makes of the answer: tickertape's own say what they are."""
 
     def reconnected(self, last_event_id: str) -> None:
-        """Say that the events go on over a new connection, whose request named this last event.
+        """Prepare for events from a new connection, whose request named this last event.
 
-        What was named but is unknown to the server, or was not named, is sent from the start: what was taken
-        already is then passed over.
+        A server that does not know the event, or was not given one, sends all events again from the start: those that
+        were taken already are then skipped.
         """
         match = _POSITION.fullmatch(last_event_id)
         self._replayed = (match[1], int(match[2])) if match else None
         self._skip = 0 if last_event_id else len(self.events)
 
     def end(self, error: ConnectionFailed | None = None) -> None:
-        """Say that no event follows, and why if that is known. Raises IncompleteStream unless the answer is whole."""
-        if self.done or self.state is not State.RUNNING:
+        """Take the end of the events, and its cause if that is known.
+
+        Raises IncompleteStream unless the answer is whole, StreamError if its last reason means a failure.
+        """
+        if self.state is not State.RUNNING:
             return
         self._close([])
         verdict = self._chunks.end.verdict(clean=error is None)
@@ -147,6 +141,9 @@ class EventTranscript(Transcript):
             self.state = State.CANCELLED
         elif verdict is not None:
             self._conclude()
+        elif self.done:
+            self.state = State.INCOMPLETE
+            raise IncompleteStream("The stream said [DONE] before there was an answer.", text=self.text)
         else:
             self.state = State.INCOMPLETE
             text = self.text
@@ -157,7 +154,7 @@ class EventTranscript(Transcript):
             ) from error
 
     def _conclude(self) -> None:
-        """Take the last reason for what it means. Raises StreamError and IncompleteStream if it does not mean whole."""
+        """Set the state that the last reason means. Raises StreamError or IncompleteStream unless that is whole."""
         held = self._chunks.end.held
         if held is None or held.reason is not None:
             self.state = State.COMPLETED
@@ -169,7 +166,7 @@ class EventTranscript(Transcript):
         raise IncompleteStream(sentence, text=self.text)
 
     def stopped(self) -> None:
-        """Say that the caller has stopped the answer: if it breaks off now, it is cancelled and not incomplete."""
+        """Take note that the caller has stopped the answer: if it breaks off now, it is cancelled, not incomplete."""
         self._stopped = True
 
     def _seen_before(self, event: Event) -> bool:

@@ -1,4 +1,4 @@
-"""What is sent to ask for an answer, and where. Pure: no I/O here.
+"""The requests for an answer, and where they go. Pure: no I/O here.
 
 The URL may be a base or an endpoint; one rule tells them apart (`endpoint`)::
 
@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import msgspec
 
-from tickertape.client.request import Request
+from tickertape.client.request import HttpRequest, RequestTemplate
 from tickertape.sse.actions import Connect, Policy
 from tickertape.sse.reconnect import origin, resolve
 
@@ -38,7 +38,7 @@ NO_STREAM = "0" * 32
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request for an answer: where, what, and how hard to try."""
 
     url: str
@@ -76,27 +76,25 @@ def stream_url(url: str, attach: str) -> str:
     )
 
 
-def cancellation(question: Question, location: str) -> tuple[str, dict[str, str]]:
-    """Return the URL and the headers of the POST that says stop to the stream at this location."""
+def cancellation(asked: AnswerRequest, location: str) -> HttpRequest:
+    """Return the POST that stops the stream at this location."""
     parts = urlsplit(location)
-    url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/cancel", query=""))
-    return url, _aside(question, url)
+    return _call(asked, "POST", urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/cancel", query="")))
 
 
-def probe(question: Question, error: ConnectionFailed) -> tuple[str, dict[str, str]] | None:
-    """Return the URL and the headers of a GET that tells whether a question may be sent again; None if it may not.
+def probe(asked: AnswerRequest, error: ConnectionFailed) -> HttpRequest | None:
+    """Return a GET that tells whether a POST may be sent again after this error; None if it may not be.
 
-    A question whose connection was cut before the answer began may be on its way to being answered. Only
-    tickertape, which knows it by its key, may get it again, and only tickertape answers this GET, for a stream that
-    cannot exist, as `is_tickertape` wants it.
+    A POST whose connection was cut before the answer began may be on its way to being answered. Only tickertape, which
+    knows it by its key, may get it again, and only tickertape answers this GET, for a stream that cannot exist, as
+    `is_tickertape` wants it.
     """
-    if error.status is not None or question.policy.repost or question.policy.max_retries == 0:
+    if error.status is not None or asked.policy.repost or asked.policy.max_retries == 0:
         return None
     try:
-        url = stream_url(question.url, NO_STREAM)
+        return _call(asked, "GET", stream_url(asked.url, NO_STREAM))
     except ValueError:
         return None
-    return url, _aside(question, url)
 
 
 def is_tickertape(status: int, body: bytes) -> bool:
@@ -104,16 +102,16 @@ def is_tickertape(status: int, body: bytes) -> bool:
     return status == 404 and b'"unknown_stream"' in body
 
 
-def repeatable(question: Question) -> Question:
-    """Return the question for a server that is known to answer it once, however often it is sent."""
-    return msgspec.structs.replace(question, policy=msgspec.structs.replace(question.policy, repost=True))
+def repeatable(asked: AnswerRequest) -> AnswerRequest:
+    """Return the request for a server that is known to answer it once, however often it is sent."""
+    return msgspec.structs.replace(asked, policy=msgspec.structs.replace(asked.policy, repost=True))
 
 
-def _aside(question: Question, url: str) -> dict[str, str]:
-    """Return the headers for a request beside the question's own."""
-    headers = {name: value for name, value in question.headers.items() if name != KEY}
-    connect = Connect("GET", url, b"", with_body=False, same_origin=origin(url) == origin(question.url))
-    return Request(headers={"Accept": "application/json"} | headers).headers_for(connect, question.auth)
+def _call(asked: AnswerRequest, method: str, url: str) -> HttpRequest:
+    """Return a request without a body, with the headers and credentials of the POST but without its key."""
+    headers = {"Accept": "application/json"} | {name: value for name, value in asked.headers.items() if name != KEY}
+    connect = Connect(method, url, b"", with_body=False, same_origin=origin(url) == origin(asked.url))
+    return RequestTemplate(headers=headers).render(connect, asked.auth)
 
 
 def stream_id(location: str | None) -> str | None:
@@ -134,18 +132,18 @@ def prepare(
     reconnection_time: float,
     max_retries: int,
     parameters: Mapping[str, Any],
-) -> Question:
-    """Return the question to send. Raises ValueError for one that is none."""
+) -> AnswerRequest:
+    """Return the request for an answer; `tickertape.ask` documents the arguments. Raises ValueError."""
     if (messages is None) == (attach is None):
         raise ValueError("Give either messages, to ask something, or attach, to follow an answer that exists.")
     sent = dict(headers or {})
-    body = None
+    body: dict[str, Any] | None = None
     if attach is not None:
         target = stream_url(url, attach)
     else:
         target = endpoint(url)
-        asked = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages or ())
-        body = {"messages": asked, "stream": True, **({"model": model} if model else {}), **parameters}
+        given = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages or ())
+        body = {"messages": given, "stream": True, **({"model": model} if model else {}), **parameters}
         sent[KEY] = idempotency_key or secrets.token_hex(16)
     ours = attach is not None or urlsplit(target).path.endswith(TICKERTAPE_ROUTE)
     policy = Policy(
@@ -159,4 +157,6 @@ def prepare(
         repost=ours or idempotency_key is not None,
         await_server=False,
     )
-    return Question(url=target, json=body, headers=sent, auth=f"Bearer {api_key}" if api_key else None, policy=policy)
+    return AnswerRequest(
+        url=target, json=body, headers=sent, auth=f"Bearer {api_key}" if api_key else None, policy=policy
+    )

@@ -1,4 +1,4 @@
-"""Where a question goes, what it holds, and when it may be sent twice."""
+"""Where a request for an answer goes, what it holds, and when it may be sent twice."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from tickertape.client.question import KEY, cancellation, endpoint, prepare, stream_id, stream_url
-from tickertape.client.request import Request
+from tickertape.client.answer_request import KEY, cancellation, endpoint, prepare, stream_id, stream_url
+from tickertape.client.request import RequestTemplate
 from tickertape.sse.actions import Connect
 
 
-def question(url: str = "http://host", messages="hi", **options):
+def asked(url: str = "http://host", messages="hi", **options):
     defaults = {
         "model": None,
         "api_key": None,
@@ -77,8 +77,8 @@ def test_an_id_beside_a_strange_endpoint_is_refused() -> None:
 
 
 def test_a_text_becomes_a_users_message() -> None:
-    asked = question(model="m", parameters={"temperature": 0})
-    assert asked.json == {
+    it = asked(model="m", parameters={"temperature": 0})
+    assert it.json == {
         "messages": [{"role": "user", "content": "hi"}],
         "stream": True,
         "model": "m",
@@ -88,13 +88,13 @@ def test_a_text_becomes_a_users_message() -> None:
 
 def test_messages_go_out_as_they_are() -> None:
     messages = [{"role": "system", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "y"}]}]
-    assert question(messages=messages).json == {"messages": messages, "stream": True}
+    assert asked(messages=messages).json == {"messages": messages, "stream": True}
 
 
 def test_every_question_has_a_key_of_its_own() -> None:
-    one, other = question(), question()
+    one, other = asked(), asked()
     assert one.headers[KEY] != other.headers[KEY]
-    assert question(idempotency_key="mine").headers[KEY] == "mine"
+    assert asked(idempotency_key="mine").headers[KEY] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -108,32 +108,32 @@ def test_every_question_has_a_key_of_its_own() -> None:
     ],
 )
 def test_a_question_is_sent_twice_only_where_that_is_known_to_be_safe(url, options, repost, read_timeout) -> None:
-    policy = question(url, **options).policy
+    policy = asked(url, **options).policy
     assert (policy.repost, policy.read_timeout) == (repost, read_timeout)
 
 
 @pytest.mark.parametrize(("messages", "attach"), [(None, None), ("hi", "abc")])
 def test_one_either_asks_or_attaches(messages, attach) -> None:
     with pytest.raises(ValueError, match="either messages"):
-        question(messages=messages, attach=attach)
+        asked(messages=messages, attach=attach)
 
 
 def test_cancelling_goes_to_the_stream_with_the_credentials_of_its_server() -> None:
-    asked = question(api_key="secret", headers={"X-Mine": "1"})
-    url, headers = cancellation(asked, "http://host/v1/streams/abc?last_event_id=1")
-    assert url == "http://host/v1/streams/abc/cancel"
-    assert headers["authorization"] == "Bearer secret"
-    assert headers["x-mine"] == "1"
-    assert KEY.lower() not in headers
+    it = asked(api_key="secret", headers={"X-Mine": "1"})
+    request = cancellation(it, "http://host/v1/streams/abc?last_event_id=1")
+    assert (request.method, request.url) == ("POST", "http://host/v1/streams/abc/cancel")
+    assert request.headers["authorization"] == "Bearer secret"
+    assert request.headers["x-mine"] == "1"
+    assert KEY.lower() not in request.headers
 
 
 def test_cancelling_elsewhere_takes_no_credentials_along() -> None:
-    _, headers = cancellation(question(api_key="secret"), "http://other/v1/streams/abc")
-    assert "authorization" not in headers
+    request = cancellation(asked(api_key="secret"), "http://other/v1/streams/abc")
+    assert "authorization" not in request.headers
 
 
 def test_a_request_without_its_body_says_nothing_of_a_content_type() -> None:
-    request = Request(json={})
     again = Connect("GET", "http://host/", b"", with_body=False, same_origin=True)
-    assert "content-type" not in request.headers_for(again, None)
-    assert request.body_for(again) is None
+    request = RequestTemplate(json={}).render(again, None)
+    assert "content-type" not in request.headers
+    assert request.body is None
