@@ -9,15 +9,15 @@ import pytest
 
 from support.http import ask
 from support.in_loop import serve
+from tickertape.asgi.uvicorn_transport import ConnectionSubscriber
 from tickertape.providers.echo import Echo
 from tickertape.server.access_log import MOST, AccessLog
 from tickertape.server.settings import Settings
-from tickertape.server.wire import Wire
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.asgi.types import Message, Receive, Send
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -101,7 +101,7 @@ async def test_a_stream_is_logged_once_and_has_its_connection_to_itself_all_the_
         for _ in range(5):
             await reader.readuntil(b"\n\n")
         (channel,) = running.services.fanout._channels.values()
-        assert [type(one) for one in channel.readers] == [Wire]
+        assert [type(one) for one in channel.subscribers] == [ConnectionSubscriber]
         (line,) = lines(caplog)
         stream_id = head.partition(b"location: /v1/streams/")[2][:32].decode()
         assert line.startswith("POST /api/openai/stream 200 ")

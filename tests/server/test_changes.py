@@ -13,10 +13,10 @@ from tickertape import Decoder
 from tickertape.conversations import AsyncStore
 from tickertape.conversations.models import ConversationLimits
 from tickertape.conversations.sql_store import SqlStore
+from tickertape.delivery.fanout import Fanout
 from tickertape.errors import LogUnavailable
 from tickertape.server import changes as module
 from tickertape.server.changes import Changes
-from tickertape.server.fanout import Fanout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.engines import DONE, LOST, begin, caught_up, text
 from streams.test_single_flight import untold
-from tickertape.server.fanout import Fanout
+from tickertape.delivery.fanout import Fanout
 from tickertape.server.routes import get_stream
 from tickertape.streams.sqlite.engine import SqliteLog
 

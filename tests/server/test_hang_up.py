@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.test_fanout import until
+from delivery.test_fanout import until
 from support.http import ask
 from support.in_loop import InLoop, serve
 from support.scripted import Scripted
@@ -134,7 +134,7 @@ async def test_a_hang_up_behind_a_request_that_came_early_is_noticed(tmp_path: P
         tape = await tape_of(running)
         await reader.readuntil(b'"One"')
         (channel,) = running.services.fanout._channels.values()
-        (wire,) = channel.readers
+        (wire,) = channel.subscribers
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: wire._ahead)  # type: ignore[attr-defined]
         writer.close()

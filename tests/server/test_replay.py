@@ -10,9 +10,9 @@ import pytest
 
 from support.http import ask
 from support.in_loop import InLoop, serve
+from tickertape.delivery.fanout import HEARTBEAT
 from tickertape.providers.echo import Echo
 from tickertape.server import replay
-from tickertape.server.fanout import HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def body(reader: asyncio.StreamReader) -> bytes:
 async def slow(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slow]:
     async with serving(tmp_path, monkeypatch) as made:
         if request.param == "send":
-            monkeypatch.setattr("tickertape.server.fanout.take_over", lambda _send: None)
+            monkeypatch.setattr("tickertape.asgi.subscriber.transport_of", lambda _send: None)
         yield made
 
 

@@ -17,7 +17,7 @@ from tickertape.server.requests import Ask, parse_ask, parse_disconnect, read_bo
 
 if TYPE_CHECKING:
     from support.server import Server
-    from tickertape.server.asgi import Message
+    from tickertape.asgi.types import Message
 
 GOOD: dict[str, Any] = ask("hi")
 

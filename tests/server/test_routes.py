@@ -312,3 +312,34 @@ def test_the_policy_for_a_reader_that_leaves_can_be_chosen(serve: Serve) -> None
     odd = request(server.url, "POST", "/api/openai/stream", ask("hi"), {"Tickertape-Disconnect": "maybe"})
     assert odd.status == 400
     assert "continue, cancel or abandon_after=SECONDS" in odd.error["message"]
+
+
+# --- dialects
+
+
+def test_the_same_stream_is_read_as_typed_events_from_any_cursor(echo_server: Server) -> None:
+    path = begin(echo_server, "One two")
+    with open_stream(echo_server.url, "GET", f"{path}?dialect=events") as stream:
+        stream.read()
+    first, *pieces, finish, end = stream.events
+    assert (first.type, {piece.type for piece in pieces}, finish.type, end.type) == (
+        "open",
+        {"message"},
+        "finish",
+        "end",
+    )
+    assert "".join(json.loads(piece.data) for piece in pieces) == "One two"
+    assert json.loads(end.data)["state"] == "completed"
+    with open_stream(echo_server.url, "GET", path) as chunks:
+        chunks.read()
+    assert [event.id for event in chunks.events] == [event.id for event in stream.events]
+    rest = request(echo_server.url, "GET", f"{path}?dialect=events&last_event_id={pieces[-1].id}").body
+    assert stream.body.endswith(rest)
+    assert rest.startswith(b"id: " + finish.id.encode())
+
+
+def test_a_dialect_that_there_is_not_is_refused_with_those_that_there_are(echo_server: Server) -> None:
+    reply = request(echo_server.url, "GET", f"{begin(echo_server, 'Hi')}?dialect=morse")
+    assert reply.status == 400
+    assert "openai, events" in reply.json()["error"]["message"]
+    assert reply.json()["error"]["param"] == "dialect"

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tickertape.server.readers import Cut
+from tickertape.asgi.subscriber import Cut
 
 if TYPE_CHECKING:
     from .server import Server

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tickertape.dialects.base import position
 from tickertape.server import replay
-from tickertape.server.chunks import position
 
 from .client_machine import ClientRun
 from .plan import Plan

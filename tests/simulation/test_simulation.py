@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tickertape.dialects.base import position
 from tickertape.server import replay
-from tickertape.server.chunks import position
 from tickertape.streams.sqlite import journal
 
 from .plan import Plan

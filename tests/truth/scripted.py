@@ -18,10 +18,10 @@ import msgspec
 
 from tickertape import Decoder
 from tickertape.deltas import End, State
+from tickertape.dialects.openai_chat import Answer, ChunkView
 from tickertape.generation import Generations, Order
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import dialect
-from tickertape.server.chunks import Answer, ChunkRenderer
 from tickertape.streams.contract import follow
 from tickertape.streams.memory import MemoryLog
 
@@ -141,7 +141,7 @@ async def came(cases: list[dict[str, Any]], timeout: float = 30) -> list[Came]:
 
 def streamed(tape: Tape) -> Came:
     """Return what an OpenAI client gathers from the stream."""
-    events = [event.data for event in Decoder().feed(ChunkRenderer(tape.header).render(tape.entries, 1))]
+    events = [event.data for event in Decoder().feed(ChunkView(tape.header).feed(tape.entries, 1))]
     made = Came("incomplete", json="\n".join(events), tape=tape)
     for data in events:
         if data == "[DONE]":

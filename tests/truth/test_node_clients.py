@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from support.in_loop import serve
+from tickertape.dialects.openai_chat import Answer
 from tickertape.providers.base import Model, Provider
-from tickertape.server.chunks import Answer
 
 from .npm import beside, installed
 from .scripted import Came, Scripted, came

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.server.chunks import Answer, ChunkRenderer
+from tickertape.dialects.openai_chat import Answer, ChunkView
 
 from .scripted import Came, came
 
@@ -42,7 +42,7 @@ def base_url(results: dict[str, Came]) -> Iterator[str]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             tape = results[body["model"]].tape
             if body.get("stream"):
-                kind, data = "text/event-stream; charset=utf-8", ChunkRenderer(tape.header).render(tape.entries, 1)
+                kind, data = "text/event-stream; charset=utf-8", ChunkView(tape.header).feed(tape.entries, 1)
             else:
                 kind, data = "application/json", json.dumps(Answer(tape).completion()).encode()
             self.send_response(200)

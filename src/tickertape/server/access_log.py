@@ -11,12 +11,11 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tickertape.asgi.connection import HeadSender
 from tickertape.server.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from tickertape.server.asgi import App, Message, Receive, Send
+    from tickertape.asgi.types import App, Message, Receive, Send
     from tickertape.server.settings import Settings
 
 logger = logging.getLogger("tickertape.access")
@@ -40,8 +39,7 @@ class AccessLog:
         if scope["type"] != "http" or not logger.isEnabledFor(logging.INFO):
             await self._app(scope, receive, send)
             return
-        entry = Entry(self, scope, send)
-        await self._app(scope, receive, entry.send)
+        await self._app(scope, receive, Entry(self, scope, send))
 
     def refused(self, client: tuple[str, int] | None, status: int) -> None:
         """Log what was refused before there was a request."""
@@ -72,27 +70,22 @@ class AccessLog:
         )
 
 
-class Entry:
-    """One request. ``below`` is the ``send`` that its own wraps until the head is sent."""
+class Entry(HeadSender):
+    """One request."""
 
-    __slots__ = ("_begun", "_log", "_scope", "below")
+    __slots__ = ("_begun", "_log", "_scope")
 
-    def __init__(self, log: AccessLog, scope: Message, below: Send) -> None:
-        self._log, self._scope, self.below = log, scope, below
+    def __init__(self, log: AccessLog, scope: Message, send: Send) -> None:
+        super().__init__(send)
+        self._log, self._scope = log, scope
         self._begun = time.perf_counter()
 
-    def send(self, message: Message) -> Awaitable[None]:
+    async def __call__(self, message: Message) -> None:
         """Look at the head."""
         if message["type"] == "http.response.start":
             location = next((value for name, value in message.get("headers", ()) if name == b"location"), b"")
             self._log.log(self._scope, message["status"], self._begun, location.decode("latin-1"))
-        return self.below(message)
-
-
-def below(send: Send) -> Send:
-    """Return the ``send`` below an entry's: after the head there is nothing more for it to see."""
-    entry = getattr(send, "__self__", None)
-    return entry.below if type(entry) is Entry else send
+        await self.below(message)
 
 
 def _safe(text: str) -> str:

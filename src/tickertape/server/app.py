@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.routing import Route, Router
 
+from tickertape.asgi.subscriber import transport_of
 from tickertape.conversations import AsyncStore
+from tickertape.delivery.fanout import Fanout
 from tickertape.deltas import encode_delta
 from tickertape.errors import ConversationError, LogError, TickertapeError
 from tickertape.generation import DAMAGED, LOST, Generations
@@ -19,9 +21,7 @@ from tickertape.server import conversation_routes
 from tickertape.server.access_log import AccessLog
 from tickertape.server.assets import Assets
 from tickertape.server.changes import Changes
-from tickertape.server.connection import without_chunks
 from tickertape.server.conversations import ConversationService
-from tickertape.server.fanout import Fanout
 from tickertape.server.guard import Guard
 from tickertape.server.metrics import PUBLISH
 from tickertape.server.readiness import Readiness
@@ -34,8 +34,8 @@ from tickertape.streams.sqlite.engine import SqliteLog
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tickertape.asgi.types import Message, Receive, Send
     from tickertape.providers.catalog import Catalog
-    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.metrics import SharedFigures
     from tickertape.server.settings import Settings
     from tickertape.streams.contract import Log
@@ -75,8 +75,8 @@ class App:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
-        if scope.get("http_version") == "1.0":
-            send = without_chunks(send)
+        if scope.get("http_version") == "1.0" and (transport := transport_of(send)):
+            send = transport.without_chunks(send)
         await self._app(scope, receive, send)
 
     async def drain(self) -> None:

@@ -22,7 +22,7 @@ from tickertape.server.responses import Headers, reply
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from tickertape.server.asgi import Message, Send
+    from tickertape.asgi.types import Message, Send
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tickertape.asgi.subscriber import serve
+from tickertape.dialects.base import RETRY, View, position
 from tickertape.errors import ConversationError, LogError
-from tickertape.server.chunks import RETRY, position
 from tickertape.server.responses import STREAM_HEADERS, start
 from tickertape.streams.contract import Header, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from tickertape.asgi.types import Receive, Send
     from tickertape.conversations import AsyncStore, Change
-    from tickertape.server.asgi import Receive, Send
-    from tickertape.server.fanout import Fanout
+    from tickertape.delivery.fanout import Fanout
 
 logger = logging.getLogger("tickertape")
 
@@ -45,13 +46,18 @@ NAME = "changes"
 _json = msgspec.json.Encoder().encode
 
 
-class ChangeRenderer:
+class ChangeView(View):
     """Renders changes. An entry has its number, a space and the event's data."""
 
+    __slots__ = ("_name",)
+
+    stateless = True
+
     def __init__(self, header: Header) -> None:
+        super().__init__(header)
         self._name = header.id.encode()
 
-    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+    def feed(self, entries: Sequence[bytes], first: int) -> bytes:
         """Return the events; their numbers are those of the changes."""
         return b"".join(b"id: %b.%b\ndata: %b\n\n" % (self._name, *entry.split(b" ", 1)) for entry in entries)
 
@@ -88,10 +94,10 @@ class Changes:
                 entries = [b'%d {"what":"reset"}' % newest]
             await self._look()  # the tape has all that was told before: what it gets from now on is new
             await start(send, 200, headers)
-            body = b"retry: %d\n" % RETRY + ChangeRenderer(tape.header).render(entries, 1) if entries else b""
+            body = b"retry: %d\n" % RETRY + ChangeView(tape.header).feed(entries, 1) if entries else b""
             await send({"type": "http.response.body", "body": body, "more_body": True})
             index = bisect_right(tape.entries, told, key=_number)
-            await self._fanout.serve(tape, index, ChangeRenderer, send, receive)
+            await serve(self._fanout, tape, index, ChangeView, send, receive)
         finally:
             self._leave(owner)
 

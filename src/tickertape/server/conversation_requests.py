@@ -15,8 +15,8 @@ from tickertape.server.conversations import AnswerOptions
 from tickertape.server.requests import parse_key, parse_messages, parse_object, parse_policy
 
 if TYPE_CHECKING:
+    from tickertape.asgi.types import Message
     from tickertape.conversations import ConversationLimits
-    from tickertape.server.asgi import Message
 
 ACTIONS = ("next", "variant", "continue")
 MOST = 100

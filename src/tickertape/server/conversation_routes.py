@@ -17,8 +17,8 @@ from tickertape.server.responses import as_shown, error_object, reply, reply_fai
 from tickertape.server.routes import get_page, stream_answer
 
 if TYPE_CHECKING:
+    from tickertape.asgi.types import Message, Receive, Send
     from tickertape.conversations import Conversation
-    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.routes import Method, Services
 
 

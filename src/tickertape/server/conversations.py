@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tickertape.conversations import Outcome
 from tickertape.conversations.models import SegmentState
 from tickertape.deltas import End, State
+from tickertape.dialects.openai_chat import Answer
 from tickertape.errors import (
     BadRequest,
     ConversationConflict,
@@ -29,7 +30,6 @@ from tickertape.errors import (
 )
 from tickertape.generation import LOST, Order
 from tickertape.providers.base import ChatRequest
-from tickertape.server.chunks import Answer
 from tickertape.server.responses import as_shown, error_object
 from tickertape.streams.contract import Key, now
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tickertape.asgi.connection import HeadSender
 from tickertape.server.requests import header
 from tickertape.server.responses import reply
 
 if TYPE_CHECKING:
-    from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.asgi.types import Message, Receive, Send
     from tickertape.server.responses import Headers
 
 TAKEN = b"Authorization, Content-Type, Last-Event-ID, Idempotency-Key, Tickertape-Disconnect, Cache-Control"
@@ -26,24 +27,24 @@ _AGE = b"7200"
 """Seconds that a browser may remember what it was told; Chromium takes no more."""
 
 
-class Shared:
+class Shared(HeadSender):
     """A ``send`` whose response a page of another origin may read."""
 
+    __slots__ = ("_headers",)
+
     def __init__(self, send: Send, origin: str) -> None:
-        self._send = send
+        super().__init__(send)
         self._headers: Headers = [
             (b"access-control-allow-origin", origin.encode()),
             (b"access-control-expose-headers", SHOWN),
             (b"vary", b"origin"),
         ]
-        # Once the response has begun this is in nobody's way: a stream may have the connection for itself.
-        self.__self__ = getattr(send, "__self__", None)
 
     async def __call__(self, message: Message) -> None:
         """Send the message; the headers go with the first one."""
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], *self._headers]}
-        await self._send(message)
+        await self.below(message)
 
 
 def is_preflight(scope: Message) -> bool:

@@ -26,7 +26,7 @@ from tickertape.server.responses import reply, reply_error
 from tickertape.server.sessions import Sessions
 
 if TYPE_CHECKING:
-    from tickertape.server.asgi import App, Message, Receive, Send
+    from tickertape.asgi.types import App, Message, Receive, Send
     from tickertape.server.responses import Headers
     from tickertape.server.settings import Settings
 

@@ -162,6 +162,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._beyond = shared.open > shared.limits.connections
         self._refusal: ProviderError | None = None
 
+    @property
+    def connection(self) -> Connections:
+        """What makes the next protocol of this connection, and counts it; see `uvicorn_transport.Connection`."""
+        return self.shared
+
     # --- as asyncio's protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's

@@ -16,9 +16,9 @@ import tickertape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tickertape.delivery.fanout import Fanout
     from tickertape.generation import Generations
     from tickertape.providers.catalog import Catalog
-    from tickertape.server.fanout import Fanout
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -119,7 +119,7 @@ def collect(generations: Generations, fanout: Fanout, catalog: Catalog) -> Figur
     return Figures(
         running=generations.running,
         waiting=generations.waiting,
-        readers=fanout.readers,
+        readers=fanout.subscribers,
         sent=fanout.sent,
         states=dict(tally.states),
         retries=dict(catalog.retried),

@@ -22,7 +22,7 @@ from tickertape.errors import SettingsError
 from tickertape.server.requests import header
 
 if TYPE_CHECKING:
-    from tickertape.server.asgi import Message
+    from tickertape.asgi.types import Message
     from tickertape.server.settings import Settings
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -13,19 +13,24 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
-from tickertape.errors import TickertapeError
-from tickertape.server.chunks import ChunkRenderer, position
-from tickertape.server.fanout import HEARTBEAT
-from tickertape.server.readers import cut
+from tickertape.asgi.subscriber import cut, deliver
+from tickertape.delivery.fanout import HEARTBEAT
+from tickertape.dialects import DIALECTS
+from tickertape.dialects.base import position
+from tickertape.errors import BadRequest, TickertapeError
 from tickertape.server.requests import header
 from tickertape.server.responses import STREAM_HEADERS, location, reply, start
 
 if TYPE_CHECKING:
-    from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.dialects import Dialect
     from tickertape.server.routes import Services
     from tickertape.streams.contract import Tape
 
 logger = logging.getLogger("tickertape")
+
+DEFAULT = DIALECTS["openai"]
+"""What is read unless the request says otherwise."""
 
 PATIENCE = 0.5
 """Seconds that the head waits for the log."""
@@ -51,13 +56,19 @@ async def find(services: Services, stream_id: str, owner: str) -> Tape:
 
 
 async def replay(
-    services: Services, stream_id: str, cursor: str | None, scope: Message, receive: Receive, send: Send
+    services: Services,
+    stream_id: str,
+    cursor: str | None,
+    scope: Message,
+    receive: Receive,
+    send: Send,
+    dialect: Dialect = DEFAULT,
 ) -> None:
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
     looking = asyncio.create_task(_look(services, stream_id, cursor, scope["owner"]))
     try:
         await asyncio.wait({looking}, timeout=PATIENCE)
-        headers = [*STREAM_HEADERS, location(scope, stream_id)]
+        headers = [*STREAM_HEADERS, *dialect.headers, location(scope, stream_id)]
         if looking.done():
             place = looking.result()
             if place.done:
@@ -71,7 +82,7 @@ async def replay(
             place = await _bridge(looking, services.settings.heartbeat, stream_id, send)
     finally:
         looking.cancel()
-    await services.fanout.stream(place.tape, place.after, ChunkRenderer, send, receive)
+    await deliver(services.fanout, place.tape, place.after, dialect.view, send, receive)
 
 
 async def resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
@@ -85,8 +96,19 @@ async def resumed(services: Services, scope: Message, receive: Receive, send: Se
 
 def cursor_of(scope: Message) -> str | None:
     """Return the cursor: the header that clients send when they reconnect, or the query for those that cannot."""
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-    return header(scope, b"last-event-id") or query.get("last_event_id")
+    return header(scope, b"last-event-id") or _query(scope).get("last_event_id")
+
+
+def dialect_of(scope: Message) -> Dialect:
+    """Return the dialect that the query asks for. Raises BadRequest for one that there is not."""
+    name = _query(scope).get("dialect", DEFAULT.name)
+    if name not in DIALECTS:
+        raise BadRequest(f"dialect is one of {', '.join(DIALECTS)}; it was {name[:80]!r}.", param="dialect")
+    return DIALECTS[name]
+
+
+def _query(scope: Message) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
 
 
 async def _look(services: Services, stream_id: str, cursor: str | None, owner: str) -> Place:

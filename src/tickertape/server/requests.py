@@ -13,7 +13,7 @@ from tickertape.providers.base import ChatRequest
 from tickertape.streams.contract import Key
 
 if TYPE_CHECKING:
-    from tickertape.server.asgi import Message, Receive
+    from tickertape.asgi.types import Message, Receive
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options"})

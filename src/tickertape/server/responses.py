@@ -25,7 +25,7 @@ from tickertape.server.requests import url_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tickertape.server.asgi import Message, Send
+    from tickertape.asgi.types import Message, Send
 
 Headers = list[tuple[bytes, bytes]]
 

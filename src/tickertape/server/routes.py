@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tickertape.asgi.subscriber import Cut, deliver
 from tickertape.deltas import End, State, decode_delta
+from tickertape.dialects.openai_chat import Answer, ChunkView
 from tickertape.errors import BadRequest, TickertapeError
 from tickertape.generation import Order
-from tickertape.server.chunks import Answer, ChunkRenderer
 from tickertape.server.metrics import CONTENT_TYPE, collect, exposition
-from tickertape.server.readers import Cut
-from tickertape.server.replay import cursor_of, find, replay, resumed
+from tickertape.server.replay import cursor_of, dialect_of, find, replay, resumed
 from tickertape.server.requests import Ask, header, parse_ask, read_body, url_of
 from tickertape.server.responses import STREAM_HEADERS, location, reply, reply_error, reply_failure, reply_json, start
 from tickertape.server.waiting import ended, opened, reading
@@ -25,13 +25,13 @@ from tickertape.server.waiting import ended, opened, reading
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.delivery.fanout import Fanout
     from tickertape.generation import Generations
     from tickertape.providers.catalog import Catalog
-    from tickertape.server.asgi import Message, Receive, Send
     from tickertape.server.assets import Assets
     from tickertape.server.changes import Changes
     from tickertape.server.conversations import ConversationService
-    from tickertape.server.fanout import Fanout
     from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings
@@ -145,7 +145,7 @@ async def get_stream(services: Services, scope: Message, receive: Receive, send:
     if "application/json" in accept and "text/event-stream" not in accept:
         await reply_json(send, Answer(await find(services, stream_id, scope["owner"])).snapshot())
     else:
-        await replay(services, stream_id, cursor_of(scope), scope, receive, send)
+        await replay(services, stream_id, cursor_of(scope), scope, receive, send, dialect_of(scope))
 
 
 async def cancel_stream(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
@@ -255,7 +255,7 @@ async def stream_answer(
                 await reply_failure(send, error, end.status, end.retry_after)
                 return
         await start(send, 200, [*STREAM_HEADERS, location(scope, tape.header.id)])
-        streaming = services.fanout.stream(tape, 0, ChunkRenderer, send, receive)
+        streaming = deliver(services.fanout, tape, 0, ChunkView, send, receive)
     await streaming
 
 

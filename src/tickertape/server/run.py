@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from tickertape.asgi.subscriber import Cut
 from tickertape.conversations.sqlite import check as check_chats
 from tickertape.errors import SettingsError
 from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
 from tickertape.server.listener import Listener
-from tickertape.server.readers import Cut
 from tickertape.server.throttle import Repeats
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE, check_local
 from tickertape.streams.sqlite.journal import check

@@ -11,7 +11,7 @@ from tickertape.streams.contract import follow
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from tickertape.server.asgi import Receive
+    from tickertape.asgi.types import Receive
     from tickertape.streams.contract import Tape
 
 SOON = 0.05

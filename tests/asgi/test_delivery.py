@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.stacks import MIDDLEWARE, SERVERS, around_send, server
-from server.test_fanout import Plain, a_tape, text, until
-from tickertape.server.fanout import Fanout
-from tickertape.server.readers import Cut
+from asgi.stacks import MIDDLEWARE, SERVERS, around_send, server
+from delivery.test_fanout import Plain, a_tape, text, until
+from tickertape.asgi.subscriber import Cut, deliver
+from tickertape.delivery.fanout import Fanout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.asgi.types import Message, Receive, Send
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n"
 COUNT = 11
@@ -29,10 +29,10 @@ WHOLE = text(*range(1, COUNT + 1))
 class Unreadable(Plain):
     """A dialect that cannot render the sixth event."""
 
-    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+    def feed(self, entries: Sequence[bytes], first: int) -> bytes:
         if first == 6:
             raise RuntimeError("this event cannot be rendered")
-        return super().render(entries, first)
+        return super().feed(entries, first)
 
 
 class Streams:
@@ -53,7 +53,7 @@ class Streams:
         headers = [(b"content-type", b"text/plain")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         try:
-            await self.fanout.stream(self.tape, 0, self.dialect, send, receive)
+            await deliver(self.fanout, self.tape, 0, self.dialect, send, receive)
         except BaseException as error:
             self.raised.append(error)
             raise
@@ -65,7 +65,7 @@ class Streams:
 
     def _sent(self, fanout: Fanout) -> list[int]:
         """Return how much the reader was sent, if there is one that takes more."""
-        return [r.index for channel in fanout._channels.values() for r in channel.readers if r.open]
+        return [r.index for channel in fanout._channels.values() for r in channel.subscribers if r.open]
 
     def close(self) -> None:
         assert self.fanout is not None

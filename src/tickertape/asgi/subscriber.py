@@ -1,24 +1,29 @@
-"""Who reads: a cursor on a tape, and a way for its bytes.
+"""A stream over whatever ASGI server and middleware there are: ``send`` is called by the task of its own request.
 
-There are two ways: ``send`` of whatever ASGI server and middleware there are, here, and the socket itself, in
-`tickertape.server.wire`.
+Where the server is uvicorn, and nothing stands between it and us, a stream has the connection to itself
+(`tickertape.asgi.uvicorn_transport`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from abc import ABC, abstractmethod
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from tickertape.server.connection import abort
+from tickertape.asgi.connection import abort, below
+from tickertape.delivery.subscriber import Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable
+    from types import ModuleType
 
-    from tickertape.server.asgi import Message, Receive, Send
-    from tickertape.server.fanout import Channel, Renderer
+    from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.delivery.fanout import Fanout
+    from tickertape.dialects.base import View
+    from tickertape.streams.contract import Tape
 
 logger = logging.getLogger("tickertape")
 
@@ -29,6 +34,53 @@ INVALID: tuple[Message, ...] = (INVALID_BODY, {"type": "http.response.unfinished
 
 CANCELLED = 0.1
 """Seconds that the sending of these may take in a request that was cancelled."""
+
+
+def deliver(
+    fanout: Fanout, stream: Tape, after: int, dialect: type[View], send: Send, receive: Receive
+) -> Awaitable[None]:
+    """Send everything after event number ``after`` until the end, or until the client leaves.
+
+    The response must have been started. The client counts as a reader from the call on; what is returned is to be
+    awaited at once. It raises Cut, with the response unfinished, when this process ends, the client takes nothing, or
+    something fails. Where the server lets its connection be taken over, the request is over at once.
+    """
+    innermost = below(send)
+    transport = None if fanout.closed else transport_of(innermost)
+    response = transport and transport.take_over(innermost)
+    if transport and response:
+        fanout.attach(transport.ConnectionSubscriber(stream, after, dialect, response))
+        return _nothing()
+    return serve(fanout, stream, after, dialect, send, receive)
+
+
+def serve(
+    fanout: Fanout, stream: Tape, after: int, dialect: type[View], send: Send, receive: Receive
+) -> Awaitable[None]:
+    """As `deliver`, but for as long as the response goes on the request does too, on every server."""
+    subscriber = RequestSubscriber(stream, after, dialect, below(send))
+    fanout.attach(subscriber)
+    return subscriber.run(receive)
+
+
+def transport_of(send: Send) -> ModuleType | None:
+    """Return `tickertape.asgi.uvicorn_transport` if this ``send`` is uvicorn's, and the module can be used with it."""
+    if type(getattr(send, "__self__", None)).__module__ != "uvicorn.protocols.http.httptools_impl":
+        return None
+    return _uvicorn_transport()
+
+
+@functools.cache
+def _uvicorn_transport() -> ModuleType | None:
+    try:
+        return import_module("tickertape.asgi.uvicorn_transport")
+    except (ImportError, AttributeError) as error:
+        logger.warning("This version of uvicorn is not known (%s): streams are sent by ASGI, which costs more", error)
+        return None
+
+
+async def _nothing() -> None:
+    """Stand for a request that has nothing more to do."""
 
 
 class Cut(Exception):
@@ -53,52 +105,17 @@ async def _send_invalid(send: Send) -> None:
             await send(message)
 
 
-class Reader(ABC):
-    """One response.
-
-    ``since`` is the loop time at which it was last written to, ``place`` the place in the line that it was sent last.
-    While it is not ``open`` it takes nothing; once it does again, it marks its channel.
-    """
-
-    __slots__ = ("channel", "index", "open", "place", "renderer", "since")
-
-    def __init__(self, channel: Channel, index: int, renderer: Renderer, now: float) -> None:
-        self.channel = channel
-        self.index = index
-        self.renderer = renderer
-        self.since = now
-        self.place = 0
-        self.open = True
-
-    def render(self, entries: Sequence[bytes], last: bool) -> bytes:
-        """Return the next entries as they are to be written; ``last`` ends the response."""
-        return self.frame(self.renderer.render(entries, self.index + 1), last)
-
-    @staticmethod
-    @abstractmethod
-    def frame(body: bytes, last: bool) -> bytes:
-        """Return the bytes as they are to be written: the same for all readers of this kind."""
-
-    @abstractmethod
-    def write(self, framed: bytes, last: bool) -> None:
-        """Write at once; ``last`` ends the response. Only for one that is open."""
-
-    @abstractmethod
-    def cut(self, reason: str) -> None:
-        """Leave the channel with the response unfinished: a proper end would look like a whole answer."""
-
-
-class AsgiReader(Reader):
+class RequestSubscriber(Subscriber):
     """Writes with ``send``, which only the task of its request calls and awaits.
 
-    The fan-out hands one piece over and wakes that task; the reader is open again once the piece is sent. ``send`` is
-    never cancelled from here: it may be deep in somebody's middleware, and a server lets it go when the client leaves.
+    The fan-out hands one piece over and wakes that task; the subscriber is open again once the piece is sent. ``send``
+    is never cancelled from here: it may be deep in somebody's middleware, and a server ends it when the client leaves.
     """
 
     __slots__ = ("_body", "_cut", "_error", "_gone", "_last", "_send", "_woken")
 
-    def __init__(self, channel: Channel, index: int, renderer: Renderer, now: float, send: Send) -> None:
-        super().__init__(channel, index, renderer, now)
+    def __init__(self, stream: Tape, index: int, dialect: type[View], send: Send) -> None:
+        super().__init__(stream, index, dialect)
         self._send = send
         self._body = b""
         self._last = False
@@ -131,7 +148,7 @@ class AsgiReader(Reader):
         try:
             await self._deliver()
             if self._cut is not None:
-                await cut(self._send, self.channel.tape.header.id, self._cut, self._error)
+                await cut(self._send, self.stream.header.id, self._cut, self._error)
         except asyncio.CancelledError:
             if not self._gone:
                 abort(self._send, blocked=True)
@@ -145,7 +162,7 @@ class AsgiReader(Reader):
             await asyncio.wait({watching})
 
     async def _deliver(self) -> None:
-        loop, tape = asyncio.get_running_loop(), self.channel.tape
+        loop, tape = asyncio.get_running_loop(), self.stream
         while self._cut is None and not self._gone:
             if self.open:
                 self._woken = loop.create_future()
@@ -179,7 +196,7 @@ class AsgiReader(Reader):
     def _fail(self, what: str, error: Exception) -> None:
         self._error = error
         level = logging.DEBUG if isinstance(error, OSError) else logging.WARNING  # that is how a lost client is told
-        stream_id = self.channel.tape.header.id
+        stream_id = self.stream.header.id
         logger.log(level, "A reader of stream %s is cut: %s raised %r", stream_id, what, error, exc_info=error)
         self.cut(f"{what} raised {error!r}")
 

@@ -1,8 +1,8 @@
-"""The tape in OpenAI's words: chat.completion.chunk events, the non-streaming answer, and the snapshot.
+"""OpenAI's chat completions: chat.completion.chunk events, the non-streaming answer, and the snapshot.
 
 One entry is one event, and its bytes are a pure function of the stream's header, its number and the entry: every
 reader gets the same, on every route, now and after a restart. What stays the same within a stream is encoded
-once (`ChunkRenderer`), so that a token costs one join.
+once (`ChunkView`), so that a token costs one join.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import ChunkFields, End, Frame, ScoredText, State, Typed, decode_delta
+from tickertape.dialects.base import RETRY, Dialect, View, event_id
 from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -19,21 +20,7 @@ if TYPE_CHECKING:
 
     from tickertape.streams.contract import Header, Tape
 
-RETRY = 1000
-"""Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""
-
 _json = msgspec.json.Encoder().encode
-
-
-def event_id(stream_id: str, number: int) -> str:
-    """Return the id of an event; it names the stream and the position."""
-    return f"{stream_id}.{number}"
-
-
-def position(cursor: str, stream_id: str) -> int | None:
-    """Return the event number that a Last-Event-ID names, None if it is not one of this stream's."""
-    name, _dot, number = cursor.rpartition(".")
-    return int(number) if name == stream_id and number.isascii() and number.isdigit() and len(number) < 16 else None
 
 
 _DELTA = b'{"index":0,"delta":'
@@ -64,12 +51,15 @@ _AROUND = {  # what stands before and after an entry's JSON, from the list of ch
 }
 
 
-class ChunkRenderer:
+class ChunkView(View):
     """Renders one stream's entries as events of OpenAI's chat completion stream."""
 
     __slots__ = ("_base", "_id")
 
+    stateless = True
+
     def __init__(self, header: Header) -> None:
+        super().__init__(header)
         # All that is kept of each open stream: what all streams share is in the table.
         self._id = f"id: {header.id}.".encode()
         name, model = header.id.encode(), _json(header.model)
@@ -78,7 +68,7 @@ class ChunkRenderer:
             % (name, header.created, model)
         )
 
-    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+    def feed(self, entries: Sequence[bytes], first: int) -> bytes:
         """Return the events for entries that begin with event number ``first``."""
         head, base = self._id, self._base
         frames: list[bytes] = []
@@ -173,3 +163,18 @@ class Answer(Transcript):
         if end.state is State.CANCELLED:
             body["tickertape"] = {"state": end.state}  # as in the stream: it is not whole
         return body | ({"usage": end.usage} if end.usage else {})
+
+
+class OpenAIChat(Dialect):
+    """The dialect of ``/v1/chat/completions``."""
+
+    name = "openai"
+    view = ChunkView
+
+    def answer(self, stream: Tape) -> dict[str, Any]:
+        """Return a ``chat.completion`` object."""
+        return Answer(stream).completion()
+
+    def error(self, error: dict[str, Any]) -> dict[str, Any]:
+        """Return ``{"error": {message, type, code, param}}``."""
+        return {"error": error}

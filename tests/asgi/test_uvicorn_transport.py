@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi import Response as FastAPIResponse
+from starlette.applications import Starlette
+from starlette.routing import Route
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from server.test_fanout import Plain, a_tape, text, until
-from tickertape.server.fanout import HEARTBEAT, Fanout
-from tickertape.server.wire import END, MOST_AHEAD, Wire, take_over
+from delivery.test_fanout import Plain, a_tape, text, until
+from tickertape.asgi import subscriber, uvicorn_transport
+from tickertape.asgi.connection import below
+from tickertape.asgi.subscriber import deliver, serve
+from tickertape.asgi.uvicorn_transport import END, MOST_AHEAD, ConnectionSubscriber, take_over
+from tickertape.delivery.fanout import HEARTBEAT, Fanout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
-    from tickertape.server.asgi import Message, Receive, Send
+    from tickertape.asgi.types import Message, Receive, Send
     from tickertape.streams.contract import Tape
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -50,8 +59,8 @@ class Site:
                 pass
         await send({"type": "http.response.start", "status": 200, "headers": []})
         self.taken.append(take_over(send) is not None)
-        way = self.fanout.serve if scope["path"] == "/serve" else self.fanout.stream
-        await way(self.tape, 0, Plain, send, receive)
+        way = serve if scope["path"] == "/serve" else deliver
+        await way(self.fanout, self.tape, 0, Plain, send, receive)
 
     def protocol(self) -> HttpToolsProtocol:
         return HttpToolsProtocol(self.config, self.state, {})
@@ -79,7 +88,7 @@ class Site:
 
     @property
     def wires(self) -> list[Any]:
-        return [reader for channel in self.fanout._channels.values() for reader in channel.readers]
+        return [reader for channel in self.fanout._channels.values() for reader in channel.subscribers]
 
 
 @pytest.fixture
@@ -117,7 +126,7 @@ async def begun(site: Site, request: bytes = GET) -> tuple[asyncio.StreamReader,
 
 async def test_the_bytes_are_those_that_send_writes(site: Site) -> None:
     readers = [(await site.connect(GET.replace(b"/", path, 1)))[0] for path in (b"/", b"/serve", b"/wrapped")]
-    await until(lambda: site.fanout.readers == 3)
+    await until(lambda: site.fanout.subscribers == 3)
     site.tape.extend([b"e2"])
     await until(lambda: site.fanout.sent == 6)
     site.tape.extend([b"e3", b"e4"], ended=True)
@@ -130,14 +139,14 @@ async def test_the_request_is_over_while_its_stream_flows(site: Site) -> None:
     await begun(site)
     await until(lambda: not site.state.tasks)
     assert not site.state.connections
-    assert site.fanout.readers == site.tape.readers == 1
+    assert site.fanout.subscribers == site.tape.readers == 1
 
 
 async def test_the_connection_takes_the_next_request(site: Site) -> None:
     reader, writer = await begun(site)
     site.tape.extend([b"e2"], ended=True)
     assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
-    assert (site.fanout.readers, site.tape.readers) == (0, 0)
+    assert (site.fanout.subscribers, site.tape.readers) == (0, 0)
     (protocol,) = site.state.connections
     assert protocol.timeout_keep_alive_task is not None, "an idle connection would stay for ever"
     writer.write(GET)
@@ -214,7 +223,7 @@ async def test_what_is_not_sent_at_the_end_is_sent_before_the_next_answer(site: 
     reader, writer = await begun(site)
     site.tape.extend([large], ended=True)
     writer.write(GET)
-    await until(lambda: site.fanout.readers == 0)
+    await until(lambda: site.fanout.subscribers == 0)
     assert (await chunk(reader), await chunk(reader)) == (b"2:%b\n" % large, b"")
     assert await body(reader) == text(1) + b"2:%b\n" % large
 
@@ -226,7 +235,7 @@ async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout(path: b
         reader, writer = await begun(site, GET.replace(b"/", path, 1))
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it for what reads only
         site.tape.extend([b"x" * 16_000_000])  # more than the kernel takes
-        await until(lambda: fanout.readers == 0)
+        await until(lambda: fanout.subscribers == 0)
         await until(lambda: not site.state.connections)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
@@ -273,15 +282,15 @@ async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves(
         _reader, writer = await begun(site, head + b"x" * size)
         assert site.taken == [True]
         writer.close()
-        await until(lambda: site.fanout.readers == 0)
+        await until(lambda: site.fanout.subscribers == 0)
 
 
 async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:
     _reader, writer = await begun(site)
     await begun(site)
-    assert (site.fanout.readers, site.tape.readers) == (2, 2)
+    assert (site.fanout.subscribers, site.tape.readers) == (2, 2)
     writer.close()
-    await until(lambda: site.fanout.readers == 1)
+    await until(lambda: site.fanout.subscribers == 1)
     assert site.tape.readers == 1
 
 
@@ -289,7 +298,7 @@ async def test_closing_cuts_every_reader_without_an_end(site: Site) -> None:
     reader, _writer = await begun(site)
     site.fanout.close()
     assert await reader.read() == b""
-    assert site.fanout.readers == 0
+    assert site.fanout.subscribers == 0
     late, _writer = await site.connect()
     assert END not in await late.read(), "a reader who comes after the close is cut too"
 
@@ -298,15 +307,113 @@ async def test_a_write_that_fails_ends_its_reader_and_no_other(site: Site, monke
     torn, _writer = await begun(site)
     (broken,) = site.wires
     sound, _writer = await begun(site)
-    write = Wire.write
+    write = ConnectionSubscriber.write
 
-    def fail(wire: Wire, framed: bytes, last: bool) -> None:
+    def fail(wire: ConnectionSubscriber, framed: bytes, last: bool) -> None:
         if wire is broken:
             raise RuntimeError("the transport is closed")
         write(wire, framed, last)
 
-    monkeypatch.setattr(Wire, "write", fail)
+    monkeypatch.setattr(ConnectionSubscriber, "write", fail)
     site.tape.extend([b"e2"])
     assert await chunk(sound) == text(2)
     assert await torn.read() == b""
-    assert site.fanout.readers == 1
+    assert site.fanout.subscribers == 1
+
+
+# --- behind Starlette and FastAPI, and with a uvicorn that is another one
+
+
+class Streaming:
+    """A response as an app of one's own would return it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await deliver(self.site.fanout, self.site.tape, 0, Plain, send, receive)
+
+
+def starlette(site: Site) -> Any:
+    async def endpoint(_request: Any) -> Any:
+        return Streaming(site)
+
+    return Starlette(routes=[Route("/", endpoint)])
+
+
+def fastapi(site: Site) -> Any:
+    class Response(FastAPIResponse):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await Streaming(site)(scope, receive, send)
+
+    async def endpoint() -> Any:
+        return Response()
+
+    app = FastAPI()
+    app.add_api_route("/", endpoint, response_model=None)
+    return app
+
+
+@asynccontextmanager
+async def hosted(make: Callable[[Site], Any]) -> AsyncIterator[Site]:
+    site = Site(Fanout(), a_tape(b"e1"))
+    site.config.app = make(site)
+    async with site:
+        yield site
+
+
+@pytest.mark.parametrize("make", [starlette, fastapi])
+async def test_a_stream_in_an_app_of_starlette_or_fastapi_has_its_connection_to_itself(
+    make: Callable[[Site], Any],
+) -> None:
+    async with hosted(make) as site:
+        reader, writer = await begun(site)
+        assert [type(one) for one in site.wires] == [ConnectionSubscriber]
+        await until(lambda: not site.state.tasks)
+        site.tape.extend([b"e2"], ended=True)
+        assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
+        writer.write(GET)
+        assert await body(reader) == text(1, 2)
+
+
+async def test_a_layer_that_may_do_more_than_starlettes_is_not_passed_by() -> None:
+    sent: list[Message] = []
+
+    async def innermost(message: Message) -> None:
+        sent.append(message)
+
+    def layer(send: Send) -> Send:
+        response_started = True
+
+        async def counting(message: Message) -> None:
+            nonlocal response_started
+            response_started = bool(message.get("more_body"))
+            await send(message)
+
+        counting.__module__ = "starlette.middleware.errors"
+        return counting
+
+    wrapped_once = layer(innermost)
+    assert below(wrapped_once) is wrapped_once
+
+
+@pytest.mark.parametrize("missing", ["an attribute", "a name that is imported"])
+async def test_a_uvicorn_with_other_internals_costs_speed_and_nothing_else(
+    missing: str, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if missing == "an attribute":
+        monkeypatch.setattr(uvicorn_transport, "_OF_FLOW", ("resume_reading", "renamed"))
+    else:
+        monkeypatch.setitem(sys.modules, "tickertape.asgi.uvicorn_transport", None)
+    for cached in (subscriber._uvicorn_transport, uvicorn_transport._tell_missing):
+        cached.cache_clear()
+    try:
+        readers = [await begun(site) for _ in range(2)]
+        assert [type(one) for one in site.wires] == [subscriber.RequestSubscriber] * 2
+        site.tape.extend([b"e2"], ended=True)
+        for reader, _writer in readers:
+            assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
+        assert len([record for record in caplog.records if "uvicorn" in record.message]) == 1, "it is told once"
+    finally:
+        subscriber._uvicorn_transport.cache_clear()

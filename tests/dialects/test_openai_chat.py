@@ -35,7 +35,8 @@ from tickertape.deltas import (
     Usage,
     encode_delta,
 )
-from tickertape.server.chunks import Answer, ChunkRenderer, event_id, position
+from tickertape.dialects.base import event_id, position
+from tickertape.dialects.openai_chat import Answer, ChunkView
 from tickertape.streams.contract import Header, Tape
 
 STREAM = "3c2276b9840faf17bed9c3f0884be133"
@@ -61,13 +62,13 @@ def entries(*parts: Delta | End) -> list[bytes]:
 
 def data(*parts: Delta | End, first: int = 2) -> list[Any]:
     """Render, read back by the standard, and return what the events hold."""
-    events = Decoder().feed(ChunkRenderer(HEADER).render(entries(*parts), first))
+    events = Decoder().feed(ChunkView(HEADER).feed(entries(*parts), first))
     assert [event.id for event in events] == [event_id(STREAM, first + index) for index in range(len(parts))]
     return [event.data if event.data == "[DONE]" else json.loads(event.data) for event in events]
 
 
 def test_the_first_event_is_byte_for_byte_this() -> None:
-    rendered = ChunkRenderer(HEADER).render(entries(Begins()), 1)
+    rendered = ChunkView(HEADER).feed(entries(Begins()), 1)
     assert rendered == (
         b"retry: 1000\n"
         b"id: 3c2276b9840faf17bed9c3f0884be133.1\n"
@@ -133,10 +134,10 @@ def test_a_continued_answer_names_the_stream_that_it_goes_on_from() -> None:
 @given(st.lists(deltas, min_size=1), st.data())
 def test_rendered_in_any_pieces_the_bytes_are_the_same(parts: list[Delta], draw: st.DataObject) -> None:
     everything = entries(*parts, End(State.COMPLETED))
-    whole = ChunkRenderer(HEADER).render(everything, 1)
+    whole = ChunkView(HEADER).feed(everything, 1)
     cuts = sorted({0, len(everything), *draw.draw(st.lists(st.integers(0, len(everything))))})
-    renderer = ChunkRenderer(HEADER)
-    pieces = [renderer.render(everything[begin:end], begin + 1) for begin, end in pairwise(cuts)]
+    renderer = ChunkView(HEADER)
+    pieces = [renderer.feed(everything[begin:end], begin + 1) for begin, end in pairwise(cuts)]
     assert b"".join(pieces) == whole
     assert len(Decoder().feed(whole)) == len(everything)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from server.stacks import SERVERS, server
-from server.test_delivery import WHOLE, Streams
+from asgi.stacks import SERVERS, server
+from asgi.test_delivery import WHOLE, Streams
 from support.http import ask, request
 from support.in_process import InProcess
 from support.scripted import Scripted

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tickertape.server.asgi import App, Message, Receive, Send
+    from tickertape.asgi.types import App, Message, Receive, Send
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tickertape.asgi.subscriber import Cut, serve
+from tickertape.delivery.fanout import HEARTBEAT, Fanout
+from tickertape.dialects.base import View
 from tickertape.errors import LogUnavailable
-from tickertape.server.fanout import HEARTBEAT, Fanout
-from tickertape.server.readers import Cut
 from tickertape.streams.contract import Header, Tape
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from tickertape.server.asgi import Message
+    from tickertape.asgi.types import Message
 
 
-class Plain:
+class Plain(View):
     """A dialect in which an event is its number and its entry; counts what it is asked to render."""
 
+    stateless = True
     renderings = 0
 
     def __init__(self, header: Header) -> None:
+        super().__init__(header)
         self.name = header.id
 
-    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+    def feed(self, entries: Sequence[bytes], first: int) -> bytes:
         Plain.renderings += 1
         return b"".join(b"%d:%b\n" % (number, entry) for number, entry in enumerate(entries, first))
 
@@ -80,7 +83,7 @@ async def fanout() -> AsyncIterator[Fanout]:
 def attach(
     fanout: Fanout, tape: Tape, socket: Socket, after: int = 0, dialect: type[Plain] = Plain
 ) -> asyncio.Task[None]:
-    return asyncio.create_task(fanout.serve(tape, after, dialect, socket.send, socket.receive))  # type: ignore[arg-type]
+    return asyncio.create_task(serve(fanout, tape, after, dialect, socket.send, socket.receive))  # type: ignore[arg-type]
 
 
 async def until(condition: Any) -> None:
@@ -109,7 +112,7 @@ async def test_a_reader_gets_what_is_there_what_comes_and_the_end(fanout: Fanout
     tape.extend([b"e4"], ended=True)
     await serving
     assert (socket.body, socket.ended) == (text(1, 2, 3, 4), True)
-    assert (fanout.readers, tape.readers, fanout.sent) == (0, 0, 4)
+    assert (fanout.subscribers, tape.readers, fanout.sent) == (0, 0, 4)
 
 
 @pytest.mark.parametrize("after", range(5))
@@ -170,10 +173,10 @@ async def test_a_reader_that_leaves_is_forgotten(fanout: Fanout) -> None:
     serving = attach(fanout, tape, socket)
     staying = attach(fanout, tape, other)
     await until(lambda: socket.body and other.body)
-    assert (tape.readers, fanout.readers) == (2, 2)
+    assert (tape.readers, fanout.subscribers) == (2, 2)
     socket.left.set()
     await serving
-    assert (tape.readers, fanout.readers) == (1, 1)
+    assert (tape.readers, fanout.subscribers) == (1, 1)
     tape.extend([b"e2"], ended=True)
     await staying
     assert (socket.body, other.body) == (text(1), text(1, 2))
@@ -209,10 +212,10 @@ async def test_a_connection_that_fails_while_its_reader_is_slow_is_cut(fanout: F
 class Damaged(Plain):
     """A dialect that cannot read one of the entries."""
 
-    def render(self, entries: Sequence[bytes], first: int) -> bytes:
+    def feed(self, entries: Sequence[bytes], first: int) -> bytes:
         if b"damaged" in entries:
             raise LogUnavailable("The log holds an entry that this version cannot read.")
-        return super().render(entries, first)
+        return super().feed(entries, first)
 
 
 async def test_an_entry_that_cannot_be_read_cuts_its_readers_and_nobody_else(
@@ -246,7 +249,7 @@ async def test_closing_cuts_every_reader_without_an_end(fanout: Fanout) -> None:
     await until(lambda: socket.body == text(1, 2))
     fanout.close()
     await is_cut(serving[0])
-    assert fanout.readers == tape.readers == 0
+    assert fanout.subscribers == tape.readers == 0
     slow.gate.set()
     await is_cut(serving[1])
     assert not socket.ended
@@ -275,7 +278,7 @@ async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> No
     await until(lambda: stuck.body and well.body)
     stuck.gate.clear()
     tape.extend([b"e2"])
-    await until(lambda: fanout.readers == tape.readers == 1)
+    await until(lambda: fanout.subscribers == tape.readers == 1)
     stuck.gate.set()
     assert "took nothing for 0.05 s" in str(await is_cut(serving))
     assert not stuck.ended
@@ -327,7 +330,7 @@ async def test_everything_is_sent_by_the_task_of_the_request_and_no_other_outliv
         await socket.send(message)
 
     before = asyncio.all_tasks()
-    serving = asyncio.create_task(fanout.serve(tape, 0, Plain, send, socket.receive))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(fanout, tape, 0, Plain, send, socket.receive))  # type: ignore[arg-type]
     for number in range(2, 20):
         await until(lambda: socket.body == text(*range(1, number)))  # noqa: B023 - awaited at once
         socket.gate.clear() if number % 3 else socket.gate.set()
@@ -350,7 +353,7 @@ async def test_a_receive_that_fails_cuts_its_reader_and_the_log_says_why(
         await socket.left.wait()
         raise RuntimeError("this server is broken")
 
-    serving = asyncio.create_task(fanout.serve(tape, 0, Plain, socket.send, receive))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(fanout, tape, 0, Plain, socket.send, receive))  # type: ignore[arg-type]
     await until(lambda: socket.body)
     socket.left.set()
     assert str((await is_cut(serving)).__cause__) == "this server is broken"

@@ -1,0 +1,1 @@
+"""What any ASGI server or app can mount: requests in, streams out. Knows no process, socket or setting of a server."""
