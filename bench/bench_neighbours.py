@@ -24,7 +24,7 @@ from machine import describe, versions
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
 from tickertape.streams.contract import Header, Key, follow
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,15 +50,15 @@ def name(number: int) -> str:
 
 async def produce(path: Path, streams: int) -> None:
     """Append to so many streams, 20 entries a second each, until killed."""
-    async with SqliteLog(path, lost=LOST_ENTRY) as log:
+    async with SqliteEngine(path, lost=LOST_ENTRY) as log:
         headers = [Header(id=name(number), owner="o", model="m", created=1) for number in range(streams)]
-        tapes = [(await log.create(header, [b't"x"']))[0] for header in headers]
+        writers = [await log.create(header, [b't"x"']) for header in headers]
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         turn, start = 0, time.monotonic()
         while True:
-            for tape in tapes[turn % 20 :: 20]:
-                await log.append(tape, [b't" word"'])
+            for writer in writers[turn % 20 :: 20]:
+                writer.append([b't" word"'])
             turn += 1
             await asyncio.sleep(max(0.0, start + turn / (RATE * 20) - time.monotonic()))
 
@@ -83,7 +83,7 @@ async def move(streams: int, seconds: float) -> dict[str, float]:
         path = Path(folder) / "tape.db"
         with producer(path, streams):
             await asyncio.sleep(seconds)
-            async with SqliteLog(path, lost=LOST_ENTRY) as log:
+            async with SqliteEngine(path, lost=LOST_ENTRY) as log:
                 waits: list[float] = []
                 gaps: list[float] = []
                 begun = time.perf_counter()

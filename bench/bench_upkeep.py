@@ -15,34 +15,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from machine import describe
-from tickertape.streams.contract import Header, now
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.contract import Header
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import StreamWriter
 
 LOST = b'.{"state":"lost"}'
 
 
-async def fill(log: SqliteLog, streams: int, size: int) -> None:
+async def fill(log: SqliteEngine, streams: int, size: int) -> None:
     """Store so many answers of so many bytes."""
     for first in range(0, streams, 100):
-        tapes = [
-            (await log.create(Header(id=f"{number:032x}", owner="", model="m", created=0), [b"x" * size]))[0]
+        writers = [
+            await log.create(Header(id=f"{number:032x}", owner="", model="m", created=0), [b"x" * size])
             for number in range(first, min(first + 100, streams))
         ]
-        await asyncio.gather(*(log.finish(tape, [LOST]) for tape in tapes))
+        await asyncio.gather(*(writer.finish([LOST]) for writer in writers))
 
 
-async def commits(log: SqliteLog, tape: Tape, until: asyncio.Event) -> list[float]:
+async def commits(writer: StreamWriter, until: asyncio.Event) -> list[float]:
     """Append an entry after the other until something has happened; return what each took to its reader."""
     delays: list[float] = []
+    stream = writer.stream
     while not until.is_set():
         begun = time.perf_counter()
-        size = len(tape.entries)
-        await log.append(tape, [b'"t a token"'])
-        while len(tape.entries) == size:
-            await tape.wait(size)
+        size = len(stream.entries)
+        writer.append([b'"t a token"'])
+        while len(stream.entries) == size:
+            await stream.wait(size)
         delays.append(time.perf_counter() - begun)
         await asyncio.sleep(0.002)
     return delays
@@ -57,13 +58,13 @@ def show(what: str, seconds: float, delays: list[float]) -> str:
 async def measure(folder: Path, streams: int, size: int, synchronous: str) -> list[str]:
     path = folder / f"{synchronous}.db"
     lines = []
-    async with SqliteLog(path, lost=LOST, synchronous=synchronous) as log:
+    async with SqliteEngine(path, lost=LOST, synchronous=synchronous) as log:
         await fill(log, streams, size)
-        tape, _ = await log.create(Header(id="f" * 32, owner="", model="m", created=0), [b"begin"])
+        writer = await log.create(Header(id="f" * 32, owner="", model="m", created=0), [b"begin"])
 
         async def beside(what: str, work: object) -> None:
             done = asyncio.Event()
-            writing = asyncio.create_task(commits(log, tape, done))
+            writing = asyncio.create_task(commits(writer, done))
             begun = time.perf_counter()
             await work  # type: ignore[misc]
             done.set()
@@ -71,7 +72,7 @@ async def measure(folder: Path, streams: int, size: int, synchronous: str) -> li
 
         async def shrink() -> None:
             upkeep = log._upkeep
-            await log.expire(now() + 1)
+            await log.expire(-1)
             while upkeep._timer is None or not (upkeep._work and upkeep._work.done()):
                 await asyncio.sleep(0.05)
             while upkeep._deleted or not upkeep._work.done():

@@ -18,8 +18,7 @@ from tickertape import sqlite_upkeep
 from tickertape.conversations import AsyncStore
 from tickertape.conversations.sqlite import check
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
-from tickertape.streams.contract import now
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def found(folder: Path) -> dict[str, int]:
 
 async def test_what_was_deleted_for_good_is_in_no_file_of_a_server_that_runs(quick_path: Path) -> None:
     """Guards: `secure_delete`, and that the write-ahead logs are cut after a purge."""
-    async with SqliteLog(quick_path / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(quick_path / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(quick_path, log, undo=1e-9)
         chat = await answer(chats, log, conversations, SECRET, size=300)
         await answer(chats, log, conversations, "something else")
@@ -67,13 +66,13 @@ async def test_what_was_deleted_for_good_is_in_no_file_of_a_server_that_runs(qui
 async def test_what_has_expired_is_in_no_file_even_if_somebody_read_when_it_was_deleted(quick_path: Path) -> None:
     """Guards: that the cut of the write-ahead log is tried again."""
     path = quick_path / "tape.db"
-    async with SqliteLog(path, lost=LOST) as log:
-        tape = await begin(log, SECRET.encode())
-        await log.finish(tape, [DONE])
+    async with SqliteEngine(path, lost=LOST) as log:
+        writer = await begin(log, SECRET.encode())
+        await writer.finish([DONE])
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT body FROM stream").fetchone()
-            assert await log.expire(now() + 1) == 1
+            assert await log.expire(-1) == 1
             for _ in range(1000):
                 await asyncio.sleep(0)
             assert found(quick_path)
@@ -84,18 +83,18 @@ async def test_what_has_expired_is_in_no_file_even_if_somebody_read_when_it_was_
 
 async def test_a_deletion_that_nobody_waited_for_is_carried_out_at_the_end(quick_path: Path) -> None:
     path = quick_path / "tape.db"
-    async with SqliteLog(path, lost=LOST) as neighbour:
-        async with SqliteLog(path, lost=LOST) as log:
-            tape = await begin(log, SECRET.encode())
-            await log.finish(tape, [DONE])
-            await log.expire(now() + 1)
+    async with SqliteEngine(path, lost=LOST) as neighbour:
+        async with SqliteEngine(path, lost=LOST) as log:
+            writer = await begin(log, SECRET.encode())
+            await writer.finish([DONE])
+            await log.expire(-1)
         assert found(quick_path) == {}
         del neighbour
 
 
 async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quick_path: Path) -> None:
     """Guards: a checkpoint now and then, without which all of it may stand in the write-ahead logs alone."""
-    async with SqliteLog(quick_path / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(quick_path / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(quick_path, log)
         asked = [await answer(chats, log, conversations, f"number {number}") for number in range(5)]
         await kept_up(log._upkeep, chats._upkeep)
@@ -104,7 +103,7 @@ async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quic
         for name in ("tape.db", "chats.db"):
             shutil.copyfile(quick_path / name, copy / name)
         await conversations.close()
-    async with SqliteLog(copy / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(copy / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(copy, log)
         assert (await chats.read(lambda store: store.list_page(OWNER))).total == 5
         for number, chat in enumerate(asked):
@@ -115,7 +114,7 @@ async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quic
 
 async def test_nothing_is_done_where_nothing_was_written(quick_path: Path) -> None:
     """A beat, and what /readyz commits to find out whether it can, is nothing that a copy would lack."""
-    async with SqliteLog(quick_path / "tape.db", lost=LOST, reap=0.001) as log:
+    async with SqliteEngine(quick_path / "tape.db", lost=LOST, reap=0.001) as log:
         for _ in range(300):
             await asyncio.sleep(0.0001)
         await log.probe()
@@ -124,20 +123,20 @@ async def test_nothing_is_done_where_nothing_was_written(quick_path: Path) -> No
 
 async def test_the_file_shrinks_when_answers_have_expired_and_what_is_left_is_whole(quick_path: Path) -> None:
     path = quick_path / "tape.db"
-    async with SqliteLog(path, lost=LOST, synchronous="OFF") as log:
+    async with SqliteEngine(path, lost=LOST, synchronous="OFF") as log:
         for _ in range(60):
-            tape = await begin(log, b"x" * 100_000)
-            await log.finish(tape, [DONE])
+            writer = await begin(log, b"x" * 100_000)
+            await writer.finish([DONE])
         kept = await begin(log, b"y" * 50_000)
-        await log.append(kept, [b"z" * 50_000])
-        await caught_up(kept, 2)
+        kept.append([b"z" * 50_000])
+        await caught_up(kept.stream, 2)
         await kept_up(log._upkeep)
         before = path.stat().st_size
-        assert await log.expire(now() + 1) == 60
+        assert await log.expire(-1) == 60
         await kept_up(log._upkeep)
         assert before > 6_000_000
         assert path.stat().st_size < 1_500_000, "1 MiB stays for what comes"
-        await log.finish(kept, [DONE])
+        await kept.finish([DONE])
     with closing(connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT length(body) FROM stream").fetchone()[0] > 100_000
@@ -164,7 +163,7 @@ async def test_a_file_that_could_not_shrink_can_after_the_next_start_if_it_is_sm
     path = quick_path / name
 
     async def open_and_close() -> tuple[int]:
-        async with SqliteLog(quick_path / "tape.db", lost=LOST):
+        async with SqliteEngine(quick_path / "tape.db", lost=LOST):
             chats = AsyncStore(quick_path / "chats.db")
             check(quick_path / "chats.db")
             await chats.write(lambda store: store.changelog_range())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite import journal
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,23 +30,26 @@ class Tickertape:
     name = "tickertape"
 
     def __init__(self, path: Path, synchronous: str) -> None:
-        self._log = SqliteLog(path, lost=LOST, synchronous=synchronous)
+        self._log = SqliteEngine(path, lost=LOST, synchronous=synchronous)
 
     async def open(self, streams: int, told: Callable[[int, int], None]) -> None:
         await self._log.__aenter__()
-        self._tapes = []
+        self._writers = []
         for number in range(streams):
             header = Header(id=f"{number:032x}", owner="", model="m", created=0)
-            tape, _fresh = await self._log.create(header, [])
-            tape.listen(lambda number=number, tape=tape: told(number, len(tape.entries)))
-            self._tapes.append(tape)
+            writer = await self._log.create(header, [])
+            writer.stream.listen(lambda number=number, stream=writer.stream: told(number, len(stream.entries)))
+            self._writers.append(writer)
 
     async def append(self, stream: int, entry: bytes) -> None:
-        await self._log.append(self._tapes[stream], [entry])
+        writer = self._writers[stream]
+        writer.append([entry])
+        if writer.behind:
+            await writer.drained()
 
     async def finish(self) -> None:
         """End and fold every stream."""
-        await asyncio.gather(*(self._log.finish(tape, [LOST]) for tape in self._tapes))
+        await asyncio.gather(*(writer.finish([LOST]) for writer in self._writers))
         await self._log.__aexit__()
 
     @staticmethod
@@ -75,10 +78,10 @@ class Tickertape:
     @staticmethod
     async def recover(path: Path) -> None:
         """Open the log: every stream is ended and can be read."""
-        async with SqliteLog(path, lost=LOST) as log:
-            tape = await log.get(f"{7:032x}", "")
-            assert tape.ended
-            assert tape.entries[-1] == LOST
+        async with SqliteEngine(path, lost=LOST) as log:
+            stream = await log.get(f"{7:032x}", "")
+            assert stream.ended
+            assert stream.entries[-1] == LOST
 
 
 class Table:

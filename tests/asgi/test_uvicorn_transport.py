@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tickertape.asgi.types import Message, Receive, Send
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -42,7 +42,7 @@ def wrapped(send: Send) -> Send:
 class Site:
     """uvicorn with one stream; ``/serve`` keeps to `Fanout.serve`, ``/wrapped`` has middleware around ``send``."""
 
-    def __init__(self, fanout: Fanout, tape: Tape) -> None:
+    def __init__(self, fanout: Fanout, tape: Stream) -> None:
         self.fanout, self.tape = fanout, tape
         self.config = Config(self.app, interface="asgi3", http="httptools", ws="none", lifespan="off", log_config=None)
         self.state = ServerState()

@@ -11,7 +11,7 @@ from tickertape.asgi.subscriber import Cut, serve
 from tickertape.delivery.fanout import HEARTBEAT, Fanout
 from tickertape.dialects.base import View
 from tickertape.errors import LogUnavailable
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -69,8 +69,8 @@ class Socket:
         return {"type": "http.disconnect"}
 
 
-def a_tape(*entries: bytes, ended: bool = False) -> Tape:
-    return Tape(Header(id="s", owner="ann", model="m", created=0), list(entries), ended=ended)
+def a_tape(*entries: bytes, ended: bool = False) -> Stream:
+    return Stream(Header(id="s", owner="ann", model="m", created=0), list(entries), ended=ended)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def fanout() -> AsyncIterator[Fanout]:
 
 
 def attach(
-    fanout: Fanout, tape: Tape, socket: Socket, after: int = 0, dialect: type[Plain] = Plain
+    fanout: Fanout, tape: Stream, socket: Socket, after: int = 0, dialect: type[Plain] = Plain
 ) -> asyncio.Task[None]:
     return asyncio.create_task(serve(fanout, tape, after, dialect, socket.send, socket.receive))  # type: ignore[arg-type]
 

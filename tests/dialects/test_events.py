@@ -30,7 +30,7 @@ from tickertape.deltas import (
 )
 from tickertape.dialects import DIALECTS
 from tickertape.dialects.events import EventView
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
 
 HEADER = Header(id="3c22", owner="ann", model="m", created=1795399764)
 ERROR = {"message": "It broke.", "type": "server_error", "code": "failed", "param": None}
@@ -110,5 +110,5 @@ def test_the_text_comes_out_as_it_went_in_wherever_the_entries_are_cut(
 
 def test_a_whole_answer_is_the_snapshot_of_its_stream() -> None:
     entries = [encode_delta(delta) for delta in (Begins(), Text("Hi"), End(State.COMPLETED, finish_reason="stop"))]
-    whole = DIALECTS["events"].answer(Tape(HEADER, entries, ended=True))
+    whole = DIALECTS["events"].answer(Stream(HEADER, entries, ended=True))
     assert (whole["text"], whole["state"], whole["last_event_id"]) == ("Hi", "completed", "3c22.3")

@@ -37,7 +37,7 @@ from tickertape.deltas import (
 )
 from tickertape.dialects.base import event_id, position
 from tickertape.dialects.openai_chat import Answer, ChunkView
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
 
 STREAM = "3c2276b9840faf17bed9c3f0884be133"
 HEADER = Header(id=STREAM, owner="ann", model='mo"del', created=1795399764)
@@ -163,7 +163,7 @@ def test_a_cursor_names_a_position_in_its_own_stream_only(cursor: str, number: i
 
 
 def test_the_snapshot_gathers_what_was_said() -> None:
-    tape = Tape(HEADER, entries(Begins(), Reasoning("Hm"), Text("Hel"), Text("lo")))
+    tape = Stream(HEADER, entries(Begins(), Reasoning("Hm"), Text("Hel"), Text("lo")))
     shown = Answer(tape).snapshot()
     assert (shown["state"], shown["text"], shown["reasoning"]) == ("running", "Hello", "Hm")
     assert shown["last_event_id"] == f"{STREAM}.4"
@@ -176,7 +176,7 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
     def call(index: int, **function: str) -> dict[str, Any]:
         return {"index": index, "function": function}
 
-    tape = Tape(
+    tape = Stream(
         HEADER,
         entries(
             Begins(),
@@ -202,5 +202,5 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
 
 @pytest.mark.parametrize("piece", [{"index": 10**9}, {"index": -1}, {"index": "x"}, {}, "text", None])
 def test_a_tool_call_that_makes_no_sense_harms_nothing(piece: Any) -> None:
-    tape = Tape(HEADER, entries(DeltaFields({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
+    tape = Stream(HEADER, entries(DeltaFields({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
     assert len(Answer(tape).completion()["choices"][0]["message"].get("tool_calls") or []) <= 1

@@ -16,7 +16,7 @@ from tickertape.asgi.subscriber import Cut, serve
 from tickertape.delivery.fanout import Fanout
 from tickertape.dialects import DIALECTS
 from tickertape.dialects.base import View, numbered, position
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -104,12 +104,12 @@ async def fanout() -> AsyncIterator[Fanout]:
     made.close()
 
 
-def attach(fanout: Fanout, stream: Tape, socket: Socket, after: int = 0) -> asyncio.Task[None]:
+def attach(fanout: Fanout, stream: Stream, socket: Socket, after: int = 0) -> asyncio.Task[None]:
     return asyncio.create_task(serve(fanout, stream, after, Blocks, socket.send, socket.receive))  # type: ignore[arg-type]
 
 
 async def test_readers_who_come_at_any_time_and_stop_reading_at_any_time_get_the_same(fanout: Fanout) -> None:
-    stream, quick, slow = Tape(HEADER, ENTRIES[:1]), Socket(), Socket()
+    stream, quick, slow = Stream(HEADER, ENTRIES[:1]), Socket(), Socket()
     serving = [attach(fanout, stream, quick), attach(fanout, stream, slow)]
     await until(lambda: quick.body and slow.body)
     late: list[Socket] = []
@@ -130,7 +130,7 @@ def places(fanout: Fanout) -> list[int]:
 
 
 async def test_readers_at_the_same_place_share_one_view_and_who_was_behind_shares_it_again(fanout: Fanout) -> None:
-    stream, quick, slow = Tape(HEADER, ENTRIES[:1]), Socket(), Socket()
+    stream, quick, slow = Stream(HEADER, ENTRIES[:1]), Socket(), Socket()
     serving = [attach(fanout, stream, quick), attach(fanout, stream, slow)]
     await until(lambda: quick.body and slow.body)
     slow.gate.clear()
@@ -154,7 +154,7 @@ async def test_readers_at_the_same_place_share_one_view_and_who_was_behind_share
 
 
 async def test_what_a_view_keeps_is_not_trusted_once_it_has_raised(fanout: Fanout) -> None:
-    stream, broken, sound = Tape(HEADER, ENTRIES[:2]), Socket(), Socket()
+    stream, broken, sound = Stream(HEADER, ENTRIES[:2]), Socket(), Socket()
     serving = attach(fanout, stream, broken)
     await until(lambda: broken.body)
     stream.extend([b"t\xff"])  # no UTF-8
@@ -168,7 +168,7 @@ async def test_what_a_view_keeps_is_not_trusted_once_it_has_raised(fanout: Fanou
 
 async def test_an_entry_that_says_nothing_ends_no_response(fanout: Fanout) -> None:
     """A chunk of no bytes is the end of a body (RFC 9112, section 7.1): nothing must be written."""
-    stream, socket = Tape(HEADER, ENTRIES[:3]), Socket()
+    stream, socket = Stream(HEADER, ENTRIES[:3]), Socket()
     serving = attach(fanout, stream, socket)
     await until(lambda: socket.body)
     writes = socket.writes

@@ -20,6 +20,6 @@ def lease(seconds: float, reap: float = 0) -> dict[str, str]:
     Beats, and looks for the dead, come every ``reap`` seconds; six times in the lease if that is not said.
     """
     return meddle(
-        "from tickertape.streams.sqlite.engine import SqliteLog",
-        f"SqliteLog.__init__.__kwdefaults__.update(lease={seconds}, reap={reap or seconds / 6})",
+        "from tickertape.streams.sqlite.engine import SqliteEngine",
+        f"SqliteEngine.__init__.__kwdefaults__.update(lease={seconds}, reap={reap or seconds / 6})",
     )

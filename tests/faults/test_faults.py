@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streams.engines import create
 from tickertape.deltas import End, Finish, State, Text, encode_delta
 from tickertape.generation import LOST, OPENING
 from tickertape.server.guard import LOCAL
 from tickertape.streams.contract import Header
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .meddling import lease, meddle
 from .scale import at_scale
@@ -216,8 +217,8 @@ async def test_a_clock_that_jumps_ends_nothing_and_forgets_nothing(
             "import time, pathlib",
             "from tickertape.server import app",
             "app.FORGET = 0.05",
-            "from tickertape.streams.sqlite.engine import SqliteLog",
-            "SqliteLog.__init__.__kwdefaults__.update(reap=0.3)",
+            "from tickertape.streams.sqlite.engine import SqliteEngine",
+            "SqliteEngine.__init__.__kwdefaults__.update(reap=0.3)",
             f"real, offset = time.time, pathlib.Path({str(clock)!r})",
             "time.time = lambda: real() + float(offset.read_text() or 0)",
         ),
@@ -269,12 +270,12 @@ async def watch(server: Server, memory: list[int]) -> None:
 
 async def store(data: Path, stream: Stream) -> None:
     """Write a whole answer into the log, an event for every word."""
-    async with SqliteLog(data / "tape.db", lost=encode_delta(LOST)) as log:
+    async with SqliteEngine(data / "tape.db", lost=encode_delta(LOST)) as log:
         header = Header(id=stream.id, owner=LOCAL, model="echo", created=0)
-        tape, _fresh = await log.create(header, [OPENING])
+        writer = await create(log, header, [OPENING])
         first, *others = stream.text.split()
         entries = [encode_delta(Text(text)) for text in (first, *(f" {word}" for word in others))]
-        await log.finish(tape, [*entries, encode_delta(Finish("stop")), encode_delta(End(State.COMPLETED, "stop"))])
+        await writer.finish([*entries, encode_delta(Finish("stop")), encode_delta(End(State.COMPLETED, "stop"))])
 
 
 def late(readers: list[Reader], rate: float, since: float, until: float) -> float:

@@ -11,7 +11,6 @@ import random
 import socket
 import sqlite3
 import struct
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from support.http import ask, request
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
 from tickertape.server import conversation_routes, routes
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .oracle import text_of, words
 from .scale import at_scale
@@ -208,8 +207,8 @@ async def test_a_cursor_of_a_stream_that_was_forgotten_is_told_everywhere(
                 ):
                     oracle.blame(reader.stream, f"status {reply.status} for the cursor {cursor}")
                 oracle.count.trials += 1
-        async with SqliteLog(server.data / "tape.db", lost=encode_delta(LOST)) as log:
-            assert await log.expire(time.time() + 60) == streams
+        async with SqliteEngine(server.data / "tape.db", lost=encode_delta(LOST)) as log:
+            assert await log.expire(-60) == streams
         for reader in readers:
             cursor = f"{reader.stream.id}.{random.randint(1, 33)}"
             replies = [await get(server, reader.stream.id, cursor) for _ in range(2)]

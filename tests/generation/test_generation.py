@@ -26,23 +26,25 @@ from tickertape.deltas import (
 )
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError, StreamEnded
 from tickertape.generation import LOST, OPENING, Generations, Order
-from tickertape.streams.memory import MemoryLog
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.memory import MemoryEngine, MemoryWriter
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from tickertape.deltas import Delta
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Engine, Stream
 
 COUNTS = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 STOPPED = End(State.CANCELLED, cancelled_by="request")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Log]:
-    engine = MemoryLog() if request.param == "memory" else SqliteLog(tmp_path / "tape.db", lost=encode_delta(LOST))
+async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
+    engine = (
+        MemoryEngine() if request.param == "memory" else SqliteEngine(tmp_path / "tape.db", lost=encode_delta(LOST))
+    )
     async with engine as running:
         yield running
 
@@ -52,18 +54,18 @@ def provider() -> Scripted:
     return Scripted()
 
 
-async def begin(log: Log, provider: Scripted, **options: Any) -> Tape:
+async def begin(log: Engine, provider: Scripted, **options: Any) -> Stream:
     return await Generations(log).begin(Order(provider, ASKED, **options), owner="ann")
 
 
-async def ended(tape: Tape) -> tuple[list[Delta | End], End]:
+async def ended(stream: Stream) -> tuple[list[Delta | End], End]:
     """Wait for the end; return what came between the opening and the end, and the end. Exactly one, always last."""
-    entries = await whole(tape)
+    entries = await whole(stream)
     assert entries[0] == OPENING
     *deltas, end = map(decode_delta, entries[1:])
     assert isinstance(end, End)
     assert not any(isinstance(delta, End) for delta in deltas)
-    assert tape.ended
+    assert stream.ended
     assert (end.closed_after_ms is not None) == (end.state is State.CANCELLED)
     return deltas, msgspec.structs.replace(end, closed_after_ms=None)  # a measurement
 
@@ -71,46 +73,46 @@ async def ended(tape: Tape) -> tuple[list[Delta | End], End]:
 # --- the ends
 
 
-async def test_an_answer_whose_provider_said_finish_is_completed(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_an_answer_whose_provider_said_finish_is_completed(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("Hel")
-    await caught_up(tape, 2)
+    await caught_up(stream, 2)
     provider.say("lo")
     provider.finish("length")
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert deltas == [Text("Hel"), Text("lo"), Finish("length")]
     assert end == End(State.COMPLETED, finish_reason="length")
 
 
-async def test_an_answer_whose_provider_returns_without_finish_is_incomplete(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_an_answer_whose_provider_returns_without_finish_is_incomplete(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("Hel")
     provider.end()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert deltas == [Text("Hel")]
     assert (end.state, end.finish_reason, end.status) == (State.INCOMPLETE, None, 502)
     assert end.error is not None
     assert (end.error["code"], end.error["type"]) == ("incomplete", "server_error")
 
 
-async def test_a_provider_that_says_nothing_at_all_is_incomplete(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_a_provider_that_says_nothing_at_all_is_incomplete(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.end()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert (deltas, end.state) == ([], State.INCOMPLETE)
 
 
 @pytest.mark.parametrize("before", [[], ["Hel", "lo"]], ids=["before the first token", "after some text"])
 async def test_a_providers_error_fails_the_answer_with_all_its_details(
-    log: Log, provider: Scripted, before: list[str]
+    log: Engine, provider: Scripted, before: list[str]
 ) -> None:
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     for text in before:
         provider.say(text)
     provider.fail(
         ProviderError("Too fast.", status=429, type="rate_limit_error", code="slow_down", param="x", retry_after=7.5)
     )
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert [delta.text for delta in deltas if isinstance(delta, Text)] == before
     assert len(deltas) == len(before)
     assert end == End(
@@ -121,22 +123,22 @@ async def test_a_providers_error_fails_the_answer_with_all_its_details(
     )
 
 
-async def test_an_error_after_finish_is_still_a_failure(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_an_error_after_finish_is_still_a_failure(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("Hello", Finish("stop"))
     provider.fail(ProviderError("No."))
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert (deltas, end.state) == ([Text("Hello")], State.FAILED)
 
 
 async def test_an_unexpected_exception_fails_the_answer_and_leaks_nothing(
-    log: Log, provider: Scripted, caplog: pytest.LogCaptureFixture
+    log: Engine, provider: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     provider.say("Hel")
     with caplog.at_level(logging.ERROR, "tickertape"):
         provider.fail(RuntimeError("the password is swordfish"))
-        deltas, end = await ended(tape)
+        deltas, end = await ended(stream)
     assert (deltas, end.state, end.status) == ([Text("Hel")], State.FAILED, 500)
     assert b"swordfish" not in encode_delta(end)
     assert "swordfish" in caplog.text
@@ -145,22 +147,22 @@ async def test_an_unexpected_exception_fails_the_answer_and_leaks_nothing(
 @pytest.mark.parametrize("delta", [ToolCall({"odd": object()}), Usage({"odd": object()})], ids=["raw", "usage"])
 @pytest.mark.parametrize("shown", [False, True])
 async def test_what_cannot_be_written_down_fails_the_answer_and_does_not_leave_it_open(
-    log: Log, provider: Scripted, caplog: pytest.LogCaptureFixture, delta: Delta, shown: bool
+    log: Engine, provider: Scripted, caplog: pytest.LogCaptureFixture, delta: Delta, shown: bool
 ) -> None:
     with caplog.at_level(logging.CRITICAL, "tickertape"):
-        tape = await begin(log, provider, show_usage=shown)
+        stream = await begin(log, provider, show_usage=shown)
         provider.say("Hel")
         provider.say(delta)
         provider.finish()
-        deltas, end = await ended(tape)
+        deltas, end = await ended(stream)
     assert (deltas, end.state, end.status) == ([Text("Hel")], State.FAILED, 500)
 
 
-async def test_half_a_character_does_not_fail_the_answer(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_half_a_character_does_not_fail_the_answer(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say(Text("a\ud83d"), Reasoning("b\ude00"), Refusal("c\ud83d"), Finish("d\ud83d"))
     provider.end()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert deltas == [Text("a\ufffd"), Reasoning("b\ufffd"), Refusal("c\ufffd"), Finish("d\ufffd")]
     assert end.state is State.COMPLETED
 
@@ -168,29 +170,29 @@ async def test_half_a_character_does_not_fail_the_answer(log: Log, provider: Scr
 # --- stop
 
 
-async def test_stop_before_the_first_step_asks_no_provider(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
-    await log.cancel(tape)
-    deltas, end = await ended(tape)
+async def test_stop_before_the_first_step_asks_no_provider(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
+    await log.cancel(stream)
+    deltas, end = await ended(stream)
     assert (deltas, end) == ([Stopped()], STOPPED)
     assert provider.asked == 0 or provider.closed.is_set()
 
 
-async def test_stop_before_the_first_token_closes_the_upstream_call(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_stop_before_the_first_token_closes_the_upstream_call(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     await provider.opened.wait()
-    await log.cancel(tape)
-    deltas, end = await ended(tape)
+    await log.cancel(stream)
+    deltas, end = await ended(stream)
     assert (deltas, end) == ([Stopped()], STOPPED)
     assert provider.closed.is_set()
 
 
-async def test_stop_in_the_middle_keeps_the_text(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_stop_in_the_middle_keeps_the_text(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("Hel")
-    await caught_up(tape, 2)
-    await log.cancel(tape)
-    deltas, end = await ended(tape)
+    await caught_up(stream, 2)
+    await log.cancel(stream)
+    deltas, end = await ended(stream)
     assert (deltas, end) == ([Text("Hel"), Stopped()], STOPPED)
     assert provider.closed.is_set()
 
@@ -198,45 +200,46 @@ async def test_stop_in_the_middle_keeps_the_text(log: Log, provider: Scripted) -
 async def test_the_end_of_a_stopped_answer_is_written_in_a_task_that_is_no_longer_cancelled(provider: Scripted) -> None:
     """An engine may have timeouts and task groups of its own there."""
 
-    class Observed(MemoryLog):
-        cancelling = -1
+    cancelling = -1
 
-        async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+    class Observed(MemoryWriter):
+        async def finish(self, entries: Sequence[bytes]) -> None:
+            nonlocal cancelling
             task = asyncio.current_task()
             assert task is not None
-            self.cancelling = task.cancelling()
-            await super().finish(tape, entries)
+            cancelling = task.cancelling()
+            await super().finish(entries)
 
-    log = Observed()
-    tape = await begin(log, provider)
+    log = made_of(Observed)
+    stream = await begin(log, provider)
     await provider.opened.wait()
-    await log.cancel(tape)
-    assert (await ended(tape))[1] == STOPPED
-    assert log.cancelling == 0
+    await log.cancel(stream)
+    assert (await ended(stream))[1] == STOPPED
+    assert cancelling == 0
 
 
-async def test_stop_twice_is_stop_once(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_stop_twice_is_stop_once(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("Hel")
-    await caught_up(tape, 2)
-    await log.cancel(tape)
-    await log.cancel(tape)
+    await caught_up(stream, 2)
+    await log.cancel(stream)
+    await log.cancel(stream)
     await asyncio.sleep(0)
-    await log.cancel(tape)
-    deltas, end = await ended(tape)
-    await log.cancel(tape)
+    await log.cancel(stream)
+    deltas, end = await ended(stream)
+    await log.cancel(stream)
     assert (deltas, end) == ([Text("Hel"), Stopped()], STOPPED)
 
 
-async def test_stop_after_the_end_changes_nothing(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_stop_after_the_end_changes_nothing(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.finish()
-    before = await ended(tape)
-    await log.cancel(tape)
-    assert await ended(tape) == before
+    before = await ended(stream)
+    await log.cancel(stream)
+    assert await ended(stream) == before
 
 
-class SlowFinish(MemoryLog):
+class SlowFinish(MemoryEngine):
     """Finishes when it is let."""
 
     def __init__(self) -> None:
@@ -244,28 +247,34 @@ class SlowFinish(MemoryLog):
         self.finishing = asyncio.Event()
         self.go = asyncio.Event()
 
-    async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
-        self.finishing.set()
-        await self.go.wait()
-        await super().finish(tape, entries)
+    def writer(self, stream: Stream) -> MemoryWriter:
+        engine = self
+
+        class Slow(MemoryWriter):
+            async def finish(self, entries: Sequence[bytes]) -> None:
+                engine.finishing.set()
+                await engine.go.wait()
+                await super().finish(entries)
+
+        return Slow(self, stream)
 
 
 async def test_stop_during_finish_comes_too_late(provider: Scripted) -> None:
     log = SlowFinish()
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     provider.say("Hello")
     provider.finish()
     await log.finishing.wait()
-    await log.cancel(tape)
+    await log.cancel(stream)
     log.go.set()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert (deltas, end.state) == ([Text("Hello"), Finish("stop")], State.COMPLETED)
 
 
 async def test_the_process_ending_during_finish_does_not_lose_the_end(provider: Scripted) -> None:
     log = SlowFinish()
     generations = Generations(log)
-    tape = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(Order(provider, ASKED), owner="ann")
     provider.say("Hello")
     provider.finish()
     await log.finishing.wait()
@@ -273,28 +282,28 @@ async def test_the_process_ending_during_finish_does_not_lose_the_end(provider: 
     await asyncio.sleep(0)
     log.go.set()
     await closing
-    assert (await ended(tape))[1].state is State.COMPLETED
+    assert (await ended(stream))[1].state is State.COMPLETED
 
 
 @pytest.mark.parametrize("turns", range(0, 30, 2))
-async def test_stop_at_any_moment_leaves_one_end_and_no_open_call(log: Log, turns: int) -> None:
+async def test_stop_at_any_moment_leaves_one_end_and_no_open_call(log: Engine, turns: int) -> None:
     """The moment moves on by two turns of the event loop, from the very beginning until after the end."""
     provider = Scripted()
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     provider.say("Hel")
     provider.say("lo", Finish("stop"), Usage(COUNTS))
     provider.end()
     for _ in range(turns):
         await asyncio.sleep(0)
-    await log.cancel(tape)
-    deltas, end = await ended(tape)
+    await log.cancel(stream)
+    deltas, end = await ended(stream)
     assert "Hello".startswith("".join(delta.text for delta in deltas if isinstance(delta, Text)))
     assert (end.state is State.CANCELLED) == (Stopped() in deltas) == (Finish("stop") not in deltas)
     assert end.state in (State.CANCELLED, State.COMPLETED)
     assert provider.asked == 0 or provider.closed.is_set()
 
 
-async def test_a_provider_that_answers_a_stop_with_an_error_was_stopped_all_the_same(log: Log) -> None:
+async def test_a_provider_that_answers_a_stop_with_an_error_was_stopped_all_the_same(log: Engine) -> None:
     class Sulking(Scripted):
         async def stream(self, request):  # type: ignore[no-untyped-def]
             try:
@@ -304,15 +313,15 @@ async def test_a_provider_that_answers_a_stop_with_an_error_was_stopped_all_the_
                 raise ProviderError("The connection was closed.") from None
 
     provider = Sulking()
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     provider.say("Hel")
-    await caught_up(tape, 2)
-    await log.cancel(tape)
-    deltas, end = await ended(tape)
+    await caught_up(stream, 2)
+    await log.cancel(stream)
+    deltas, end = await ended(stream)
     assert (deltas, end) == ([Text("Hel"), Stopped()], STOPPED)
 
 
-async def test_a_provider_that_takes_its_time_to_close_is_waited_for(log: Log) -> None:
+async def test_a_provider_that_takes_its_time_to_close_is_waited_for(log: Engine) -> None:
     class Slow(Scripted):
         async def stream(self, request):  # type: ignore[no-untyped-def]
             try:
@@ -324,11 +333,11 @@ async def test_a_provider_that_takes_its_time_to_close_is_waited_for(log: Log) -
                 self.gone = True
 
     provider = Slow()
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     provider.say("Hel")
-    await caught_up(tape, 2)
-    await log.cancel(tape)
-    _, end = await ended(tape)
+    await caught_up(stream, 2)
+    await log.cancel(stream)
+    _, end = await ended(stream)
     assert end.state is State.CANCELLED
     assert provider.gone
 
@@ -336,38 +345,38 @@ async def test_a_provider_that_takes_its_time_to_close_is_waited_for(log: Log) -
 # --- the process ends
 
 
-async def test_answers_that_run_when_the_process_ends_are_lost_with_their_text(log: Log, provider: Scripted) -> None:
+async def test_answers_that_run_when_the_process_ends_are_lost_with_their_text(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    tape = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(Order(provider, ASKED), owner="ann")
     provider.say("Hel")
-    await caught_up(tape, 2)
+    await caught_up(stream, 2)
     await generations.close()
-    assert tape.ended
-    deltas, end = await ended(tape)
+    assert stream.ended
+    deltas, end = await ended(stream)
     assert (deltas, end) == ([Text("Hel")], LOST)
     assert provider.closed.is_set()
 
 
-async def test_an_answer_that_has_not_begun_is_lost_too(log: Log, provider: Scripted) -> None:
+async def test_an_answer_that_has_not_begun_is_lost_too(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    tape = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(Order(provider, ASKED), owner="ann")
     await generations.close()
-    assert (await ended(tape))[1] == LOST
+    assert (await ended(stream))[1] == LOST
     assert provider.asked == 0 or provider.closed.is_set()
 
 
-async def test_answers_may_finish_within_the_grace_period(log: Log, provider: Scripted) -> None:
+async def test_answers_may_finish_within_the_grace_period(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    tape = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(Order(provider, ASKED), owner="ann")
     closing = asyncio.create_task(generations.close(grace=60))
     await provider.opened.wait()
     provider.say("Hello")
     provider.finish()
     await closing
-    assert (await ended(tape))[1].state is State.COMPLETED
+    assert (await ended(stream))[1].state is State.COMPLETED
 
 
-async def test_a_process_that_ends_begins_no_answer(log: Log, provider: Scripted) -> None:
+async def test_a_process_that_ends_begins_no_answer(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
     await generations.close()
     with pytest.raises(ProviderError) as refused:
@@ -377,44 +386,44 @@ async def test_a_process_that_ends_begins_no_answer(log: Log, provider: Scripted
     assert provider.asked == 0
 
 
-async def test_a_stop_before_the_process_ends_stays_a_stop(log: Log, provider: Scripted) -> None:
+async def test_a_stop_before_the_process_ends_stays_a_stop(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    tape = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(Order(provider, ASKED), owner="ann")
     await provider.opened.wait()
-    await log.cancel(tape)
+    await log.cancel(stream)
     await generations.close()
-    assert (await ended(tape))[1].state is State.CANCELLED
+    assert (await ended(stream))[1].state is State.CANCELLED
 
 
 # --- usage, batches
 
 
 @pytest.mark.parametrize("shown", [False, True])
-async def test_usage_is_always_kept_and_shown_only_when_asked_for(log: Log, provider: Scripted, shown: bool) -> None:
-    tape = await begin(log, provider, show_usage=shown)
+async def test_usage_is_always_kept_and_shown_only_when_asked_for(log: Engine, provider: Scripted, shown: bool) -> None:
+    stream = await begin(log, provider, show_usage=shown)
     provider.say("Hello", Finish("stop"), Usage(COUNTS))
     provider.end()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert deltas == [Text("Hello"), Finish("stop"), *([Usage(COUNTS)] if shown else [])]
     assert end == End(State.COMPLETED, finish_reason="stop", usage=COUNTS)
 
 
-async def test_the_last_usage_counts(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider, show_usage=True)
+async def test_the_last_usage_counts(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider, show_usage=True)
     provider.say(Usage({"total_tokens": 1}), "Hello")
     provider.say(Usage(COUNTS), Finish("stop"))
     provider.end()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert deltas == [Text("Hello"), Finish("stop"), Usage(COUNTS)]
     assert end.usage == COUNTS
 
 
-async def test_neighbouring_pieces_of_text_share_an_entry_and_keep_their_order(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_neighbouring_pieces_of_text_share_an_entry_and_keep_their_order(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     call = ToolCall({"index": 0})
     provider.say(Reasoning("Let"), Reasoning(" me"), "a", "b", call, call, "c", Reasoning("hm"), "d", "e")
     provider.finish()
-    deltas, _ = await ended(tape)
+    deltas, _ = await ended(stream)
     assert deltas == [
         Reasoning("Let me"),
         Text("ab"),
@@ -427,46 +436,46 @@ async def test_neighbouring_pieces_of_text_share_an_entry_and_keep_their_order(l
     ]
 
 
-async def test_what_comes_in_two_batches_is_two_entries(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_what_comes_in_two_batches_is_two_entries(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("a")
     provider.say("b")
     provider.finish()
-    assert (await ended(tape))[0] == [Text("a"), Text("b"), Finish("stop")]
+    assert (await ended(stream))[0] == [Text("a"), Text("b"), Finish("stop")]
 
 
-async def test_empty_batches_make_no_entries(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_empty_batches_make_no_entries(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say()
     provider.say("a")
     provider.say()
     provider.finish()
-    assert (await ended(tape))[0] == [Text("a"), Finish("stop")]
+    assert (await ended(stream))[0] == [Text("a"), Finish("stop")]
 
 
-async def test_text_after_the_finish_mark_still_comes_before_it(log: Log, provider: Scripted) -> None:
-    tape = await begin(log, provider)
+async def test_text_after_the_finish_mark_still_comes_before_it(log: Engine, provider: Scripted) -> None:
+    stream = await begin(log, provider)
     provider.say("a", Finish("stop"))
     provider.say("b")
     provider.end()
-    assert (await ended(tape))[0] == [Text("a"), Text("b"), Finish("stop")]
+    assert (await ended(stream))[0] == [Text("a"), Text("b"), Finish("stop")]
 
 
 # --- one key, one generation
 
 
-async def test_a_second_begin_with_the_same_key_asks_nobody(log: Log, provider: Scripted) -> None:
+async def test_a_second_begin_with_the_same_key_asks_nobody(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    tapes = await asyncio.gather(
+    streams = await asyncio.gather(
         *(generations.begin(Order(provider, ASKED), owner="ann", key=key()) for _ in range(20)),
     )
     provider.finish()
-    await ended(tapes[0])
-    assert len({tape.header.id for tape in tapes}) == 1
+    await ended(streams[0])
+    assert len({stream.header.id for stream in streams}) == 1
     assert provider.asked == 1
 
 
-async def test_a_reused_key_begins_nothing(log: Log, provider: Scripted) -> None:
+async def test_a_reused_key_begins_nothing(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
     await generations.begin(Order(provider, ASKED), owner="ann", key=key(digest=b"one"))
     with pytest.raises(KeyReused):
@@ -475,7 +484,7 @@ async def test_a_reused_key_begins_nothing(log: Log, provider: Scripted) -> None
     assert provider.asked <= 1
 
 
-async def test_a_begin_that_is_given_up_leaves_no_stream_that_never_ends(log: Log, provider: Scripted) -> None:
+async def test_a_begin_that_is_given_up_leaves_no_stream_that_never_ends(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
     for turns in range(8):
         name = f"given up {turns}"
@@ -484,15 +493,25 @@ async def test_a_begin_that_is_given_up_leaves_no_stream_that_never_ends(log: Lo
             await asyncio.sleep(0)
         beginning.cancel()
         await asyncio.gather(beginning, return_exceptions=True)
-        tape = await generations.begin(Order(provider, ASKED), owner="ann", key=key(name))
-        await log.cancel(tape)
-        assert (await ended(tape))[1].state is State.CANCELLED
+        stream = await generations.begin(Order(provider, ASKED), owner="ann", key=key(name))
+        await log.cancel(stream)
+        assert (await ended(stream))[1].state is State.CANCELLED
 
 
 # --- the log fails
 
 
-class FullLog(MemoryLog):
+def made_of(kind: type[MemoryWriter]) -> MemoryEngine:
+    """Return an engine whose streams have this writer."""
+
+    class Made(MemoryEngine):
+        def writer(self, stream: Stream) -> MemoryWriter:
+            return kind(self, stream)
+
+    return Made()
+
+
+class FullLog(MemoryEngine):
     """Takes so many entries, then says with a wake-up that it could not commit, as an engine with a thread does."""
 
     def __init__(self, room: int, *, late: bool) -> None:
@@ -500,17 +519,24 @@ class FullLog(MemoryLog):
         self.room = room
         self.late = late
 
-    async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
-        if tape.error is not None:
-            raise tape.error
-        if len(tape.entries) + len(entries) <= self.room:
-            await super().append(tape, entries)
-            return
-        tape.error = LogUnavailable("The stream log cannot be used: the disk is full.")
-        if self.late:
-            tape.wake()
-        else:
-            raise tape.error
+    def writer(self, stream: Stream) -> MemoryWriter:
+        engine = self
+
+        class Full(MemoryWriter):
+            def append(self, entries: Sequence[bytes]) -> None:
+                if self.error is not None:
+                    raise self.error
+                if len(self.stream.entries) + len(entries) <= engine.room:
+                    super().append(entries)
+                    return
+                error = LogUnavailable("The stream log cannot be used: the disk is full.")
+                if engine.late:
+                    self.break_off(error)
+                else:
+                    self.error = error
+                    raise error
+
+        return Full(self, stream)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["told by the append", "told by a wake-up"])
@@ -518,10 +544,10 @@ async def test_a_log_that_cannot_be_written_fails_the_answer_and_keeps_what_was_
     provider: Scripted, late: bool
 ) -> None:
     log = FullLog(3, late=late)
-    tape = await begin(log, provider)
+    stream = await begin(log, provider)
     for text in ("a", "b", "c", "d"):
         provider.say(text)
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert deltas == [Text("a"), Text("b")]
     assert (end.state, end.status) == (State.FAILED, 503)
     assert end.error is not None
@@ -530,38 +556,38 @@ async def test_a_log_that_cannot_be_written_fails_the_answer_and_keeps_what_was_
 
 
 async def test_a_log_that_cannot_be_written_at_the_end_never_shows_a_completed_answer(provider: Scripted) -> None:
-    class FullAtTheEnd(MemoryLog):
-        async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+    class FullAtTheEnd(MemoryWriter):
+        async def finish(self, entries: Sequence[bytes]) -> None:
             raise LogUnavailable("The stream log cannot be used: the disk is full.")
 
-        async def fail(self, tape: Tape, end: bytes) -> None:
-            await super().finish(tape, [end])
+        async def fail(self, end: bytes) -> None:
+            await super().finish([end])
 
-    tape = await begin(FullAtTheEnd(), provider)
+    stream = await begin(made_of(FullAtTheEnd), provider)
     provider.say("Hello")
     provider.finish()
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert (deltas, end.state, end.status) == ([Text("Hello")], State.FAILED, 503)
     assert end.error is not None
     assert "disk is full" in end.error["message"]
 
 
 async def test_an_append_that_is_refused_as_ended_ends_the_generation(provider: Scripted) -> None:
-    class Fenced(MemoryLog):
-        async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
-            await self.finish(tape, [encode_delta(LOST)])  # somebody else took this stream for dead
-            raise StreamEnded(tape.header.id)
+    class Fenced(MemoryWriter):
+        def append(self, entries: Sequence[bytes]) -> None:
+            self.stream.extend([encode_delta(LOST)], ended=True)  # somebody else took this stream for dead
+            raise StreamEnded(self.stream.header.id)
 
-    tape = await begin(Fenced(), provider)
+    stream = await begin(made_of(Fenced), provider)
     provider.say("a")
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert (deltas, end) == ([], LOST)
     await provider.closed.wait()
 
 
 async def test_a_log_that_cannot_begin_a_stream_says_so(provider: Scripted) -> None:
-    class Closed(MemoryLog):
-        async def create(self, *_: object) -> tuple[Tape, bool]:
+    class Closed(MemoryEngine):
+        async def create(self, *_: object) -> Stream:
             raise LogUnavailable("The disk is full.")
 
     with pytest.raises(LogUnavailable):

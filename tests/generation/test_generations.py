@@ -13,27 +13,28 @@ from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError
 from tickertape.generation import Generations, Limits, Order, generation
 from tickertape.streams.contract import Key
-from tickertape.streams.memory import MemoryLog
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.memory import MemoryEngine, MemoryWriter
+from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.streams.sqlite.production import SqliteWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Engine, Stream, StreamWriter
 
 
-async def end_of(tape: Tape) -> End:
-    end = decode_delta((await whole(tape))[-1])
+async def end_of(stream: Stream) -> End:
+    end = decode_delta((await whole(stream))[-1])
     assert isinstance(end, End)
     return end
 
 
 @pytest.fixture
-def log() -> Log:
-    return MemoryLog()
+def log() -> Engine:
+    return MemoryEngine()
 
 
-async def test_an_owner_with_too_many_answers_is_told_to_come_again(log: Log) -> None:
+async def test_an_owner_with_too_many_answers_is_told_to_come_again(log: Engine) -> None:
     generations = Generations(log, Limits(per_owner=2))
     for _ in range(2):
         await generations.begin(Order(Scripted(), ASKED), owner="ann")
@@ -45,19 +46,19 @@ async def test_an_owner_with_too_many_answers_is_told_to_come_again(log: Log) ->
     assert not generations._owners, "an owner without answers is forgotten"
 
 
-async def test_a_line_that_is_full_takes_nobody_more(log: Log) -> None:
+async def test_a_line_that_is_full_takes_nobody_more(log: Engine) -> None:
     provider = Scripted()
     provider.capacity = 1
     generations = Generations(log, Limits(waiting=2))
-    tapes = []
+    streams = []
     for _ in range(3):
-        tapes.append(await generations.begin(Order(provider, ASKED), owner="ann"))
+        streams.append(await generations.begin(Order(provider, ASKED), owner="ann"))
         await asyncio.sleep(0)
     with pytest.raises(ProviderError, match="2 answers wait for this model already, of 2 allowed"):
         await generations.begin(Order(provider, ASKED), owner="ben")
-    assert [tape.queued for tape in tapes] == [0, 1, 2]
+    assert [stream.queued for stream in streams] == [0, 1, 2]
     provider.finish()
-    assert (await end_of(tapes[0])).state is State.COMPLETED
+    assert (await end_of(streams[0])).state is State.COMPLETED
     await generations.begin(Order(provider, ASKED), owner="ben")
     await generations.close()
 
@@ -67,7 +68,7 @@ async def test_a_line_that_is_full_takes_nobody_more(log: Log) -> None:
     [(Limits(per_owner=7), 7), (Limits(running=3, waiting=4), 7), (Limits(waiting=6), 7)],
     ids=["of one owner", "in all", "in the line"],
 )
-async def test_fifty_at_once_do_not_get_past_a_limit(log: Log, limits: Limits, allowed: int) -> None:
+async def test_fifty_at_once_do_not_get_past_a_limit(log: Engine, limits: Limits, allowed: int) -> None:
     """Guards: that an answer counts from the moment it is asked for, not from its first commit on."""
     provider = Scripted()
     provider.capacity = 1 if limits.waiting == 6 else None
@@ -80,13 +81,13 @@ async def test_fifty_at_once_do_not_get_past_a_limit(log: Log, limits: Limits, a
     assert (generations._taken, dict(generations._owners), generations._turns[provider].taken) == (0, {}, 0)
 
 
-async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_server_is(log: Log) -> None:
+async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_server_is(log: Engine) -> None:
     """Guards: that a key is looked up before its owner is sent away for the answer that it began."""
     generations = Generations(log, Limits(per_owner=1))
     key = Key("once", b"digest")
     asked = [generations.begin(Order(Scripted(), ASKED), owner="ann", key=key) for _ in range(50)]
-    tapes = await asyncio.gather(*asked)
-    assert len({id(tape) for tape in tapes}) == 1
+    streams = await asyncio.gather(*asked)
+    assert len({id(stream) for stream in streams}) == 1
     with pytest.raises(KeyReused):
         await generations.begin(Order(Scripted(), ASKED), owner="ann", key=Key("once", b"another"))
     with pytest.raises(ProviderError, match="1 answers running, of 1 allowed"):
@@ -95,8 +96,8 @@ async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_s
 
 
 async def test_an_answer_that_could_not_be_begun_takes_no_place() -> None:
-    class Full(MemoryLog):
-        async def create(self, *_: object) -> tuple[Tape, bool]:
+    class Full(MemoryEngine):
+        async def create(self, *_: object) -> Stream:
             raise LogUnavailable("The disk is full.")
 
     generations = Generations(Full(), Limits(per_owner=1))
@@ -105,7 +106,7 @@ async def test_an_answer_that_could_not_be_begun_takes_no_place() -> None:
             await generations.begin(Order(Scripted(), ASKED), owner="ann")
 
 
-async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Log) -> None:
+async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Engine) -> None:
     provider = Scripted()
     provider.capacity = 1
     generations = Generations(log)
@@ -126,68 +127,69 @@ async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Log) -> 
         (Limits(seconds=0.05), "more than 0.05 seconds"),
     ],
 )
-async def test_an_answer_beyond_a_limit_ends_failed_and_keeps_its_text(log: Log, limits: Limits, says: str) -> None:
+async def test_an_answer_beyond_a_limit_ends_failed_and_keeps_its_text(log: Engine, limits: Limits, says: str) -> None:
     provider = Scripted()
-    tape = await Generations(log, limits).begin(Order(provider, ASKED), owner="ann")
+    stream = await Generations(log, limits).begin(Order(provider, ASKED), owner="ann")
     for _ in range(4):
         provider.say("12345")
-    end = await end_of(tape)
+    end = await end_of(stream)
     assert (end.state, end.error and end.error["code"]) == (State.FAILED, "answer_too_long")
     assert end.error is not None
     assert says in end.error["message"]
-    assert tape.entries[1] == b't"12345"'
+    assert stream.entries[1] == b't"12345"'
     assert provider.closed.is_set()
 
 
-async def test_an_answer_that_nobody_reads_is_cancelled_after_its_time(log: Log) -> None:
+async def test_an_answer_that_nobody_reads_is_cancelled_after_its_time(log: Engine) -> None:
     provider = Scripted()
-    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
-    tape.enter()
+    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    stream.enter()
     provider.say("Hel")
-    await tape.wait(1)
-    tape.leave()
-    end = await end_of(tape)
+    await stream.wait(1)
+    stream.leave()
+    end = await end_of(stream)
     assert (end.state, end.cancelled_by) == (State.CANCELLED, "disconnect")
     assert provider.closed.is_set()
 
 
-async def test_an_answer_whose_policy_is_to_go_on_goes_on_without_readers(log: Log) -> None:
+async def test_an_answer_whose_policy_is_to_go_on_goes_on_without_readers(log: Engine) -> None:
     provider = Scripted()
-    tape = await Generations(log).begin(Order(provider, ASKED), owner="ann")
-    tape.enter()
-    tape.leave()
+    stream = await Generations(log).begin(Order(provider, ASKED), owner="ann")
+    stream.enter()
+    stream.leave()
     provider.finish()
-    assert (await end_of(tape)).state is State.COMPLETED
+    assert (await end_of(stream)).state is State.COMPLETED
 
 
-async def test_a_reader_who_comes_back_in_time_keeps_the_answer(log: Log) -> None:
+async def test_a_reader_who_comes_back_in_time_keeps_the_answer(log: Engine) -> None:
     provider = Scripted()
-    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
-    tape.enter()
+    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    stream.enter()
     provider.say("Hel")
-    await tape.wait(1)
-    tape.leave()
-    tape.enter()
+    await stream.wait(1)
+    stream.leave()
+    stream.enter()
     await asyncio.sleep(0.05)  # well beyond the time that an unread answer gets: nothing else can be waited for
     provider.finish()
-    assert (await end_of(tape)).state is State.COMPLETED
+    assert (await end_of(stream)).state is State.COMPLETED
 
 
-async def test_readers_in_another_process_count(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readers_in_another_process_count(log: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = Scripted()
     asked = 0
 
-    async def attended(_tape: Tape, _within: float) -> bool:
+    async def attended(_writer: StreamWriter, _within: float) -> bool:
         nonlocal asked
         asked += 1
         return asked < 3
 
-    monkeypatch.setattr(log, "attended", attended)
+    for kind in (MemoryWriter, SqliteWriter):
+        monkeypatch.setattr(kind, "attended", attended)
     monkeypatch.setattr(generation, "AGAIN", 0.01)
-    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
-    tape.enter()
-    tape.leave()
-    assert (await end_of(tape)).cancelled_by == "disconnect"
+    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    stream.enter()
+    stream.leave()
+    assert (await end_of(stream)).cancelled_by == "disconnect"
     assert asked == 3
 
 
@@ -199,31 +201,31 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
     provider = Scripted()
     provider.capacity = 1
     path = tmp_path / "tape.db"
-    async with SqliteLog(path, lost=b"", reap=0.05) as here, SqliteLog(path, lost=b"", reap=0.05) as there:
-        asked, ask_log = asyncio.Event(), here.attended
+    async with SqliteEngine(path, lost=b"", reap=0.05) as here, SqliteEngine(path, lost=b"", reap=0.05) as there:
+        asked, ask = asyncio.Event(), SqliteWriter.attended
 
-        async def attended(tape: Tape, within: float) -> bool:
-            found = await ask_log(tape, within)
+        async def attended(writer: SqliteWriter, within: float) -> bool:
+            found = await ask(writer, within)
             asked.set()  # what comes of it is decided now
             return found
 
-        monkeypatch.setattr(here, "attended", attended)
+        monkeypatch.setattr(SqliteWriter, "attended", attended)
         generations = Generations(here)
         try:
             async with asyncio.timeout(60):
                 await generations.begin(Order(provider, ASKED), owner="ann")
-                tape = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
+                stream = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
                 last = await generations.begin(Order(provider, ASKED), owner="ann")
-                tape.enter()
+                stream.enter()
                 while last.queued != 2:
                     await last.wait(1)
-                copy = await there.get(tape.header.id, "ann")
+                copy = await there.get(stream.header.id, "ann")
                 copy.enter()
-                tape.leave()
+                stream.leave()
                 while copy.queued != 1:
                     await copy.wait(1)
                 await asked.wait()
-                assert (tape.queued, last.queued) == (1, 2)
+                assert (stream.queued, last.queued) == (1, 2)
                 for _ in range(3):
                     provider.finish()
                 end = decode_delta((await whole(copy))[-1])
@@ -234,73 +236,76 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
             await generations.close()
 
 
-async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[bool | LogUnavailable] = [LogUnavailable("The disk is busy."), False]
 
-    async def attended(_tape: Tape, _within: float) -> bool:
+    async def attended(_writer: StreamWriter, _within: float) -> bool:
         answer = answers.pop(0)
         if isinstance(answer, LogUnavailable):
             raise answer
         return answer
 
-    monkeypatch.setattr(log, "attended", attended)
+    for kind in (MemoryWriter, SqliteWriter):
+        monkeypatch.setattr(kind, "attended", attended)
     monkeypatch.setattr(generation, "AGAIN", 0.01)
-    tape = await Generations(log).begin(Order(Scripted(), ASKED, abandon_after=0), owner="ann")
-    tape.enter()
-    tape.leave()
-    assert (await end_of(tape)).cancelled_by == "disconnect"
+    stream = await Generations(log).begin(Order(Scripted(), ASKED, abandon_after=0), owner="ann")
+    stream.enter()
+    stream.leave()
+    assert (await end_of(stream)).cancelled_by == "disconnect"
     assert answers == []
 
 
 async def test_an_answer_that_is_read_elsewhere_is_looked_at_now_and_then_not_all_the_time(
-    log: Log, monkeypatch: pytest.MonkeyPatch
+    log: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Scripted()
     asked = 0
 
-    async def attended(_tape: Tape, _within: float) -> bool:
+    async def attended(_writer: StreamWriter, _within: float) -> bool:
         nonlocal asked
         asked += 1
         return True
 
-    monkeypatch.setattr(log, "attended", attended)
-    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
-    tape.enter()
-    tape.leave()
+    for kind in (MemoryWriter, SqliteWriter):
+        monkeypatch.setattr(kind, "attended", attended)
+    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
+    stream.enter()
+    stream.leave()
     while not asked:
         await asyncio.sleep(0)
     for _ in range(50):
         await asyncio.sleep(0)
     assert asked == 1
     provider.finish()
-    assert (await end_of(tape)).state is State.COMPLETED
+    assert (await end_of(stream)).state is State.COMPLETED
 
 
 async def test_a_reader_who_comes_while_the_log_is_asked_keeps_the_answer(
-    log: Log, monkeypatch: pytest.MonkeyPatch
+    log: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = Scripted()
     answered = asyncio.Event()
 
-    async def attended(tape: Tape, _within: float) -> bool:
-        tape.enter()
+    async def attended(writer: StreamWriter, _within: float) -> bool:
+        writer.stream.enter()
         answered.set()
         return False
 
-    monkeypatch.setattr(log, "attended", attended)
-    tape = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
-    tape.enter()
-    tape.leave()
+    for kind in (MemoryWriter, SqliteWriter):
+        monkeypatch.setattr(kind, "attended", attended)
+    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
+    stream.enter()
+    stream.leave()
     await answered.wait()
     provider.say("Hello")
     provider.finish()
-    assert (await end_of(tape)).state is State.COMPLETED
+    assert (await end_of(stream)).state is State.COMPLETED
 
 
-async def test_an_answer_that_goes_on_from_another_says_so_before_its_text(log: Log) -> None:
+async def test_an_answer_that_goes_on_from_another_says_so_before_its_text(log: Engine) -> None:
     provider = Scripted()
-    tape = await Generations(log).begin(Order(provider, ASKED, continues="abc"), owner="ann")
+    stream = await Generations(log).begin(Order(provider, ASKED, continues="abc"), owner="ann")
     provider.say("lo")
     provider.finish()
-    assert (await end_of(tape)).state is State.COMPLETED
-    assert tape.entries[1:3] == [b'c"abc"', b't"lo"']
+    assert (await end_of(stream)).state is State.COMPLETED
+    assert stream.entries[1:3] == [b'c"abc"', b't"lo"']

@@ -15,7 +15,7 @@ from tickertape.generation import Generations, Order, pace
 from tickertape.generation.pace import BUSY, FEW, FULL, LONGEST, Pace
 from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.streams.contract import follow
-from tickertape.streams.memory import MemoryLog
+from tickertape.streams.memory import MemoryEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -82,7 +82,7 @@ class Fast(Provider):
 
 
 async def answer(provider: Provider) -> None:
-    async with MemoryLog() as log:
+    async with MemoryEngine() as log:
         async for _entries in follow(await Generations(log).begin(Order(provider, ASKED), owner="ann")):
             pass
 
@@ -145,11 +145,11 @@ async def test_a_stop_does_not_wait_for_the_end_of_a_rest(
     monkeypatch: pytest.MonkeyPatch, rested: asyncio.Event
 ) -> None:
     monkeypatch.setattr(pace, "LONGEST", 3600.0)
-    async with MemoryLog() as log:
-        tape = await Generations(log).begin(Order(Fast(rested), ASKED), owner="ann")
+    async with MemoryEngine() as log:
+        stream = await Generations(log).begin(Order(Fast(rested), ASKED), owner="ann")
         await rested.wait()
-        await log.cancel(tape)
-        entries = [entry async for some in follow(tape) for entry in some]
+        await log.cancel(stream)
+        entries = [entry async for some in follow(stream) for entry in some]
     end = decode_delta(entries[-1])
     assert isinstance(end, End)
     assert end.state is State.CANCELLED

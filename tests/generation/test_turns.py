@@ -7,24 +7,25 @@ import asyncio
 import pytest
 
 from tickertape.generation.turns import Turns
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
+from tickertape.streams.memory import MemoryEngine, MemoryWriter
 
 
-def a_tape(name: str) -> Tape:
-    return Tape(Header(id=name, owner="ann", model="m", created=0))
+def a_writer(name: str) -> MemoryWriter:
+    return MemoryWriter(MemoryEngine(), Stream(Header(id=name, owner="ann", model="m", created=0)))
 
 
 class Answer:
     """Takes a turn and holds it until it is let go."""
 
     def __init__(self, turns: Turns, name: str) -> None:
-        self.tape = a_tape(name)
+        self.writer = a_writer(name)
         self.producing = False
         self.go = asyncio.Event()
         self.task = asyncio.create_task(self._run(turns))
 
     async def _run(self, turns: Turns) -> None:
-        async with turns.take(self.tape):
+        async with turns.take(self.writer):
             self.producing = True
             await self.go.wait()
         self.producing = False
@@ -40,7 +41,7 @@ async def test_as_many_as_fit_produce_and_the_others_know_their_place() -> None:
     answers = [Answer(turns, str(number)) for number in range(5)]
     await settle()
     assert [answer.producing for answer in answers] == [True, True, False, False, False]
-    assert [answer.tape.queued for answer in answers] == [0, 0, 1, 2, 3]
+    assert [answer.writer.stream.queued for answer in answers] == [0, 0, 1, 2, 3]
     assert turns.waiting == 3
     for answer in answers:
         answer.go.set()
@@ -65,7 +66,7 @@ async def test_who_is_stopped_in_the_line_leaves_it_and_the_others_move_up() -> 
     second.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second.task
-    assert (second.tape.queued, third.tape.queued, turns.waiting) == (0, 1, 1)
+    assert (second.writer.stream.queued, third.writer.stream.queued, turns.waiting) == (0, 1, 1)
     first.go.set()
     await settle()
     assert third.producing
@@ -97,13 +98,13 @@ async def test_everybody_in_the_line_is_woken_when_their_place_changes() -> None
     turns = Turns(1)
     first, second = Answer(turns, "a"), Answer(turns, "b")
     woken: list[int] = []
-    second.tape.listen(lambda: woken.append(second.tape.queued))
+    second.writer.stream.listen(lambda: woken.append(second.writer.stream.queued))
     third = Answer(turns, "c")
-    third.tape.listen(lambda: woken.append(10 + third.tape.queued))
+    third.writer.stream.listen(lambda: woken.append(10 + third.writer.stream.queued))
     await settle()
     first.go.set()
     await settle()
-    assert woken == [1, 12, 11]
+    assert woken == [1, 12, 11, 0]
     for answer in (second, third):
         answer.go.set()
         await answer.task

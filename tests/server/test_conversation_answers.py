@@ -28,7 +28,7 @@ from tickertape.providers.catalog import Catalog
 from tickertape.server.app import _forget
 from tickertape.server.conversations import AnswerNotStarted, AnswerOptions, ConversationService
 from tickertape.streams.contract import now
-from tickertape.streams.memory import MemoryLog
+from tickertape.streams.memory import MemoryEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ def held_up(provider: Scripted, monkeypatch: pytest.MonkeyPatch) -> HeldUp:
 
 @pytest.fixture
 async def conversations(tmp_path: Path, provider: Scripted) -> AsyncIterator[ConversationService]:
-    log = MemoryLog()
+    log = MemoryEngine()
     generations = Generations(log, Limits(per_owner=3))
     made = ConversationService(AsyncStore(tmp_path / "chats.db"), log, Catalog([provider]), generations)
     yield made
@@ -189,14 +189,14 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
         async def busy(_streams: list[str]) -> list[str]:
             raise LogUnavailable("The stream log is busy.")
 
-        patched.setattr(conversations._log, "forget", busy)
+        patched.setattr(conversations._log, "delete", busy)
         with pytest.raises(LogUnavailable):
             await conversations.tidy()
 
         async def unfolded(streams: list[str]) -> list[str]:
             return streams  # committed as ended, and not as deletable yet
 
-        patched.setattr(conversations._log, "forget", unfolded)
+        patched.setattr(conversations._log, "delete", unfolded)
         await conversations.tidy()
     await conversations.tidy()
     with pytest.raises(UnknownStream):

@@ -10,7 +10,7 @@ from streams.engines import DONE, LOST, begin, caught_up, text
 from streams.test_single_flight import untold
 from tickertape.delivery.fanout import Fanout
 from tickertape.server.routes import get_stream
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +35,10 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
 
     sent: list[Any] = []
     left = asyncio.Event()
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
         services: Any = SimpleNamespace(log=log, fanout=Fanout(), conversations=SimpleNamespace(begun=begun))
-        tape = await begin(log, text(1))
-        name = tape.header.id
+        writer = await begin(log, text(1))
+        name = writer.stream.header.id
         scope: Any = {
             "path_params": {"id": name},
             "owner": "ann",
@@ -46,13 +46,13 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
             "query_string": b"",
         }
         async with untold(log) as committed:
-            await log.append(tape, [text(2)])
+            writer.append([text(2)])
             await committed.wait()
             serving = asyncio.create_task(get_stream(services, scope, receive, send))
             for _ in range(20):
                 await asyncio.sleep(0)
-        await caught_up(tape, 2)
-        await log.finish(tape, [text(3), DONE])
+        await caught_up(writer.stream, 2)
+        await writer.finish([text(3), DONE])
         await serving
         services.fanout.close()
     start, body = sent[0], b"".join(message["body"] for message in sent[1:])

@@ -7,13 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from conversations.conftest import OWNER, ask
-from streams.engines import DONE, LOST, text
+from streams.engines import DONE, LOST, create, text
 from support.http import ask as question
 from support.http import request
 from tickertape.conversations import AsyncStore
 from tickertape.server.conversations import ConversationService
 from tickertape.streams.contract import Header, now
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,20 +27,20 @@ async def test_a_conversation_whose_answer_is_damaged_says_so_and_keeps_nothing_
     """Its text is gone, the others' need not stay for ever because of it."""
     path = tmp_path / "tape.db"
     chats = AsyncStore(tmp_path / "chats.db", clock=now)
-    async with SqliteLog(path, lost=LOST) as log:
+    async with SqliteEngine(path, lost=LOST) as log:
         conversations = ConversationService(chats, log, cast("Any", None), cast("Any", None))
         turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
-        tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [text(1)])
-        await log.finish(tape, [DONE])
-        await log.expire(0)
-        del tape
+        writer = await create(log, Header(id=turn.stream, owner=OWNER, model="echo", created=0), [text(1)])
+        await writer.finish([DONE])
+        await log.expire(1e9)
+        del writer
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE stream SET crc = 1")
         await conversations.refresh()
         kept = (await chats.read(lambda store: store.get(OWNER, turn.chat))).messages[-1]
         assert (kept.state, kept.content, kept.error and kept.error["code"]) == ("lost", "", "stream_damaged")
         assert "is damaged on the server's disk" in (kept.error or {})["message"]
-        assert await log.expire(now() + 1) == 1
+        assert await log.expire(-1) == 1
         await conversations.close()
 
 

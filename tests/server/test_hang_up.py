@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 ROUTE = "/v1/chat/completions"
 
@@ -34,14 +34,14 @@ async def site(data: Path, provider: Scripted) -> AsyncIterator[InLoop]:
         yield running
 
 
-async def tape_of(running: InLoop, count: int = 1) -> Tape:
+async def tape_of(running: InLoop, count: int = 1) -> Stream:
     """Return the stream of the answer that began last, once there are so many."""
     generations = running.services.generations._running
     await until(lambda: len(generations) == count)
-    return max((generation.tape for generation in generations), key=lambda tape: tape.queued)
+    return max((generation.stream for generation in generations), key=lambda tape: tape.queued)
 
 
-async def end_of(tape: Tape) -> End:
+async def end_of(tape: Stream) -> End:
     await until(lambda: tape.ended)
     end = decode_delta(tape.entries[-1])
     assert isinstance(end, End)

@@ -21,7 +21,7 @@ from tickertape.conversations import AsyncStore
 from tickertape.errors import ConversationsUnavailable, LogUnavailable
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,8 +38,8 @@ def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteLog, AsyncStore]]:
-    async with SqliteLog(folder / "tape.db", lost=LOST) as log:
+async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteEngine, AsyncStore]]:
+    async with SqliteEngine(folder / "tape.db", lost=LOST) as log:
         chats = AsyncStore(folder / "chats.db")
         try:
             await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
@@ -126,9 +126,11 @@ async def test_a_folder_that_was_deleted_or_replaced_takes_no_answers_and_is_tol
         assert len(said) == 2
         assert all("nothing is kept until it is restarted" in reason for reason in said)
         with pytest.raises(LogUnavailable):
-            await log.finish(running, [DONE])
-        await log.fail(running, b'.{"state":"failed"}')
-        assert running.entries == [text(1), b'.{"state":"failed"}'], "no answer is whole that nobody can read again"
+            await running.finish([DONE])
+        await running.fail(b'.{"state":"failed"}')
+        assert running.stream.entries == [text(1), b'.{"state":"failed"}'], (
+            "no answer is whole that nobody can read again"
+        )
         del other
     assert caplog.text.count("what is written now is on no disk. Restart") == 2 + 2, "by the log, and by the probe"
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
 from tickertape.server.settings import Settings
-from tickertape.streams.contract import now
 
 from . import seams
 from .clients import HEARTBEAT, HOST, Question, Reader, Single, end_of, text_of
@@ -472,11 +471,11 @@ class Run:
         async def forget() -> None:
             if everything:  # what ends in this moment too
                 self.forgotten_before = self.world.now
-                await log.expire(now())
+                await log.expire(0)
                 self.forgotten_before = self.world.now
             else:
                 self.forgotten.add(chosen)
-                await log.forget([chosen])
+                await log.delete([chosen])
 
         server.act(lambda: server.create_task(forget()).add_done_callback(lambda task: task.exception()))
         return True

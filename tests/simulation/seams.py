@@ -29,7 +29,7 @@ from tickertape.delivery.subscriber import Subscriber
 from tickertape.generation.generation import Generation
 from tickertape.server import app
 from tickertape.server.assets import Assets
-from tickertape.streams.contract import Tape
+from tickertape.streams.contract import Stream, StreamWriter
 
 from .world import EPOCH, START, Lock, Process, Queue, Thread, World
 
@@ -122,7 +122,7 @@ def simulated(world: World, disk: Disk) -> Iterator[None]:
             (app, "Assets", assets),  # the page's files take longer to read than a run to run
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
-        for kind in (Tape, Subscriber, Generation):
+        for kind in (Stream, StreamWriter, Subscriber, Generation):
             stack.enter_context(numbered(kind))
         logger = logging.getLogger("tickertape")
         stack.callback(logger.setLevel, level)

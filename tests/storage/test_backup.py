@@ -19,7 +19,7 @@ from support.answers import answer, conversations_of
 from tickertape.errors import SettingsError, TickertapeError
 from tickertape.storage.backup import backup, restore
 from tickertape.storage.check import check
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def findings(data: Path) -> list[str]:
 async def filled(data: Path, count: int = 3) -> list[str]:
     """Leave a folder with so many conversations; return their ids."""
     data.mkdir(exist_ok=True)
-    async with SqliteLog(data / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(data / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(data, log)
         asked = [await answer(chats, log, conversations, f"number {number}") for number in range(count)]
         await conversations.close()
@@ -48,7 +48,7 @@ async def filled(data: Path, count: int = 3) -> list[str]:
 
 async def shown(data: Path) -> dict[str, tuple[str, str]]:
     """Return the state and text of every answer in a data folder, as the next server shows them."""
-    async with SqliteLog(data / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(data / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(data, log)
         await conversations.refresh()
         found = {}
@@ -64,7 +64,7 @@ async def test_a_backup_while_answers_are_written_holds_all_that_was_answered_be
 ) -> None:
     data, target = quick_path / "data", quick_path / "target"
     data.mkdir()
-    async with SqliteLog(data / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(data / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(data, log)
         before = [await answer(chats, log, conversations, f"number {number}") for number in range(5)]
         copied = asyncio.Event()
@@ -93,7 +93,7 @@ async def test_what_is_asked_between_the_copies_of_the_two_files_is_not_half_in_
     """Guards: the conversations are copied first, for they point at the log."""
     data, target = quick_path / "data", quick_path / "target"
     data.mkdir()
-    async with SqliteLog(data / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(data / "tape.db", lost=LOST) as log:
         chats, conversations = conversations_of(data, log)
         first = await answer(chats, log, conversations, "number 0")
         loop = asyncio.get_running_loop()
@@ -115,14 +115,14 @@ async def test_what_is_asked_between_the_copies_of_the_two_files_is_not_half_in_
 async def test_an_answer_that_runs_during_the_backup_is_there_as_lost_with_its_text(quick_path: Path) -> None:
     data, target = quick_path / "data", quick_path / "target"
     data.mkdir()
-    async with SqliteLog(data / "tape.db", lost=LOST) as log:
-        tape = await begin(log, text(1))
-        await log.append(tape, [text(2)])
-        await caught_up(tape, 2)
+    async with SqliteEngine(data / "tape.db", lost=LOST) as log:
+        writer = await begin(log, text(1))
+        writer.append([text(2)])
+        await caught_up(writer.stream, 2)
         backup(data, target, quiet)
-        await log.finish(tape, [DONE])
-    async with SqliteLog(target / "tape.db", lost=LOST) as log:
-        assert (await log.get(tape.header.id, "ann")).entries == [text(1), text(2), LOST]
+        await writer.finish([DONE])
+    async with SqliteEngine(target / "tape.db", lost=LOST) as log:
+        assert (await log.get(writer.stream.header.id, "ann")).entries == [text(1), text(2), LOST]
 
 
 async def test_the_way_back_gives_what_was_there_and_only_this_user_may_read_it(quick_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_the_way_back_gives_what_was_there_and_only_this_user_may_read_it(
 
 async def test_a_backup_of_a_folder_without_conversations_is_one_file(quick_path: Path) -> None:
     data, target = quick_path / "data", quick_path / "target"
-    async with SqliteLog(data / "tape.db", lost=LOST):
+    async with SqliteEngine(data / "tape.db", lost=LOST):
         pass
     backup(data, target, quiet)
     assert [file.name for file in target.iterdir()] == ["tape.db"]
@@ -211,7 +211,7 @@ async def test_a_folder_in_use_is_never_restored_to_and_one_with_answers_only_on
     old = await filled(data, 1)
     backup(data, target, quiet)
     new = await filled(data, 1)
-    async with SqliteLog(data / "tape.db", lost=LOST):
+    async with SqliteEngine(data / "tape.db", lost=LOST):
         assert "A server uses" in refusal(restore, target, data, replace=True)
     assert "--replace" in refusal(restore, target, data)
     assert set(await shown(data)) == {*old, *new}
@@ -227,10 +227,10 @@ async def test_a_folder_in_use_is_never_restored_to_and_one_with_answers_only_on
 
 async def test_a_folder_that_is_as_it_was_written_has_no_findings_while_it_is_used(quick_path: Path) -> None:
     await filled(quick_path / "data")
-    async with SqliteLog(quick_path / "data" / "tape.db", lost=LOST) as log:
-        tape = await begin(log)
+    async with SqliteEngine(quick_path / "data" / "tape.db", lost=LOST) as log:
+        writer = await begin(log)
         assert findings(quick_path / "data") == []
-        await log.finish(tape, [DONE])
+        await writer.finish([DONE])
     before = {file.name: file.read_bytes() for file in (quick_path / "data").iterdir()}
     assert findings(quick_path / "data") == []
     assert {file.name: file.read_bytes() for file in (quick_path / "data").iterdir()} == before

@@ -10,7 +10,7 @@ import pytest
 from streams.engines import LOST
 from tickertape.errors import SettingsError
 from tickertape.storage.folder import LOG_FILE, check_agreement, check_local, file_system, in_use
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ OURS = {"retention": 86400.0, "synchronous": "NORMAL"}
 async def test_a_server_with_other_settings_than_the_one_that_runs_is_refused_with_both_values(
     tmp_path: Path, theirs: dict[str, object], says: str | None
 ) -> None:
-    async with SqliteLog(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | theirs)):
+    async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | theirs)):
         assert in_use(tmp_path)
         if says is None:
             check_agreement(tmp_path, OURS)
@@ -42,19 +42,19 @@ async def test_a_server_with_other_settings_than_the_one_that_runs_is_refused_wi
 
 
 async def test_a_server_of_the_version_before_has_no_settings_to_agree_with(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / LOG_FILE, lost=LOST):
+    async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST):
         check_agreement(tmp_path, OURS)
 
 
 async def test_what_a_killed_server_had_set_binds_nobody(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})) as log:
+    async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})) as log:
         log._alive.release()
         assert not in_use(tmp_path)
         check_agreement(tmp_path, OURS)
 
 
 async def test_a_process_that_was_taken_for_dead_says_its_settings_again(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})) as log:
+    async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})) as log:
         log._connection.execute("DELETE FROM producer")
         await log.probe()
         with pytest.raises(SettingsError, match="retention"):

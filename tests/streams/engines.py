@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import count
@@ -9,30 +10,30 @@ from typing import TYPE_CHECKING
 
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST as LOST_END
-from tickertape.streams.contract import Header, Key, follow
-from tickertape.streams.memory import MemoryLog
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.contract import Header, Key, Stream, StreamWriter, follow
+from tickertape.streams.memory import MemoryEngine
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Engine
 
 LOST = encode_delta(LOST_END)
 DONE = b'.{"state":"completed","finish_reason":"stop"}'
 
-Factory = "Callable[[Path, bytes], Log]"
+Factory = "Callable[[Path, bytes], Engine]"
 
-ENGINES: dict[str, Callable[[Path, bytes], Log]] = {
-    "memory": lambda _folder, _lost: MemoryLog(),
-    "sqlite": lambda folder, lost: SqliteLog(folder / "tape.db", lost=lost),
+ENGINES: dict[str, Callable[[Path, bytes], Engine]] = {
+    "memory": lambda _folder, _lost: MemoryEngine(),
+    "sqlite": lambda folder, lost: SqliteEngine(folder / "tape.db", lost=lost),
 }
 
 _numbers = count(1)
 
 
-def load(name: str) -> Callable[[Path, bytes], Log]:
+def load(name: str) -> Callable[[Path, bytes], Engine]:
     """Return the engine of this name, or the factory at MODULE:FACTORY."""
     if name in ENGINES:
         return ENGINES[name]
@@ -54,34 +55,54 @@ def text(number: int, of: str = "") -> bytes:
     return b't"%s %d"' % (of.encode(), number)
 
 
-async def begin(log: Log, *entries: bytes, owner: str = "ann") -> Tape:
+async def create(engine: Engine, header: Header, entries: Sequence[bytes], key: Key | None = None) -> StreamWriter:
+    """Begin a stream that is new."""
+    writer = await engine.create(header, entries, key)
+    assert isinstance(writer, StreamWriter)
+    return writer
+
+
+async def begin(engine: Engine, *entries: bytes, owner: str = "ann") -> StreamWriter:
     """Begin a stream without a key."""
-    tape, fresh = await log.create(new_header(owner), list(entries) or [text(1)])
-    assert fresh
-    return tape
+    return await create(engine, new_header(owner), list(entries) or [text(1)])
 
 
-async def whole(tape: Tape, after: int = 0) -> list[bytes]:
+async def attach(engine: Engine, key: Key) -> Stream:
+    """Repeat a request whose key has begun a stream before."""
+    stream = await engine.create(new_header(), [text(99)], key)
+    assert isinstance(stream, Stream)
+    return stream
+
+
+async def stopped(writer: StreamWriter) -> None:
+    """Wait until somebody has asked to stop the answer."""
+    asked = asyncio.Event()
+    writer.on_stop = asked.set
+    if not writer.stop_requested:
+        await asked.wait()
+
+
+async def whole(stream: Stream, after: int = 0) -> list[bytes]:
     """Read a stream to its end."""
-    return [entry async for entries in follow(tape, after) for entry in entries]
+    return [entry async for entries in follow(stream, after) for entry in entries]
 
 
-async def caught_up(tape: Tape, size: int) -> None:
+async def caught_up(stream: Stream, size: int) -> None:
     """Wait until so many entries are committed."""
-    while len(tape.entries) < size:
-        await tape.wait(len(tape.entries))
+    while len(stream.entries) < size:
+        await stream.wait(len(stream.entries))
 
 
 @contextmanager
-def counted(tape: Tape) -> Iterator[list[int]]:
-    """Count a tape's wake-ups: the number of entries at each."""
+def counted(stream: Stream) -> Iterator[list[int]]:
+    """Count a stream's wake-ups: the number of entries at each."""
     calls: list[int] = []
 
     def wake() -> None:
-        calls.append(len(tape.entries))
+        calls.append(len(stream.entries))
 
-    tape.listen(wake)
+    stream.listen(wake)
     try:
         yield calls
     finally:
-        tape.unlisten(wake)
+        stream.unlisten(wake)

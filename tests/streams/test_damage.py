@@ -15,10 +15,10 @@ from tickertape.errors import LogError, LogUnavailable, StreamDamaged, UnknownSt
 from tickertape.sqlite_file import lost_commits, wal_commits
 from tickertape.streams.sqlite import checksums
 from tickertape.streams.sqlite.checksums import UNKNOWN, tick
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect, group, join
 
-from .engines import DONE, LOST, begin, caught_up, key, new_header, text, whole
+from .engines import DONE, LOST, begin, caught_up, create, key, new_header, text, whole
 from .test_sqlite import rows, settled
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ DAMAGED = b'.{"state":"lost","error":{"code":"damaged"}}'
 PLACES = 120
 
 
-def open_log(path: Path) -> SqliteLog:
-    return SqliteLog(path, lost=LOST, damaged=DAMAGED, synchronous="OFF", reap=1000)
+def open_log(path: Path) -> SqliteEngine:
+    return SqliteEngine(path, lost=LOST, damaged=DAMAGED, synchronous="OFF", reap=1000)
 
 
 async def fill(folder: Path, *, into_wal: bool) -> dict[str, list[bytes]]:
@@ -44,14 +44,14 @@ async def fill(folder: Path, *, into_wal: bool) -> dict[str, list[bytes]]:
             log._writes.execute("PRAGMA wal_autocheckpoint = 0")
         for number in range(12):
             header = new_header()
-            tape, _ = await log.create(header, [text(1, header.id)], key(header.id))
-            expected[header.id] = tape.entries
+            writer = await create(log, header, [text(1, header.id)], key(header.id))
+            expected[header.id] = writer.stream.entries
             for more in range(2, 30):
-                await log.append(tape, [text(more, header.id)])
+                writer.append([text(more, header.id)])
                 if more % 5 == number % 5:
-                    await caught_up(tape, more)
+                    await caught_up(writer.stream, more)
             if number < 10:
-                await log.finish(tape, [DONE])
+                await writer.finish([DONE])
         await settled(log)
         expected = {name: list(entries) for name, entries in expected.items()}
         if not into_wal:
@@ -112,9 +112,9 @@ def change(path: Path, statement: str, *values: object) -> None:
 
 async def ended_stream(path: Path) -> str:
     async with open_log(path) as log:
-        tape, _ = await log.create(new_header(), [text(1)], key())
-        await log.finish(tape, [text(2), DONE])
-        return tape.header.id
+        writer = await create(log, new_header(), [text(1)], key())
+        await writer.finish([text(2), DONE])
+        return writer.stream.header.id
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ async def test_a_damaged_answer_is_an_error_in_words_everywhere_and_others_are_s
     path = quick_path / "tape.db"
     stream, other = await ended_stream(path), ""
     async with open_log(path) as log:
-        tape = await begin(log)
-        await log.finish(tape, [DONE])
-        other = tape.header.id
+        writer = await begin(log)
+        await writer.finish([DONE])
+        other = writer.stream.header.id
     change(path, f"UPDATE stream SET {damage} WHERE id = ?", stream)
     async with open_log(path) as log:
         assert stream in caplog.text, "the operator is told at the start"
@@ -150,7 +150,7 @@ async def test_a_damaged_answer_is_an_error_in_words_everywhere_and_others_are_s
         with pytest.raises(StreamDamaged):
             await log.keyed("ann", key())
         assert (await log.get(other, "ann")).entries == [text(1), DONE]
-        assert await log.forget([stream, other]) in ([], [stream]), "what is damaged can be deleted"
+        assert await log.delete([stream, other]) in ([], [stream]), "what is damaged can be deleted"
     assert caplog.text.count(f"{stream!r} is damaged") == 2, "once at the start, once when it was asked for"
 
 
@@ -226,27 +226,27 @@ async def test_a_reader_elsewhere_waits_at_the_damage_until_the_producer_has_fol
     path = quick_path / "tape.db"
     async with open_log(path) as producing, open_log(path) as reading:
         await reading.reap()
-        tape = await begin(producing)
-        await producing.append(tape, [text(2)])
-        await caught_up(tape, 2)
+        writer = await begin(producing)
+        writer.append([text(2)])
+        await caught_up(writer.stream, 2)
         change(path, "UPDATE journal SET crc = 1 WHERE tick = (SELECT max(tick) FROM journal)")
-        await producing.append(tape, [text(3)])
-        await caught_up(tape, 3)
-        elsewhere = await reading.get(tape.header.id, "ann")
+        writer.append([text(3)])
+        await caught_up(writer.stream, 3)
+        elsewhere = await reading.get(writer.stream.header.id, "ann")
         assert (elsewhere.entries, elsewhere.ended) == ([text(1)], False)
         assert caplog.text.count("an answer stands still until its end") == 1
-        await producing.finish(tape, [DONE])
+        await writer.finish([DONE])
         assert await whole(elsewhere) == [text(1), text(2), text(3), DONE]
 
 
 async def test_a_reader_elsewhere_is_told_when_what_it_reads_is_damaged(quick_path: Path) -> None:
     path = quick_path / "tape.db"
     async with open_log(path) as producing, open_log(path) as reading:
-        tape = await begin(producing)
-        elsewhere = await reading.get(tape.header.id, "ann")
+        writer = await begin(producing)
+        elsewhere = await reading.get(writer.stream.header.id, "ann")
         for task in reading._background:
             task.cancel()  # it looks again when the damage is done
-        await producing.finish(tape, [text(2), DONE])
+        await writer.finish([text(2), DONE])
         await settled(producing)
         change(path, "UPDATE stream SET crc = 1")
         await reading._follower.look()

@@ -13,7 +13,7 @@ import pytest
 
 from tickertape.errors import LogUnavailable, UnknownStream
 from tickertape.streams.sqlite import journal
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .engines import DONE, LOST, begin, caught_up, key, text, whole
 from .faults import FlakyConnection
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream, StreamWriter
 
 
 @asynccontextmanager
-async def two(path: Path) -> AsyncIterator[tuple[SqliteLog, SqliteLog]]:
+async def two(path: Path) -> AsyncIterator[tuple[SqliteEngine, SqliteEngine]]:
     """Open the file twice, as two processes would; the second one looks only when it is asked to."""
-    async with SqliteLog(path / "tape.db", lost=LOST) as here, SqliteLog(path / "tape.db", lost=LOST) as there:
+    async with SqliteEngine(path / "tape.db", lost=LOST) as here, SqliteEngine(path / "tape.db", lost=LOST) as there:
         for task in there._background:
             task.cancel()
         yield here, there
 
 
-async def begin_many(log: SqliteLog, count: int) -> list[Tape]:
+async def begin_many(log: SqliteEngine, count: int) -> list[StreamWriter]:
     return await asyncio.gather(*(begin(log) for _ in range(count)))
 
 
-def traced(log: SqliteLog) -> list[str]:
+def traced(log: SqliteEngine) -> list[str]:
     """Return the statements of the follower, as they come."""
     statements: list[str] = []
     log._follower._connection.set_trace_callback(statements.append)
@@ -53,55 +53,55 @@ async def test_a_look_takes_as_many_statements_for_fifty_streams_as_for_one(quic
         statements = traced(there)
         counts = []
         for size in (1, 50):
-            tapes = await begin_many(here, size)
-            copies = [await there.get(tape.header.id, "ann") for tape in tapes]
-            for tape in tapes:
-                await here.append(tape, [text(2)])
-            await asyncio.gather(*(caught_up(tape, 2) for tape in tapes))
+            writers = await begin_many(here, size)
+            copies = [await there.get(writer.stream.header.id, "ann") for writer in writers]
+            for writer in writers:
+                writer.append([text(2)])
+            await asyncio.gather(*(caught_up(writer.stream, 2) for writer in writers))
             statements.clear()
             await there._follower.look()
             assert [copy.entries for copy in copies] == [[text(1), text(2)]] * size
             counts.append(len(statements))
-            for tape in tapes:
-                await here.finish(tape, [DONE])
+            for writer in writers:
+                await writer.finish([DONE])
             await there._follower.look()
         assert counts[0] == counts[1]
 
 
 async def test_a_hundred_readers_that_come_at_once_share_one_pass_over_the_journal(quick_path: Path) -> None:
     async with two(quick_path) as (here, there):
-        tapes = await begin_many(here, 100)
-        await there.get((await begin(here)).header.id, "ann")  # it is active from now on
+        writers = await begin_many(here, 100)
+        await there.get((await begin(here)).stream.header.id, "ann")  # it is active from now on
         statements = traced(there)
         read_on = threading.Event()
         there._follower._thread.submit(read_on.wait)
-        getting = [asyncio.create_task(there.get(tape.header.id, "ann")) for tape in tapes]
-        while len(there._tapes) < 100:  # until all are known to run; the look of the first ones has begun
+        getting = [asyncio.create_task(there.get(writer.stream.header.id, "ann")) for writer in writers]
+        while len(there._streams) < 100:  # until all are known to run; the look of the first ones has begun
             await asyncio.sleep(0)
         await turn()
         read_on.set()
         found = await asyncio.gather(*getting)
         assert [copy.entries for copy in found] == [[text(1)]] * 100
         assert sum("ORDER BY tick DESC" in statement for statement in statements) <= 2
-        for tape in tapes:
-            await here.finish(tape, [DONE])
+        for writer in writers:
+            await writer.finish([DONE])
 
 
 async def test_who_asks_for_a_stream_while_it_is_read_for_the_first_time_reads_every_entry_once(
     quick_path: Path,
 ) -> None:
     async with two(quick_path) as (here, there):
-        tape = await begin(here)
+        writer = await begin(here)
         read_on = threading.Event()
         there._follower._thread.submit(read_on.wait)
-        getting = [asyncio.create_task(there.get(tape.header.id, "ann"))]
+        getting = [asyncio.create_task(there.get(writer.stream.header.id, "ann"))]
         while there._follower._current is None:
             await asyncio.sleep(0)
-        getting += [asyncio.create_task(there.get(tape.header.id, "ann")) for _ in range(2)]
+        getting += [asyncio.create_task(there.get(writer.stream.header.id, "ann")) for _ in range(2)]
         await turn()
         read_on.set()
         copies = await asyncio.gather(*getting)
-        await here.finish(tape, [DONE])
+        await writer.finish([DONE])
         await there._follower.look()
         assert all(copy is copies[0] for copy in copies)
         assert copies[0].entries == [text(1), DONE]
@@ -121,14 +121,14 @@ async def test_what_was_appended_before_a_stream_began_is_not_read_for_it(
     async with two(quick_path) as (here, there):
         old = await begin(here)
         for number in range(2, 40):
-            await here.append(old, [text(number)])
-            await caught_up(old, number)
-        tape = await begin(here)
+            old.append([text(number)])
+            await caught_up(old.stream, number)
+        writer = await begin(here)
         monkeypatch.setattr(journal.Gathered, "add", counting)
-        assert (await there.get(tape.header.id, "ann")).entries == [text(1)]
+        assert (await there.get(writer.stream.header.id, "ann")).entries == [text(1)]
         assert len(read) <= 4
-        assert (await there.get(old.header.id, "ann")).entries == old.entries
-        await asyncio.gather(here.finish(tape, [DONE]), here.finish(old, [DONE]))
+        assert (await there.get(old.stream.header.id, "ann")).entries == old.stream.entries
+        await asyncio.gather(writer.finish([DONE]), old.finish([DONE]))
 
 
 async def test_nothing_else_waits_while_another_processs_stream_is_read(
@@ -144,21 +144,21 @@ async def test_nothing_else_waits_while_another_processs_stream_is_read(
         real(gathered, ticks)
 
     async with two(quick_path) as (here, there):
-        tape, ended = await begin(here), await begin(here)
-        await here.finish(ended, [DONE])
+        writer, ended = await begin(here), await begin(here)
+        await ended.finish([DONE])
         await settled(here)
         monkeypatch.setattr(journal.Gathered, "add", slow)
-        getting = asyncio.create_task(there.get(tape.header.id, "ann"))
+        getting = asyncio.create_task(there.get(writer.stream.header.id, "ann"))
         await reading.wait()
         assert await there.reap() == 0
-        assert await whole(await there.get(ended.header.id, "ann")) == ended.entries
+        assert await whole(await there.get(ended.stream.header.id, "ann")) == ended.stream.entries
         assert await there.keyed("ann", key("another")) is None
         mine = await begin(there)
-        await there.finish(mine, [DONE])
+        await mine.finish([DONE])
         assert not getting.done()
         read_on.set()
         assert (await getting).entries == [text(1)]
-        await here.finish(tape, [DONE])
+        await writer.finish([DONE])
 
 
 async def test_whatever_happens_between_two_looks_every_reader_elsewhere_gets_every_entry_once(
@@ -167,65 +167,63 @@ async def test_whatever_happens_between_two_looks_every_reader_elsewhere_gets_ev
     """Begin, append, end, fold and look, in any order."""
     chance = random.Random(2)
     async with two(quick_path) as (here, there):
-        running: list[Tape] = []
-        copies: list[tuple[Tape, Tape]] = []
+        running: list[StreamWriter] = []
+        copies: list[tuple[Stream, Stream]] = []
         for _ in range(400):
             match chance.randrange(8):
                 case 0 | 1:
                     running.append(await begin(here))
                 case 2 | 3 | 4 if running:
-                    for tape in chance.sample(running, chance.randint(1, len(running))):
-                        await here.append(
-                            tape, [text(len(tape.entries) + more) for more in range(chance.randint(1, 3))]
-                        )
+                    for writer in chance.sample(running, chance.randint(1, len(running))):
+                        size = len(writer.stream.entries)
+                        writer.append([text(size + more) for more in range(chance.randint(1, 3))])
                     await asyncio.sleep(0)
                 case 5 if running:
-                    tape = running.pop(chance.randrange(len(running)))
-                    await here.finish(tape, [DONE])
+                    await running.pop(chance.randrange(len(running))).finish([DONE])
                     if chance.random() < 0.5:
-                        await here.forget([])  # until the fold is committed
+                        await here.delete([])  # until the fold is committed
                 case 6 if running:
-                    tape = chance.choice(running)
-                    copies.append((tape, await there.get(tape.header.id, "ann")))
+                    stream = chance.choice(running).stream
+                    copies.append((stream, await there.get(stream.header.id, "ann")))
                 case 7:
-                    committed = [len(tape.entries) for tape, _copy in copies]
+                    committed = [len(stream.entries) for stream, _copy in copies]
                     await there._follower.look()
                     assert all(len(copy.entries) >= size for (_tape, copy), size in zip(copies, committed, strict=True))
-            for tape, copy in copies:
-                both = min(len(tape.entries), len(copy.entries))
-                assert copy.entries[:both] == tape.entries[:both]
-        for tape in running:
-            await here.finish(tape, [DONE])
+            for stream, copy in copies:
+                both = min(len(stream.entries), len(copy.entries))
+                assert copy.entries[:both] == stream.entries[:both]
+        for writer in running:
+            await writer.finish([DONE])
         await there._follower.look()
         assert len(copies) > 20
-        for tape, copy in copies:
-            assert (copy.entries, copy.ended) == (tape.entries, True)
+        for stream, copy in copies:
+            assert (copy.entries, copy.ended) == (stream.entries, True)
         assert not there._follower.following
 
 
 async def test_a_file_that_cannot_be_read_is_told_to_who_asks_and_read_again_later(quick_path: Path) -> None:
     async with two(quick_path) as (here, there):
-        tape = await begin(here)
-        copy = await there.get(tape.header.id, "ann")
-        await here.append(tape, [text(2)])
-        await caught_up(tape, 2)
+        writer = await begin(here)
+        copy = await there.get(writer.stream.header.id, "ann")
+        writer.append([text(2)])
+        await caught_up(writer.stream, 2)
         real = there._follower._connection
         for first in range(1, 7):
             there._follower._connection = FlakyConnection(real, first)  # type: ignore[assignment]
             with pytest.raises(LogUnavailable, match="I/O error"):
-                await there.get(tape.header.id, "ann")
+                await there.get(writer.stream.header.id, "ann")
             assert copy.entries == [text(1)]
         there._follower._connection = real
-        assert (await there.get(tape.header.id, "ann")).entries == [text(1), text(2)]
-        await here.finish(tape, [DONE])
+        assert (await there.get(writer.stream.header.id, "ann")).entries == [text(1), text(2)]
+        await writer.finish([DONE])
 
 
 async def test_a_stream_that_is_forgotten_before_it_is_read_is_unknown(quick_path: Path) -> None:
     async with two(quick_path) as (here, there):
-        tape = await begin(here)
-        loaded = there._load(tape.header.id)
-        there._tapes[tape.header.id] = loaded
+        writer = await begin(here)
+        loaded = there._load(writer.stream.header.id)
+        there._streams[writer.stream.header.id] = loaded
         with sqlite3.connect(quick_path / "tape.db") as outside:
             outside.execute("DELETE FROM stream")
         with pytest.raises(UnknownStream):
-            await there.get(tape.header.id, "ann")
+            await there.get(writer.stream.header.id, "ann")

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from support.producer import Producer
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
-from .engines import DONE, LOST, begin, caught_up, text, whole
+from .engines import DONE, LOST, begin, caught_up, stopped, text, whole
 from .test_single_flight import turn
 from .test_sqlite import rows
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import pytest
 
 
-def open_log(path: Path, **options: Any) -> SqliteLog:
-    return SqliteLog(path / "tape.db", lost=LOST, **options)
+def open_log(path: Path, **options: Any) -> SqliteEngine:
+    return SqliteEngine(path / "tape.db", lost=LOST, **options)
 
 
-async def idle(*logs: SqliteLog) -> None:
+async def idle(*logs: SqliteEngine) -> None:
     """Wait until these have noticed that nothing runs and nobody reads."""
     while any(log._active.is_set() for log in logs):
         await asyncio.sleep(0.001)
@@ -34,11 +34,11 @@ async def test_logs_that_nobody_uses_perform_no_statement_however_long_that_is(
 ) -> None:
     """Guards: 50 looks a second, and a commit every two seconds, with nobody there."""
     async with open_log(quick_path, reap=0.01) as here, open_log(quick_path, reap=0.01) as there:
-        tape = await begin(here)
-        copy = await there.get(tape.header.id, "ann")
-        await here.append(tape, [text(2)])
+        writer = await begin(here)
+        copy = await there.get(writer.stream.header.id, "ann")
+        writer.append([text(2)])
         await caught_up(copy, 2)
-        await here.finish(tape, [DONE])
+        await writer.finish([DONE])
         assert await whole(copy) == [text(1), text(2), DONE]
         await idle(here, there)
         statements: list[str] = []
@@ -51,9 +51,9 @@ async def test_logs_that_nobody_uses_perform_no_statement_however_long_that_is(
             await turn()
         assert statements == []
         again = await begin(there)
-        assert (await here.get(again.header.id, "ann")).entries == [text(1)]
+        assert (await here.get(again.stream.header.id, "ann")).entries == [text(1)]
         assert statements
-        await there.finish(again, [DONE])
+        await again.finish([DONE])
 
 
 async def test_a_process_that_was_idle_beyond_its_lease_is_alive_and_so_is_its_next_answer(quick_path: Path) -> None:
@@ -63,10 +63,10 @@ async def test_a_process_that_was_idle_beyond_its_lease_is_alive_and_so_is_its_n
         outside.execute("UPDATE producer SET beat = beat - 1000")
         assert await there.reap() == 0
         assert there._neighbours == 1
-        tape = await begin(here)
+        writer = await begin(here)
         assert await there.reap() == 0
-        await here.finish(tape, [text(2), DONE])
-        assert await whole(tape) == [text(1), text(2), DONE]
+        await writer.finish([text(2), DONE])
+        assert await whole(writer.stream) == [text(1), text(2), DONE]
         assert len(rows(quick_path / "tape.db", "SELECT 1 FROM producer")) == 2
 
 
@@ -78,16 +78,15 @@ async def test_who_first_asks_an_idle_process_for_the_answer_of_a_dead_one_is_to
         async with open_log(quick_path, reap=1000) as log:
             producer.ready().command("append 2")
             producer.kill()
-            tape = await log.get(producer.streams[0], "ann")
-            assert tape.ended
-            assert tape.entries[-1] == LOST
+            stream = await log.get(producer.streams[0], "ann")
+            assert stream.ended
+            assert stream.entries[-1] == LOST
 
 
 async def test_a_stop_from_another_process_does_not_wait_for_the_next_look_for_the_dead(quick_path: Path) -> None:
     async with open_log(quick_path, reap=1000) as here:
-        tape = await begin(here)
+        writer = await begin(here)
         async with open_log(quick_path, reap=1000) as there:
-            await there.cancel(await there.get(tape.header.id, "ann"))
-            while not tape.stop:
-                await tape.wait(1)
-            await here.finish(tape, [DONE])
+            await there.cancel(await there.get(writer.stream.header.id, "ann"))
+            await stopped(writer)
+            await writer.finish([DONE])

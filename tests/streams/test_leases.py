@@ -12,17 +12,17 @@ import pytest
 
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, UnknownStream
+from tickertape.streams.contract import Stream, StreamWriter
 from tickertape.streams.sqlite import journal
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
-from .engines import begin, caught_up, key, new_header, text, whole
+from .engines import begin, caught_up, create, key, new_header, stopped, text, whole
 from .test_sqlite import rows, settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tickertape.streams.contract import Tape
 
 SOON = {"reap": 0.05}
 
@@ -32,12 +32,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tape.db"
 
 
-def open_log(path: Path, **options: Any) -> SqliteLog:
-    return SqliteLog(path, lost=LOST, **(SOON | options))
+def open_log(path: Path, **options: Any) -> SqliteEngine:
+    return SqliteEngine(path, lost=LOST, **(SOON | options))
 
 
 @asynccontextmanager
-async def two(path: Path) -> AsyncIterator[tuple[SqliteLog, SqliteLog]]:
+async def two(path: Path) -> AsyncIterator[tuple[SqliteEngine, SqliteEngine]]:
     """Open the file twice, as two processes would."""
     async with open_log(path) as here, open_log(path) as there:
         yield here, there
@@ -52,133 +52,122 @@ def oracle(stream_id: str, count: int) -> list[bytes]:
 
 async def test_a_neighbours_stream_is_read_while_it_grows(path: Path) -> None:
     async with two(path) as (here, there):
-        tape = await begin(here)
-        copies = [await there.get(tape.header.id, "ann")]
+        writer = await begin(here)
+        copies = [await there.get(writer.stream.header.id, "ann")]
         readers = [asyncio.create_task(whole(copies[0]))]
         for number in range(2, 100):
-            await here.append(tape, [text(number)])
+            writer.append([text(number)])
             if number % 20 == 0:
                 await caught_up(copies[0], number)
-                copies.append(await there.get(tape.header.id, "ann"))
+                copies.append(await there.get(writer.stream.header.id, "ann"))
                 readers.append(asyncio.create_task(whole(copies[-1])))
-        await here.finish(tape, [DONE])
+        await writer.finish([DONE])
         assert all(copy is copies[0] for copy in copies)
         for reading in readers:
-            assert await reading == tape.entries
+            assert await reading == writer.stream.entries
 
 
 async def test_a_neighbours_ended_stream_is_read_whole(path: Path) -> None:
     async with two(path) as (here, there):
-        tape = await begin(here)
-        await here.finish(tape, [DONE])
-        assert await whole(await there.get(tape.header.id, "ann")) == tape.entries
+        writer = await begin(here)
+        await writer.finish([DONE])
+        assert await whole(await there.get(writer.stream.header.id, "ann")) == writer.stream.entries
         with pytest.raises(UnknownStream):
-            await there.get(tape.header.id, "bob")
-
-
-async def test_a_neighbours_stream_cannot_be_written(path: Path) -> None:
-    async with two(path) as (here, there):
-        tape = await begin(here)
-        copy = await there.get(tape.header.id, "ann")
-        with pytest.raises(LogError):
-            await there.append(copy, [text(2)])
-        await there.finish(copy, [DONE])
-        await here.append(tape, [text(2)])
-        await here.finish(tape, [DONE])
-        assert await whole(copy) == [text(1), text(2), DONE]
+            await there.get(writer.stream.header.id, "bob")
 
 
 async def test_one_key_makes_one_stream_in_all_processes(path: Path) -> None:
     async with two(path) as (here, there):
         logs = [here, there] * 25
         made = await asyncio.gather(*(log.create(new_header(), [text(1)], key()) for log in logs))
-        assert sum(fresh for _tape, fresh in made) == 1
-        assert len({tape.header.id for tape, _fresh in made}) == 1
-        producer, tape = next((log, tape) for log, (tape, fresh) in zip(logs, made, strict=True) if fresh)
-        await producer.finish(tape, [DONE])
-        for other, _ in made:
-            assert await whole(other) == [text(1), DONE]
+        (writer,) = (one for one in made if isinstance(one, StreamWriter))
+        streams = [one for one in made if isinstance(one, Stream)]
+        assert len(streams) == len(made) - 1
+        assert {stream.header.id for stream in streams} == {writer.stream.header.id}
+        await writer.finish([DONE])
+        for stream in streams:
+            assert await whole(stream) == [text(1), DONE]
 
 
 async def test_a_stop_reaches_the_producer_in_another_process(path: Path) -> None:
     async with two(path) as (here, there):
-        tape = await begin(here)
-        copy = await there.get(tape.header.id, "ann")
+        writer = await begin(here)
+        copy = await there.get(writer.stream.header.id, "ann")
         await there.cancel(copy)
         await there.cancel(copy)
-        while not tape.stop:
-            await tape.wait(len(tape.entries))
-        await here.finish(tape, [DONE])
+        await stopped(writer)
+        await writer.finish([DONE])
         assert await whole(copy) == [text(1), DONE]
 
 
 async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_comes_later(path: Path) -> None:
     async with open_log(path) as here:
-        tape = await begin(here)
+        writer = await begin(here)
         async with open_log(path) as there:
-            copy = await there.get(tape.header.id, "ann")
+            copy = await there.get(writer.stream.header.id, "ann")
             await there.cancel(copy)
-            while not tape.stop:
-                await tape.wait(len(tape.entries))
-            await here.finish(tape, [DONE])
+            await stopped(writer)
+            await writer.finish([DONE])
             assert await whole(copy) == [text(1), DONE]
 
 
 async def test_a_place_in_the_line_is_known_to_readers_in_another_process(path: Path) -> None:
     async with two(path) as (here, there), asyncio.timeout(60):
-        tape = await begin(here)
-        tape.queued = 2
-        copy = await there.get(tape.header.id, "ann")
+        writer = await begin(here)
+        writer.set_place(2)
+        copy = await there.get(writer.stream.header.id, "ann")
         while copy.queued != 2:
             await copy.wait(1)
-        later = await there.get((await begin(here)).header.id, "ann")
+        later = await there.get((await begin(here)).stream.header.id, "ann")
         assert later.queued == 0
-        tape.queued = 1
+        writer.set_place(1)
         while copy.queued != 1:
             await copy.wait(1)
-        tape.queued = 0
+        writer.set_place(0)
         seen: list[tuple[int, int]] = []
         copy.listen(lambda: seen.append((len(copy.entries), copy.queued)))
-        await here.append(tape, [text(2)])
+        writer.append([text(2)])
         await caught_up(copy, 2)
         assert all(queued == (1 if size == 1 else 0) for size, queued in seen), "text came to one who waits in line"
-        await here.finish(tape, [DONE])
+        await writer.finish([DONE])
         await whole(copy)
         assert copy.queued == 0
 
 
 async def test_readers_in_another_process_count_as_attendance(path: Path) -> None:
     async with two(path) as (here, there), asyncio.timeout(60):
-        tape = await begin(here)
-        copy = await there.get(tape.header.id, "ann")
+        writer = await begin(here)
+        copy = await there.get(writer.stream.header.id, "ann")
         while not here._neighbours:
             await here.reap()
         copy.enter()
-        while not await here.attended(tape, 60):
+        while not await writer.attended(60):
             await settled(here)
-        assert tape.readers == 0
+        assert writer.stream.readers == 0
 
 
 # --- races between reading and folding, with the moment held still
 
 
-async def fold_now(log: SqliteLog, tape: Tape, beside: Tape, *, last: int) -> None:
+async def fold_now(log: SqliteEngine, writer: StreamWriter, beside: StreamWriter, *, last: int) -> None:
     """Append up to ``last``, finish and fold; every second tick stays, as it is shared with another stream."""
-    for number in range(len(tape.entries) + 1, last + 1):
-        await log.append(tape, [text(number)])
+    for number in range(len(writer.stream.entries) + 1, last + 1):
+        writer.append([text(number)])
         if number % 2:
-            await log.append(beside, [text(number)])
-        await caught_up(tape, number)
-    await asyncio.gather(log.finish(tape, [DONE]), log.append(beside, [text(0)]))
+            beside.append([text(number)])
+        await caught_up(writer.stream, number)
+    beside.append([text(0)])
+    await writer.finish([DONE])
     await settled(log)
 
 
-async def with_a_tick_that_stays(log: SqliteLog) -> tuple[Tape, Tape]:
+async def with_a_tick_that_stays(log: SqliteEngine) -> tuple[StreamWriter, StreamWriter]:
     """Begin a stream whose second tick is shared with another stream, and outlives the fold; the first does not."""
-    tape = await begin(log)
-    _, beside = await asyncio.gather(log.append(tape, [text(2)]), begin(log))
-    await caught_up(tape, 2)
-    return tape, beside
+    writer = await begin(log)
+    writer.append([text(2)])
+    beside = await begin(log)
+    await caught_up(writer.stream, 2)
+    return writer, beside
 
 
 class Gate:
@@ -235,7 +224,7 @@ class Rows(list[Any]):
         return taken
 
 
-def hold(log: SqliteLog, *, before: bool = True) -> Gate:
+def hold(log: SqliteEngine, *, before: bool = True) -> Gate:
     """Hold the next reading of the journal just before it, or just after it."""
     gate = Gate()
     held: Any = HeldConnection(log._follower._connection, gate, before=before)
@@ -245,79 +234,81 @@ def hold(log: SqliteLog, *, before: bool = True) -> Gate:
 
 async def test_a_stream_that_is_folded_while_it_is_loaded_has_no_gap(path: Path) -> None:
     async with two(path) as (here, there):
-        tape, beside = await with_a_tick_that_stays(here)
+        writer, beside = await with_a_tick_that_stays(here)
+        stream = writer.stream
         gate = hold(there)
-        loading = asyncio.create_task(there.get(tape.header.id, "ann"))
+        loading = asyncio.create_task(there.get(stream.header.id, "ann"))
         await gate.reached.wait()
-        await fold_now(here, tape, beside, last=20)
+        await fold_now(here, writer, beside, last=20)
         gate.open()
         copy = await loading
         assert len(copy.entries) >= 2, "this was there when it was asked for"
-        assert await whole(copy) == tape.entries
-        await here.finish(beside, [DONE])
+        assert await whole(copy) == stream.entries
+        await beside.finish([DONE])
 
 
 async def test_a_stream_that_is_folded_while_it_is_watched_has_no_gap(path: Path) -> None:
     async with two(path) as (here, there):
-        tape, beside = await with_a_tick_that_stays(here)
-        copy = await there.get(tape.header.id, "ann")
+        writer, beside = await with_a_tick_that_stays(here)
+        stream = writer.stream
+        copy = await there.get(stream.header.id, "ann")
         gate = hold(there)
         reading = asyncio.create_task(whole(copy))
-        await here.append(tape, [text(3)])
+        writer.append([text(3)])
         await gate.reached.wait()
-        await fold_now(here, tape, beside, last=20)
+        await fold_now(here, writer, beside, last=20)
         gate.open()
-        assert await reading == tape.entries
-        await here.finish(beside, [DONE])
+        assert await reading == stream.entries
+        await beside.finish([DONE])
 
 
 async def test_an_end_that_comes_while_the_stream_is_loaded_is_not_missed(path: Path) -> None:
     """The last commit falls between the reading of the stream and its being watched; nothing else is ever written."""
     async with two(path) as (here, there):
-        tape = await begin(here)
+        writer = await begin(here)
         for log in (here, there):
             for task in log._background:
                 if "_patrol" in str(task.get_coro()):
                     task.cancel()  # its beats are writes
         gate = hold(there, before=False)
-        loading = asyncio.create_task(there.get(tape.header.id, "ann"))
+        loading = asyncio.create_task(there.get(writer.stream.header.id, "ann"))
         await gate.reached.wait()
-        await here.finish(tape, [text(2), DONE])
+        await writer.finish([text(2), DONE])
         while there._follower._next is None:
             await asyncio.sleep(0)  # until the watch has asked, behind the loading
         gate.open()
-        assert await whole(await loading) == tape.entries
+        assert await whole(await loading) == writer.stream.entries
 
 
 async def test_get_brings_a_neighbours_stream_up_to_date(path: Path) -> None:
     """A reader may come from the neighbour with a cursor that is newer than what was seen here."""
     async with two(path) as (here, there):
-        tape = await begin(here)
-        copy = await there.get(tape.header.id, "ann")
+        writer = await begin(here)
+        copy = await there.get(writer.stream.header.id, "ann")
         for task in there._background:
             task.cancel()  # it would come to know in a while; a cursor cannot wait
         for number in range(2, 10):
-            await here.append(tape, [text(number)])
-            await caught_up(tape, number)
-            assert await there.get(tape.header.id, "ann") is copy
-            assert copy.entries == tape.entries
-        await here.finish(tape, [DONE])
-        await there.get(tape.header.id, "ann")
-        assert (copy.entries, copy.ended) == (tape.entries, True)
+            writer.append([text(number)])
+            await caught_up(writer.stream, number)
+            assert await there.get(writer.stream.header.id, "ann") is copy
+            assert copy.entries == writer.stream.entries
+        await writer.finish([DONE])
+        await there.get(writer.stream.header.id, "ann")
+        assert (copy.entries, copy.ended) == (writer.stream.entries, True)
 
 
 async def test_a_stream_that_is_forgotten_while_it_is_watched_does_not_blind_the_watch(path: Path) -> None:
     async with two(path) as (here, there):
         gone, kept = await begin(here), await begin(here)
-        watched = await there.get(gone.header.id, "ann")
-        copy = await there.get(kept.header.id, "ann")
+        watched = await there.get(gone.stream.header.id, "ann")
+        copy = await there.get(kept.stream.header.id, "ann")
         outside = sqlite3.connect(path, isolation_level=None)
-        outside.execute("DELETE FROM stream WHERE id = ?", (gone.header.id,))
+        outside.execute("DELETE FROM stream WHERE id = ?", (gone.stream.header.id,))
         outside.close()
-        await here.append(kept, [text(2)])
-        await here.finish(kept, [DONE])
+        kept.append([text(2)])
+        await kept.finish([DONE])
         assert await whole(copy) == [text(1), text(2), DONE]
-        assert watched.header.id == gone.header.id
+        assert watched.header.id == gone.stream.header.id
 
 
 @pytest.mark.parametrize("lookup", [True, False])
@@ -326,42 +317,42 @@ async def test_a_key_whose_stream_is_forgotten_while_it_is_looked_up_makes_a_str
 ) -> None:
     """Who repeats a POST in that moment was told that there is no such stream, though it named none."""
     async with two(path) as (here, there):
-        old, _ = await here.create(new_header(), [text(1)], key())
-        await here.finish(old, [DONE])
+        old = await create(here, new_header(), [text(1)], key())
+        await old.finish([DONE])
         await settled(here)
         get = there.get
 
-        async def late(stream_id: str, owner: str) -> Tape:
-            await here.forget([old.header.id])
+        async def late(stream_id: str, owner: str) -> Stream:
+            await here.delete([old.stream.header.id])
             return await get(stream_id, owner)
 
         monkeypatch.setattr(there, "get", late)
         if lookup:
             assert await there.keyed("ann", key()) is None
         else:
-            new, fresh = await there.create(new_header(), [text(1)], key())
-            assert fresh
-            assert new.header.id != old.header.id
-            await there.finish(new, [DONE])
+            new = await create(there, new_header(), [text(1)], key())
+            assert new.stream.header.id != old.stream.header.id
+            await new.finish([DONE])
 
 
 @pytest.mark.parametrize("maker", [True, False], ids=["at its maker", "at a process that has read it"])
-async def test_a_stream_that_another_process_has_forgotten_is_unknown_while_its_tape_is_in_memory(
+async def test_a_stream_that_another_process_has_deleted_is_unknown_while_it_is_in_memory_here(
     path: Path, maker: bool
 ) -> None:
     async with two(path) as (here, there):
-        tape = await begin(here)
-        await here.finish(tape, [DONE])
+        writer = await begin(here)
+        await writer.finish([DONE])
         await settled(here)
-        read = await there.get(tape.header.id, "ann")
-        holder, other, held = (here, there, tape) if maker else (there, here, read)
-        assert await holder.get(tape.header.id, "ann") is held
-        await other.forget([tape.header.id])
+        stream_id = writer.stream.header.id
+        read = await there.get(stream_id, "ann")
+        holder, other, held = (here, there, writer.stream) if maker else (there, here, read)
+        assert await holder.get(stream_id, "ann") is held
+        await other.delete([stream_id])
         held.enter()
-        assert await holder.get(tape.header.id, "ann") is held, "who reads it may come back to it"
+        assert await holder.get(stream_id, "ann") is held, "who reads it may come back to it"
         held.leave()
         with pytest.raises(UnknownStream):
-            await holder.get(tape.header.id, "ann")
+            await holder.get(stream_id, "ann")
         assert held.ended
 
 
@@ -372,9 +363,9 @@ async def test_a_killed_producer_is_noticed_by_a_neighbour_that_does_nothing_els
     with Producer(path, streams=3) as producer:
         async with open_log(path) as log:
             producer.ready().command("append 5")
-            tapes = [await log.get(stream, "ann") for stream in producer.streams]
-            reading = [asyncio.create_task(whole(tape)) for tape in tapes]
-            await asyncio.gather(*(caught_up(tape, 6) for tape in tapes))
+            streams = [await log.get(stream, "ann") for stream in producer.streams]
+            reading = [asyncio.create_task(whole(stream)) for stream in streams]
+            await asyncio.gather(*(caught_up(stream, 6) for stream in streams))
             producer.kill()
             for stream, entries in zip(producer.streams, await asyncio.gather(*reading), strict=True):
                 assert entries == [*oracle(stream, 6), LOST]
@@ -385,9 +376,9 @@ async def test_a_killed_producers_streams_are_ended_before_the_next_log_is_open(
         producer.ready().command("append 5")
         producer.kill()
     async with open_log(path) as log:
-        for stream in producer.streams:
-            tape = await log.get(stream, "ann")
-            assert (tape.entries, tape.ended) == ([*oracle(stream, 6), LOST], True)
+        for stream_id in producer.streams:
+            stream = await log.get(stream_id, "ann")
+            assert (stream.entries, stream.ended) == ([*oracle(stream_id, 6), LOST], True)
         assert not list(path.parent.glob(f"*{'lock'}"))[1:], "the dead one's lock file is left"
 
 
@@ -409,9 +400,9 @@ async def test_a_neighbour_that_reads_along_sees_what_the_log_holds_after_the_ki
     with Producer(path, streams=5, free=True) as producer:
         async with open_log(path) as log:
             producer.ready()
-            tapes = [await log.get(stream, "ann") for stream in producer.streams]
-            reading = [asyncio.create_task(whole(tape)) for tape in tapes]
-            await asyncio.gather(*(caught_up(tape, 200) for tape in tapes))
+            streams = [await log.get(stream, "ann") for stream in producer.streams]
+            reading = [asyncio.create_task(whole(stream)) for stream in streams]
+            await asyncio.gather(*(caught_up(stream, 200) for stream in streams))
             producer.kill()
             seen = await asyncio.gather(*reading)
     async with open_log(path) as log:
@@ -424,7 +415,7 @@ async def test_a_producer_that_lives_and_says_nothing_keeps_its_streams_beyond_t
     """Guards the beat: without it, every producer would be taken for dead after its lease."""
     lease = {"lease": 4.0, "reap": 0.3}  # long enough that a busy machine is not a dead producer
     async with open_log(path, **lease) as here, open_log(path, **lease) as there:
-        tape = await begin(here)
+        writer = await begin(here)
         beats: set[object] = set()
         while len(beats) < 15:  # more of them than fit into a lease
             found = rows(path, "SELECT beat FROM producer WHERE no = 1")
@@ -432,9 +423,9 @@ async def test_a_producer_that_lives_and_says_nothing_keeps_its_streams_beyond_t
             beats |= {beat for (beat,) in found}
             await asyncio.sleep(0.01)
         await there.reap()
-        await here.append(tape, [text(2)])
-        await here.finish(tape, [DONE])
-        assert await whole(tape) == [text(1), text(2), DONE]
+        writer.append([text(2)])
+        await writer.finish([DONE])
+        assert await whole(writer.stream) == [text(1), text(2), DONE]
 
 
 async def test_a_frozen_producer_is_noticed_and_fenced_and_goes_on_as_a_new_one(path: Path) -> None:
@@ -442,9 +433,9 @@ async def test_a_frozen_producer_is_noticed_and_fenced_and_goes_on_as_a_new_one(
     with Producer(path, streams=2, **lease) as producer:
         async with open_log(path, **lease) as log:
             producer.ready().command("append 5")
-            tapes = [await log.get(stream, "ann") for stream in producer.streams]
+            streams = [await log.get(stream, "ann") for stream in producer.streams]
             producer.freeze()
-            seen = await asyncio.gather(*map(whole, tapes))
+            seen = await asyncio.gather(*map(whole, streams))
             for stream, entries in zip(producer.streams, seen, strict=True):
                 assert entries == [*oracle(stream, 6), LOST]
             producer.thaw()
@@ -458,33 +449,33 @@ async def test_a_frozen_producer_is_noticed_and_fenced_and_goes_on_as_a_new_one(
 
 async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> None:
     async with open_log(path) as log:
-        tape = await begin(log)
-        await log.append(tape, [text(2)])
-        await caught_up(tape, 2)
+        writer = await begin(log)
+        writer.append([text(2)])
+        await caught_up(writer.stream, 2)
         outside = journal.connect(path)
         assert journal.reap(outside, log._writer.producer, LOST) == 1
         outside.close()
-        await log.append(tape, [text(3)])
-        while tape.error is None:
-            await tape.wait(2)
+        writer.append([text(3)])
+        while writer.error is None:
+            await writer.stream.wait(2)
         with pytest.raises(LogError):
-            await log.append(tape, [text(4)])
+            writer.append([text(4)])
         with pytest.raises(LogError):
-            await log.finish(tape, [text(5), DONE])
-        await log.fail(tape, DONE)
-        assert await whole(tape) == [text(1), text(2), LOST], "live readers see the end that is on disk"
+            await writer.finish([text(5), DONE])
+        await writer.fail(DONE)
+        assert await whole(writer.stream) == [text(1), text(2), LOST], "live readers see the end that is on disk"
         assert rows(path, "SELECT * FROM journal") == []
         assert rows(path, "SELECT body FROM stream") == [(b"\n".join([text(1), text(2), LOST]),)]
         other = await begin(log)
-        await log.finish(other, [DONE])
-        assert await whole(other) == [text(1), DONE]
+        await other.finish([DONE])
+        assert await whole(other.stream) == [text(1), DONE]
 
 
 async def test_a_patrol_that_meets_an_error_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Producer(path) as producer:
         async with open_log(path) as log:
             producer.ready()
-            tape = await log.get(producer.streams[0], "ann")
+            stream = await log.get(producer.streams[0], "ann")
             failures: list[Exception] = [OSError("no locks here"), sqlite3.OperationalError("busy")]
             real = log._reap
 
@@ -495,5 +486,5 @@ async def test_a_patrol_that_meets_an_error_goes_on(path: Path, monkeypatch: pyt
 
             monkeypatch.setattr(log, "_reap", failing)
             producer.kill()
-            assert await whole(tape) == [*oracle(producer.streams[0], 1), LOST]
+            assert await whole(stream) == [*oracle(producer.streams[0], 1), LOST]
             assert not failures

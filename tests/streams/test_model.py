@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
-from tickertape.streams.contract import Key
-from tickertape.streams.memory import MemoryLog
+from tickertape.streams.contract import Key, StreamWriter
+from tickertape.streams.memory import MemoryEngine
 from tickertape.streams.sqlite import write_queue
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .conftest import memory_folder
 from .engines import DONE, LOST, caught_up, new_header
@@ -25,7 +25,7 @@ from .engines import DONE, LOST, caught_up, new_header
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Engine, Stream
 
 entries = st.lists(st.sampled_from([b't"a"', b't"b"', b"#1 1 1", b""]), max_size=3)
 owners = st.sampled_from(["ann", "bob"])
@@ -43,15 +43,16 @@ class Machine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(write_queue, "GATHER", 0.0)  # a step at a time, nothing comes together
         self.folder = Path(tempfile.mkdtemp(prefix="tickertape-", dir=memory_folder()))
-        self.model = MemoryLog()
+        self.model = MemoryEngine()
         self.owners: dict[str, str] = {}
         self.stopped: set[str] = set()
+        self.writers: dict[str, tuple[StreamWriter, StreamWriter]] = {}
         self.generation = 0
         self._open(self.folder / "tape.db")
 
     def _open(self, path: Path) -> None:
         self.path = path
-        self.log = SqliteLog(path, lost=LOST, synchronous="OFF", reap=60)
+        self.log = SqliteEngine(path, lost=LOST, synchronous="OFF", reap=60)
         self.run(self.log.__aenter__())
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -60,9 +61,9 @@ class Machine(RuleBasedStateMachine):
     def both(self, ask: Any) -> tuple[Any, Any]:
         """Ask both logs the same; both must answer, or raise the same error."""
 
-        async def attempt(log: Log) -> Any:
+        async def attempt(engine: Engine) -> Any:
             try:
-                return await ask(log)
+                return await ask(engine)
             except LogError as error:
                 return type(error)
 
@@ -71,64 +72,70 @@ class Machine(RuleBasedStateMachine):
         assert not isinstance(one, type) or one is other, (one, other)
         return one, other
 
-    async def tape(self, log: Log, stream: str) -> Tape:
-        return await log.get(stream, self.owners[stream])
+    def both_writers(self, stream: str, ask: Any) -> tuple[Any, Any]:
+        """Ask both writers of a stream the same; there are none once this process has let go of them."""
+        if stream not in self.writers:
+            return None, None
+        writers = dict(zip((self.model, self.log), self.writers[stream], strict=True))
+        return self.both(lambda engine: ask(writers[engine]))
+
+    async def stream(self, engine: Engine, stream: str) -> Stream:
+        return await engine.get(stream, self.owners[stream])
 
     @rule(target=streams, owner=owners, key=keys, digest=st.sampled_from("de"), first=entries)
     def create(self, owner: str, key: str | None, digest: str, first: list[bytes]) -> str:
         header = new_header(owner)
         made = Key(key, digest.encode()) if key else None
-        one, other = self.both(lambda log: log.create(header, first, made))
+        one, other = self.both(lambda engine: engine.create(header, first, made))
         if one is KeyReused:
             return ""
-        assert one[1] == other[1]
-        assert one[0].header == other[0].header
-        self.owners[one[0].header.id] = owner
-        return str(one[0].header.id)
+        assert isinstance(one, StreamWriter) == isinstance(other, StreamWriter)
+        if isinstance(one, StreamWriter):
+            self.writers[header.id] = one, other
+            one, other = one.stream, other.stream
+        assert one.header == other.header
+        self.owners[one.header.id] = owner
+        return str(one.header.id)
 
     @rule(stream=streams, more=entries)
     def append(self, stream: str, more: list[bytes]) -> None:
-        async def ask(log: Log) -> None:
-            tape = await self.tape(log, stream)
-            await log.append(tape, more)
-            await caught_up(tape, len((await self.tape(self.model, stream)).entries))
+        async def ask(writer: StreamWriter) -> None:
+            writer.append(more)
+            await caught_up(writer.stream, len((await self.stream(self.model, stream)).entries))
 
-        if stream:
-            one, _ = self.both(ask)
-            assert one in (None, StreamEnded)
+        one, _ = self.both_writers(stream, ask)
+        assert one in (None, StreamEnded)
 
     @rule(stream=streams, last=entries)
     def finish(self, stream: str, last: list[bytes]) -> None:
-        async def ask(log: Log) -> None:
-            await log.finish(await self.tape(log, stream), [*last, DONE])
-
-        if stream:
-            self.both(ask)
+        self.both_writers(stream, lambda writer: writer.finish([*last, DONE]))
 
     @rule(stream=streams)
     def fail(self, stream: str) -> None:
-        async def ask(log: Log) -> None:
-            await log.fail(await self.tape(log, stream), LOST)
+        self.both_writers(stream, lambda writer: writer.fail(LOST))
 
-        if stream:
-            self.both(ask)
+    @rule(stream=streams)
+    def let_go(self, stream: str) -> None:
+        """Nobody holds an ended stream any more."""
+        if stream in self.writers and self.writers[stream][0].stream.ended:
+            del self.writers[stream]
 
     @rule(stream=streams)
     def cancel(self, stream: str) -> None:
-        async def ask(log: Log) -> bool:
-            tape = await self.tape(log, stream)
-            await log.cancel(tape)
-            return tape.stop and not tape.ended  # of an ended one, it may be forgotten
+        async def ask(engine: Engine) -> None:
+            await engine.cancel(await self.stream(engine, stream))
 
         if stream:
-            one, other = self.both(ask)
-            assert one == other
+            self.both(ask)
+            if stream in self.writers:
+                one, other = self.writers[stream]
+                assert one.stop_requested == other.stop_requested
 
     @rule(stream=streams, owner=owners)
     def get(self, stream: str, owner: str) -> None:
-        async def ask(log: Log) -> tuple[list[bytes], bool]:
-            tape = await log.get(stream, owner)
-            return tape.entries, tape.ended
+        async def ask(engine: Engine) -> tuple[list[bytes], bool]:
+            found = await engine.get(stream, owner)
+            return found.entries, found.ended
 
         one, other = self.both(ask)
         assert one == other
@@ -156,14 +163,14 @@ class Machine(RuleBasedStateMachine):
         self._open(folder / "tape.db")
 
     def _lose(self) -> None:
-        for stream in self.owners:
-            tape = self.run(self.tape(self.model, stream))
-            self.run(self.model.finish(tape, [LOST]))
+        for writer in tuple(self.model.writers.values()):
+            self.run(writer.finish([LOST]))
+        self.writers.clear()
 
     @invariant()
     def everything_is_equal(self) -> None:
         for stream in getattr(self, "owners", ()):
-            one, other = self.run(self.tape(self.model, stream)), self.run(self.tape(self.log, stream))
+            one, other = self.run(self.stream(self.model, stream)), self.run(self.stream(self.log, stream))
             assert (one.header, one.entries, one.ended) == (other.header, other.entries, other.ended)
 
     def teardown(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tickertape.conversations import AsyncStore
 from tickertape.errors import UnknownStream
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .engines import LOST
 from .test_damage import DAMAGED, fill, open_log, true
@@ -63,7 +63,7 @@ async def test_with_full_both_files_wait_for_the_disk_at_every_commit(
     quick_path: Path, synchronous: str, number: int
 ) -> None:
     """SQLite's word for it: 2 is a wait for the disk before a commit is told, 1 is one at checkpoints."""
-    async with SqliteLog(quick_path / "tape.db", lost=LOST, synchronous=synchronous) as log:
+    async with SqliteEngine(quick_path / "tape.db", lost=LOST, synchronous=synchronous) as log:
         chats = AsyncStore(quick_path / "chats.db", synchronous=synchronous)
         await chats.write(lambda store: store.changelog_range())
         assert chats._store is not None

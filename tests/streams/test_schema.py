@@ -15,8 +15,10 @@ from tickertape.errors import LogUnavailable
 from tickertape.sqlite_file import verify
 from tickertape.streams.contract import Header, Key
 from tickertape.streams.sqlite import schema
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect
+
+from .engines import attach, create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,19 +79,15 @@ def version_of(path: Path) -> int:
 
 
 async def test_a_file_of_an_older_version_is_opened_with_all_that_is_in_it(old: Path) -> None:
-    async with SqliteLog(old, lost=LOST) as log:
+    async with SqliteEngine(old, lost=LOST) as log:
         for stream_id, entries in known().items():
-            tape = await log.get(stream_id, "ann")
-            assert (tape.entries, tape.ended) == (entries, True)
-            again, fresh = await log.create(
-                Header(id="x" * 32, owner="ann", model="echo", created=0),
-                [],
-                Key(f"key-{int(stream_id, 16)}", b"digest"),
-            )
-            assert (again.header.id, fresh) == (stream_id, False)
-        fresh_one, _ = await log.create(Header(id="y" * 32, owner="ann", model="echo", created=0), [entry("y", 1)])
-        await log.finish(fresh_one, [DONE])
-        assert await log.expire(2e9) == 4
+            stream = await log.get(stream_id, "ann")
+            assert (stream.entries, stream.ended) == (entries, True)
+            again = await attach(log, Key(f"key-{int(stream_id, 16)}", b"digest"))
+            assert again.header.id == stream_id
+        fresh_one = await create(log, Header(id="y" * 32, owner="ann", model="echo", created=0), [entry("y", 1)])
+        await fresh_one.finish([DONE])
+        assert await log.expire(-1) == 4
     assert version_of(old) == schema.VERSION
 
 
@@ -128,7 +126,7 @@ async def test_a_process_of_the_version_before_goes_on_while_the_next_one_takes_
     with closing(sqlite3.connect(old, isolation_level=None)) as writing:
         writing.execute("PRAGMA journal_mode = WAL")
         writing.execute("INSERT INTO producer (no, name, beat) VALUES (77, 'old', 1e12)")
-        async with SqliteLog(old, lost=LOST) as log:
+        async with SqliteEngine(old, lost=LOST) as log:
             writing.execute(
                 "INSERT INTO stream (id, owner, model, created, producer) VALUES (?, 'ann', 'echo', 0, 77)", ("z" * 32,)
             )
@@ -161,17 +159,17 @@ def test_another_format_is_told_with_the_numbers_and_left_alone(tmp_path: Path, 
 async def test_damage_where_nothing_is_read_at_the_start_is_told_at_the_start_too(tmp_path: Path) -> None:
     """Guards: the look at the whole file; the ends of old answers are read only when somebody asks for them."""
     path = tmp_path / "tape.db"
-    async with SqliteLog(path, lost=LOST) as log:
+    async with SqliteEngine(path, lost=LOST) as log:
         for number in range(20):
-            tape, _ = await log.create(Header(id=stream(number), owner="ann", model="echo", created=0), [b"x" * 9000])
-            await log.finish(tape, [DONE])
+            writer = await create(log, Header(id=stream(number), owner="ann", model="echo", created=0), [b"x" * 9000])
+            await writer.finish([DONE])
     with closing(connect(path)) as made:
         (root,) = made.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'ended'").fetchone()
     damaged = bytearray(path.read_bytes())
     damaged[(root - 1) * 4096 : root * 4096] = b"\xaa" * 4096
     path.write_bytes(damaged)
     with pytest.raises(LogUnavailable, match="the file is damaged; move it away"):
-        async with SqliteLog(path, lost=LOST):
+        async with SqliteEngine(path, lost=LOST):
             pass
     assert path.read_bytes() == damaged
 

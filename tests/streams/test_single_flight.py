@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tickertape.errors import UnknownStream
-from tickertape.streams.contract import Tape
+from tickertape.streams.contract import Stream
 from tickertape.streams.sqlite import journal
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.single_flight import Readings
 
-from .engines import DONE, LOST, begin, caught_up, new_header, text, whole
+from .engines import DONE, LOST, begin, caught_up, create, new_header, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,13 +32,13 @@ class Disk:
         self.loads = 0
         self.go_on = asyncio.Event()
 
-    async def load(self, stream_id: str) -> Tape:
+    async def load(self, stream_id: str) -> Stream:
         self.loads += 1
-        known, tape = self.known, Tape(new_header(), list(self.entries), ended=self.ended)
+        known, stream = self.known, Stream(new_header(), list(self.entries), ended=self.ended)
         await self.go_on.wait()
         if not known:
             raise UnknownStream(stream_id)
-        return tape
+        return stream
 
 
 async def turn() -> None:
@@ -53,7 +53,7 @@ async def test_a_hundred_who_ask_at_once_for_what_has_ended_share_one_reading() 
     asking = [asyncio.create_task(readings.read("s")) for _ in range(100)]
     await turn()
     disk.go_on.set()
-    assert len({id(tape) for tape in await asyncio.gather(*asking)}) == 1
+    assert len({id(stream) for stream in await asyncio.gather(*asking)}) == 1
     assert disk.loads == 1
 
 
@@ -68,7 +68,7 @@ async def test_who_asks_while_a_running_stream_is_read_gets_what_was_there_when_
     await turn()
     disk.go_on.set()
     assert (await first).entries == [text(1)]
-    assert all(tape.entries == [text(1), text(2)] for tape in await asyncio.gather(*later))
+    assert all(stream.entries == [text(1), text(2)] for stream in await asyncio.gather(*later))
     assert disk.loads == 2
 
 
@@ -100,18 +100,18 @@ async def test_who_leaves_takes_nothing_from_those_who_wait() -> None:
 
 
 async def test_a_thousand_readers_of_a_stored_stream_have_one_tape(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
-        tape = await begin(log, text(1))
-        await log.finish(tape, [DONE])
-        stream_id = tape.header.id
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
-        tapes = await asyncio.gather(*(log.get(stream_id, "ann") for _ in range(1000)))
-        assert {id(tape) for tape in tapes} == {id(tapes[0])}
-        assert tapes[0].entries == [text(1), DONE]
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+        writer = await begin(log, text(1))
+        await writer.finish([DONE])
+        stream_id = writer.stream.header.id
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+        streams = await asyncio.gather(*(log.get(stream_id, "ann") for _ in range(1000)))
+        assert {id(writer) for writer in streams} == {id(streams[0])}
+        assert streams[0].entries == [text(1), DONE]
 
 
 @asynccontextmanager
-async def untold(log: SqliteLog) -> AsyncIterator[asyncio.Event]:
+async def untold(log: SqliteEngine) -> AsyncIterator[asyncio.Event]:
     """Keep from the loop what is committed; yield what is set when something is."""
     loop, committed, deliver = asyncio.get_running_loop(), asyncio.Event(), log._writer._deliver
     held = []
@@ -129,35 +129,35 @@ async def untold(log: SqliteLog) -> AsyncIterator[asyncio.Event]:
 
 async def test_who_asks_for_a_stream_before_it_begins_reads_every_entry_once(tmp_path: Path) -> None:
     """The file is read late: by then it holds what its producer, this very process, is yet to be told of."""
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
         read_on = threading.Event()
         log._reader.submit(read_on.wait)
         header = new_header()
         asking = asyncio.create_task(log.get(header.id, header.owner))
         await turn()
-        tape, _fresh = await log.create(header, [text(1)])
+        writer = await create(log, header, [text(1)])
         async with untold(log) as committed:
-            await log.append(tape, [text(2)])
+            writer.append([text(2)])
             await committed.wait()
             read_on.set()
-            assert await asking is tape
-        await caught_up(tape, 2)
-        await log.finish(tape, [DONE])
-        assert await whole(tape) == [text(1), text(2), DONE]
+            assert await asking is writer.stream
+        await caught_up(writer.stream, 2)
+        await writer.finish([DONE])
+        assert await whole(writer.stream) == [text(1), text(2), DONE]
 
 
 async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_shares_its_tape(tmp_path: Path) -> None:
     """Else this process would not know of its own readers."""
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
         header = new_header()
         async with untold(log) as committed:
-            creating = asyncio.create_task(log.create(header, [text(1)]))
+            creating = asyncio.create_task(create(log, header, [text(1)]))
             await committed.wait()
             found = await log.get(header.id, header.owner)
-        tape, fresh = await creating
-        assert (tape is found, fresh) == (True, True)
-        await log.append(tape, [text(2)])
-        await log.finish(tape, [DONE])
+        writer = await creating
+        assert writer.stream is found
+        writer.append([text(2)])
+        await writer.finish([DONE])
         assert await whole(found) == [text(1), text(2), DONE]
 
 
@@ -166,48 +166,48 @@ async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_sha
 
 async def test_a_cursor_that_is_ahead_of_the_producers_own_view_waits_for_it(tmp_path: Path) -> None:
     """What is committed may have been read in another process before its producer was told."""
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
-        tape = await begin(log, text(1))
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+        writer = await begin(log, text(1))
         async with untold(log) as committed:
-            await log.append(tape, [text(2)])
+            writer.append([text(2)])
             await committed.wait()
-            reaching = asyncio.create_task(log.reach(tape, 2))
+            reaching = asyncio.create_task(log.reach(writer.stream, 2))
             await turn()
             assert not reaching.done()
-            assert not await log.reach(tape, 3)
+            assert not await log.reach(writer.stream, 3)
         assert await reaching
-        assert tape.entries == [text(1), text(2)]
-        await log.finish(tape, [DONE])
+        assert writer.stream.entries == [text(1), text(2)]
+        await writer.finish([DONE])
 
 
 async def test_a_cursor_that_is_ahead_of_what_is_known_of_another_process_is_found_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "tape.db"
-    async with SqliteLog(path, lost=LOST) as here, SqliteLog(path, lost=LOST) as there:
-        tape = await begin(here, text(1))
-        copy = await there.get(tape.header.id, "ann")
+    async with SqliteEngine(path, lost=LOST) as here, SqliteEngine(path, lost=LOST) as there:
+        writer = await begin(here, text(1))
+        copy = await there.get(writer.stream.header.id, "ann")
         for task in there._background:
             task.cancel()  # it would come to know in a while
-        await here.append(tape, [text(2)])
-        await caught_up(tape, 2)
+        writer.append([text(2)])
+        await caught_up(writer.stream, 2)
         assert (await there.reach(copy, 3), await there.reach(copy, 2)) == (False, True)
-        await here.finish(tape, [DONE])
+        await writer.finish([DONE])
         assert await there.reach(copy, 3)
-        assert (copy.entries, copy.ended) == (tape.entries, True)
+        assert (copy.entries, copy.ended) == (writer.stream.entries, True)
 
 
 async def test_a_cursor_at_the_end_that_others_gave_to_a_stream_waits_until_its_producer_knows(tmp_path: Path) -> None:
     """It stood still, was taken for dead, and does not know it yet."""
     path = tmp_path / "tape.db"
-    async with SqliteLog(path, lost=LOST) as log:
-        tape = await begin(log, text(1))
+    async with SqliteEngine(path, lost=LOST) as log:
+        writer = await begin(log, text(1))
         outside = journal.connect(path)
         assert journal.reap(outside, log._writer.producer, LOST) == 1
         outside.close()
-        reaching = asyncio.create_task(log.reach(tape, 2))
-        assert not await log.reach(tape, 3)
-        await log.append(tape, [text(2)])
-        while tape.error is None:
-            await tape.wait(1)
-        await log.fail(tape, DONE)
+        reaching = asyncio.create_task(log.reach(writer.stream, 2))
+        assert not await log.reach(writer.stream, 3)
+        writer.append([text(2)])
+        while writer.error is None:
+            await writer.stream.wait(1)
+        await writer.fail(DONE)
         assert await reaching
-        assert tape.entries == [text(1), LOST]
+        assert writer.stream.entries == [text(1), LOST]

@@ -18,15 +18,13 @@ from hypothesis import strategies as st
 
 from support.producer import Producer
 from tickertape.errors import LogUnavailable
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import check, connect, group
 
-from .engines import DONE, LOST, begin, caught_up, key, new_header, text, whole
+from .engines import DONE, LOST, attach, begin, caught_up, create, key, new_header, text, whole
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tickertape.streams.contract import Tape
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:
@@ -38,13 +36,17 @@ def rows(path: Path, query: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def open_log(path: Path, **options: float) -> SqliteLog:
-    return SqliteLog(path, lost=LOST, **options)  # type: ignore[arg-type]
+NEVER = 1e9
+"""Seconds. No stream is that old."""
 
 
-async def settled(log: SqliteLog) -> None:
+def open_log(path: Path, **options: float) -> SqliteEngine:
+    return SqliteEngine(path, lost=LOST, **options)  # type: ignore[arg-type]
+
+
+async def settled(log: SqliteEngine) -> None:
     """Wait until everything that was asked of the writer before is committed."""
-    await log.expire(0)
+    await log.expire(NEVER)
 
 
 # --- opening
@@ -70,10 +72,10 @@ async def test_a_folder_that_takes_no_locks_is_told_in_one_sentence(
 
 async def test_an_ended_stream_reads_the_same_after_a_restart(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
-        tape = await begin(log, text(1), text(2))
-        await log.append(tape, [text(3)])
-        await log.finish(tape, [text(4), DONE])
-        header = tape.header
+        writer = await begin(log, text(1), text(2))
+        writer.append([text(3)])
+        await writer.finish([text(4), DONE])
+        header = writer.stream.header
     async with open_log(tmp_path / "tape.db") as log:
         again = await log.get(header.id, "ann")
         assert (again.header, again.entries, again.ended) == (header, [*map(text, range(1, 5)), DONE], True)
@@ -81,10 +83,10 @@ async def test_an_ended_stream_reads_the_same_after_a_restart(tmp_path: Path) ->
 
 async def test_what_was_appended_is_committed_by_closing_and_an_open_stream_is_lost(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
-        tape = await begin(log)
+        writer = await begin(log)
         for number in range(2, 100):
-            await log.append(tape, [text(number)])
-        header = tape.header
+            writer.append([text(number)])
+        header = writer.stream.header
     async with open_log(tmp_path / "tape.db") as log:
         again = await log.get(header.id, "ann")
         assert (again.entries, again.ended) == ([*map(text, range(1, 100)), LOST], True)
@@ -92,12 +94,11 @@ async def test_what_was_appended_is_committed_by_closing_and_an_open_stream_is_l
 
 async def test_a_key_still_attaches_after_a_restart(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
-        tape, _ = await log.create(new_header(), [text(1)], key())
-        await log.finish(tape, [DONE])
-        first = tape.header.id
+        writer = await create(log, new_header(), [text(1)], key())
+        await writer.finish([DONE])
+        first = writer.stream.header.id
     async with open_log(tmp_path / "tape.db") as log:
-        again, fresh = await log.create(new_header(), [text(1)], key())
-        assert (again.header.id, fresh) == (first, False)
+        assert (await attach(log, key())).header.id == first
 
 
 _files = count()
@@ -113,16 +114,16 @@ def test_any_entries_survive_a_restart(
 
     async def write() -> str:
         async with open_log(path) as log:
-            tape, _ = await log.create(new_header(), first)
+            writer = await create(log, new_header(), first)
             other = await begin(log)
             for number, batch in enumerate(appends, 2):
-                await log.append(tape, batch)
-                await log.append(other, [text(number)])
+                writer.append(batch)
+                other.append([text(number)])
                 if number % 2:
                     await settled(log)
             if last is not None:
-                await log.finish(tape, [*last, DONE])
-            return tape.header.id
+                await writer.finish([*last, DONE])
+            return writer.stream.header.id
 
     async def read(stream_id: str) -> list[bytes]:
         async with open_log(path) as log:
@@ -138,39 +139,40 @@ def test_any_entries_survive_a_restart(
 
 async def test_an_ended_stream_is_folded_into_one_row_and_its_ticks_go(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
-        tape = await begin(log)
+        writer = await begin(log)
         for number in range(2, 30):
-            await log.append(tape, [text(number)])
-            await caught_up(tape, number)
+            writer.append([text(number)])
+            await caught_up(writer.stream, number)
         assert len(rows(tmp_path / "tape.db", "SELECT tick FROM journal")) == 29
-        await log.finish(tape, [DONE])
+        await writer.finish([DONE])
         await settled(log)
         assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == []
-        assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join(tape.entries),)]
+        assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join(writer.stream.entries),)]
 
 
 async def test_a_tick_stays_as_long_as_one_of_its_streams_runs(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
         short, long = await asyncio.gather(begin(log), begin(log))
         for number in range(2, 10):
-            await asyncio.gather(log.append(short, [text(number)]), log.append(long, [text(number)]))
-            await caught_up(long, number)
+            short.append([text(number)])
+            long.append([text(number)])
+            await caught_up(long.stream, number)
         before = rows(tmp_path / "tape.db", "SELECT tick FROM journal")
-        await log.finish(short, [DONE])
+        await short.finish([DONE])
         await settled(log)
         assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == before
-        await log.finish(long, [DONE])
+        await long.finish([DONE])
         await settled(log)
         assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == []
 
 
 async def test_many_streams_that_come_and_go_leave_no_ticks(tmp_path: Path) -> None:
     async def produce(size: int) -> None:
-        tape = await begin(log)
+        writer = await begin(log)
         for number in range(2, size):
-            await log.append(tape, [text(number)])
+            writer.append([text(number)])
             await asyncio.sleep(0)
-        await log.finish(tape, [DONE])
+        await writer.finish([DONE])
 
     async with open_log(tmp_path / "tape.db") as log:
         await asyncio.gather(*(produce(size % 37) for size in range(150)))
@@ -181,54 +183,54 @@ async def test_many_streams_that_come_and_go_leave_no_ticks(tmp_path: Path) -> N
 
 async def test_a_stream_that_nobody_holds_is_read_from_disk(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
-        tape = await begin(log, text(1), b"", b"#1 1")
-        await log.finish(tape, [DONE])
+        writer = await begin(log, text(1), b"", b"#1 1")
+        await writer.finish([DONE])
         await settled(log)
-        header = tape.header
-        del tape
+        header = writer.stream.header
+        del writer
         gc.collect()
-        assert header.id not in log._tapes
+        assert header.id not in log._streams
         again = await log.get(header.id, "ann")
         assert (again.header, again.entries, again.ended) == (header, [text(1), b"", b"#1 1", DONE], True)
 
 
 async def test_a_writer_that_waits_keeps_no_ended_stream_in_memory(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db", reap=1000) as log:
-        tape = await begin(log)
-        await log.finish(tape, [DONE])
-        kept = weakref.ref(tape)
-        del tape
+        writer = await begin(log)
+        await writer.finish([DONE])
+        kept = weakref.ref(writer.stream)
+        del writer
         while kept() is not None:
             await asyncio.sleep(0)
 
 
 async def test_tokens_that_come_together_share_a_transaction(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
-        tapes = await asyncio.gather(*(begin(log) for _ in range(20)))
-        for tape in tapes:
+        writers = await asyncio.gather(*(begin(log) for _ in range(20)))
+        for writer in writers:
             for number in range(2, 52):
-                await log.append(tape, [text(number)])
-        await asyncio.gather(*(caught_up(tape, 51) for tape in tapes))
+                writer.append([text(number)])
+        await asyncio.gather(*(caught_up(writer.stream, 51) for writer in writers))
         assert rows(tmp_path / "tape.db", "SELECT count(*) FROM journal")[0][0] < 10
 
 
 async def test_nothing_is_readable_before_it_is_committed(tmp_path: Path) -> None:
     """Whenever a reader is woken, the file already holds what it can read: asked over a connection of its own."""
     async with open_log(tmp_path / "tape.db") as log:
-        tape = await begin(log)
+        writer = await begin(log)
         outside = sqlite3.connect(tmp_path / "tape.db")
         checks = []
 
         def on_disk() -> None:
             found = b"\n".join(body for (body,) in outside.execute("SELECT body FROM journal ORDER BY tick"))
-            checks.append(all(entry in found.split(b"\n") for entry in tape.entries))
+            checks.append(all(entry in found.split(b"\n") for entry in writer.stream.entries))
 
-        tape.listen(on_disk)
+        writer.stream.listen(on_disk)
         for number in range(2, 200):
-            await log.append(tape, [text(number)])
+            writer.append([text(number)])
             if number % 40 == 0:
-                await caught_up(tape, number)
-        await log.finish(tape, [DONE])
+                await caught_up(writer.stream, number)
+        await writer.finish([DONE])
         outside.close()
         assert len(checks) > 2
         assert all(checks)
@@ -326,11 +328,13 @@ async def test_the_log_can_be_opened_and_closed_without_being_used(tmp_path: Pat
 async def test_a_reader_that_is_far_behind_the_disk_makes_the_producer_wait(tmp_path: Path) -> None:
     """An endless producer does not fill the memory: it is at most a backlog ahead of the disk."""
     async with open_log(tmp_path / "tape.db") as log:
-        tape: Tape = await begin(log)
-        most = 0
+        writer = await begin(log)
+        stream, most = writer.stream, 0
         for number in range(2, 60_002):
-            await log.append(tape, [text(number)])
-            most = max(most, number - len(tape.entries))
-        assert most <= 20_001
-        await log.finish(tape, [DONE])
-        assert await whole(tape) == [*map(text, range(1, 60_002)), DONE]
+            if writer.behind:
+                await writer.drained()
+            writer.append([text(number)])
+            most = max(most, number - len(stream.entries))
+        assert most <= 20_002
+        await writer.finish([DONE])
+        assert await whole(stream) == [*map(text, range(1, 60_002)), DONE]

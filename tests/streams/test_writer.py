@@ -15,17 +15,17 @@ import pytest
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, LogUnavailable
 from tickertape.streams.contract import Header
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect, reap
 
-from .engines import begin, caught_up, key, new_header, text, whole
+from .engines import begin, caught_up, create, key, new_header, text, whole
 from .faults import FlakyConnection, limit_pages
-from .test_sqlite import rows, settled
+from .test_sqlite import NEVER, rows, settled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream, StreamWriter
 
 FAILED = b'.{"state":"failed"}'
 COUNT = 6
@@ -37,36 +37,36 @@ def padded(number: int, stream_id: str) -> bytes:
     return b't"%b %d %b"' % (stream_id.encode(), number, PADDING)
 
 
-async def produce(log: SqliteLog, streams: list[Tape], *, pause: int) -> None:
+async def produce(log: SqliteEngine, writers: list[StreamWriter], *, pause: int) -> None:
     """Make one answer, as a generation does: what cannot be committed ends it as failed."""
     header = new_header()
     try:
-        tape, _ = await log.create(header, [padded(1, header.id)], key(header.id))
+        writer = await create(log, header, [padded(1, header.id)], key(header.id))
     except LogUnavailable:
         return
-    streams.append(tape)
+    writers.append(writer)
     try:
         for number in range(2, COUNT + 1):
-            await log.append(tape, [padded(number, header.id)])
+            writer.append([padded(number, header.id)])
             for _ in range(pause):
                 await asyncio.sleep(0)
             if pause == 2:
-                await caught_up_or_failed(tape, number)
-        await log.finish(tape, [DONE])
+                await caught_up_or_failed(writer, number)
+        await writer.finish([DONE])
     except LogError:
-        await log.fail(tape, FAILED)
+        await writer.fail(FAILED)
 
 
-async def caught_up_or_failed(tape: Tape, size: int) -> None:
-    while len(tape.entries) < size and tape.error is None:
-        await tape.wait(len(tape.entries))
+async def caught_up_or_failed(writer: StreamWriter, size: int) -> None:
+    while len(writer.stream.entries) < size and writer.error is None:
+        await writer.stream.wait(len(writer.stream.entries))
 
 
-async def work(log: SqliteLog) -> list[Tape]:
+async def work(log: SqliteEngine) -> list[Stream]:
     """Make several answers side by side: in lockstep with the disk, a little faster, and all at once."""
-    streams: list[Tape] = []
-    await asyncio.gather(*(produce(log, streams, pause=pause) for pause in (0, 1, 2)))
-    return streams
+    writers: list[StreamWriter] = []
+    await asyncio.gather(*(produce(log, writers, pause=pause) for pause in (0, 1, 2)))
+    return [writer.stream for writer in writers]
 
 
 def check(header: Header, entries: list[bytes]) -> bool:
@@ -80,7 +80,7 @@ def check(header: Header, entries: list[bytes]) -> bool:
 
 async def check_file(path: Path, seen: dict[Header, list[bytes]]) -> None:
     """Check that what is on disk is what live readers saw, and that nothing is left over."""
-    async with SqliteLog(path, lost=LOST) as log:
+    async with SqliteEngine(path, lost=LOST) as log:
         for header, entries in seen.items():
             assert (await log.get(header.id, "ann")).entries == entries
     assert rows(path, "SELECT count(*) FROM journal") == [(0,)]
@@ -89,24 +89,23 @@ async def check_file(path: Path, seen: dict[Header, list[bytes]]) -> None:
     assert {name for (name,) in rows(path, "SELECT stream FROM idempotency")} == ids, "a key without its stream"
 
 
-async def live_on(log: SqliteLog, streams: list[Tape]) -> dict[Header, list[bytes]]:
+async def live_on(log: SqliteEngine, streams: list[Stream]) -> dict[Header, list[bytes]]:
     """Check that the log goes on once the fault is over; return all streams as live readers saw them."""
     await settled(log)  # what the fault still hit is known now
-    log._try_again()
+    log._production.try_again()
     await settled(log)
     header = new_header()
-    tape, fresh = await log.create(header, [padded(1, header.id)], key(header.id))
-    assert fresh
-    await log.append(tape, [padded(number, header.id) for number in range(2, COUNT + 1)])
-    await log.finish(tape, [DONE])
-    seen = {stream.header: list(stream.entries) for stream in [*streams, tape]}
-    del tape
+    writer = await create(log, header, [padded(1, header.id)], key(header.id))
+    writer.append([padded(number, header.id) for number in range(2, COUNT + 1)])
+    await writer.finish([DONE])
+    seen = {stream.header: list(stream.entries) for stream in [*streams, writer.stream]}
+    del writer
     streams.clear()
     await settled(log)
     await settled(log)
     gc.collect()
     for known, entries in seen.items():
-        assert known.id not in log._tapes, "it is on disk: no need to keep it in memory"
+        assert known.id not in log._streams, "it is on disk: no need to keep it in memory"
         assert (await log.get(known.id, "ann")).entries == entries
     return seen
 
@@ -119,10 +118,10 @@ async def test_a_full_disk_at_any_page_ends_only_what_it_hits_and_leaves_no_gap(
     whole_ones = -1
     for more in range(200):
         path = quick_path / f"{more}.db"
-        async with SqliteLog(path, lost=LOST, reap=60) as log:
+        async with SqliteEngine(path, lost=LOST, reap=60) as log:
             limit_pages(log._writes, more)
             streams = await work(log)
-            whole_ones = sum([check(tape.header, tape.entries) for tape in streams])
+            whole_ones = sum([check(stream.header, stream.entries) for stream in streams])
             limit_pages(log._writes, None)
             seen = await live_on(log, streams)
         await check_file(path, seen)
@@ -141,14 +140,14 @@ async def test_an_io_error_at_any_statement_ends_only_what_it_hits_and_leaves_no
     while failed:
         step += 1
         path = quick_path / f"{step}.db"
-        async with SqliteLog(path, lost=LOST, reap=60, synchronous="OFF") as log:
+        async with SqliteEngine(path, lost=LOST, reap=60, synchronous="OFF") as log:
             flaky = FlakyConnection(log._writes, step, count)
             log._writer._connection = flaky  # type: ignore[assignment]
             streams = await work(log)
             await settled_or_not(log)
             failed = bool(flaky.failed)
             assert count > 1 or not log._writes.in_transaction, "neighbours cannot write"
-            assert [check(tape.header, tape.entries) for tape in streams].count(True) >= 0
+            assert [check(stream.header, stream.entries) for stream in streams].count(True) >= 0
             log._writer._connection = log._writes
             seen = await live_on(log, streams)
         await check_file(path, seen)
@@ -156,7 +155,7 @@ async def test_an_io_error_at_any_statement_ends_only_what_it_hits_and_leaves_no
 
 
 async def test_a_full_disk_is_told_to_who_wants_to_begin(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
         limit_pages(log._writes, 0)
         refused: list[Any] = [None]
         while not isinstance(refused[0], LogUnavailable):
@@ -164,54 +163,54 @@ async def test_a_full_disk_is_told_to_who_wants_to_begin(tmp_path: Path) -> None
             refused = await asyncio.gather(log.create(header, [padded(1, header.id) * 4]), return_exceptions=True)
         assert "the disk is full; free some space, the server goes on by itself" in str(refused[0])
         limit_pages(log._writes, None)
-        await log.finish(await begin(log), [DONE])
+        await (await begin(log)).finish([DONE])
 
 
 async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: Path) -> None:
     """The disk has room again before the producer knows that it had none. Guards: that an append must follow what was
     committed.
     """
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
-        tape = await begin(log)
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+        writer = await begin(log)
         flaky = FlakyConnection(log._writes, 1)
         log._writer._connection = flaky  # type: ignore[assignment]
-        await log.append(tape, [text(2)])
+        writer.append([text(2)])
         log._write_queue.submit()
         while not flaky.failed:
             pass  # the loop stands still: the producer has not been told
-        await log.append(tape, [text(3)])
+        writer.append([text(3)])
         log._write_queue.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
-            await log.finish(tape, [DONE])
-        await log.fail(tape, FAILED)
-        assert await whole(tape) == [text(1), FAILED]
+            await writer.finish([DONE])
+        await writer.fail(FAILED)
+        assert await whole(writer.stream) == [text(1), FAILED]
     assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join([text(1), FAILED]),)]
 
 
 async def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
-        tape = await begin(log)
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+        writer = await begin(log)
         log._writer._connection = FlakyConnection(log._writes, 1)  # type: ignore[assignment]
         for number in (2, 3, 4):
-            await log.append(tape, [text(number)])
+            writer.append([text(number)])
             log._write_queue.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
-            await log.finish(tape, [DONE])
+            await writer.finish([DONE])
 
 
 async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST, reap=0.01) as log:
-        tape = await begin(log)
-        await log.append(tape, [text(2)])
-        await caught_up(tape, 2)
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=0.01) as log:
+        writer = await begin(log)
+        writer.append([text(2)])
+        await caught_up(writer.stream, 2)
         flaky = FlakyConnection(log._writes, 1, 20)
         log._writer._connection = flaky  # type: ignore[assignment]
         with pytest.raises(LogUnavailable):
-            await log.finish(tape, [DONE])
-        await log.fail(tape, FAILED)
-        assert await whole(tape) == [text(1), text(2), FAILED]
-        stream_id = tape.header.id
-        del tape
+            await writer.finish([DONE])
+        await writer.fail(FAILED)
+        assert await whole(writer.stream) == [text(1), text(2), FAILED]
+        stream_id = writer.stream.header.id
+        del writer
         while rows(tmp_path / "tape.db", "SELECT 1 FROM stream WHERE body IS NULL"):
             assert (await log.get(stream_id, "ann")).entries == [text(1), text(2), FAILED]
             await settled_or_not(log)
@@ -219,14 +218,14 @@ async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tm
     assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join([text(1), text(2), FAILED]),)]
 
 
-async def settled_or_not(log: SqliteLog) -> None:
-    await asyncio.gather(log.expire(0), return_exceptions=True)
+async def settled_or_not(log: SqliteEngine) -> None:
+    await asyncio.gather(log.expire(NEVER), return_exceptions=True)
 
 
 async def test_the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST, reap=60) as log:
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60) as log:
         log._writer._connection = FlakyConnection(log._writes, 1, 5)  # type: ignore[assignment]
         for _ in range(3):
             await settled_or_not(log)
@@ -245,8 +244,8 @@ async def test_a_producer_that_was_taken_for_dead_on_a_failing_disk_goes_on_once
     tmp_path: Path, step: int
 ) -> None:
     """Guards: that the thread outlives an error while it registers anew."""
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST, reap=60) as log:
-        tape = await begin(log)
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60) as log:
+        writer = await begin(log)
         outside = connect(tmp_path / "tape.db")
         reap(outside, log._writer.producer, LOST)
         outside.close()
@@ -255,29 +254,28 @@ async def test_a_producer_that_was_taken_for_dead_on_a_failing_disk_goes_on_once
             await asyncio.gather(log.create(new_header(), [text(1)]), return_exceptions=True)
         log._writer._connection = log._writes
         fresh = await begin(log)
-        await log.finish(fresh, [DONE])
-        await log.fail(tape, FAILED)
-        assert await whole(tape) == [text(1), LOST]
-        assert await whole(fresh) == [text(1), DONE]
+        await fresh.finish([DONE])
+        await writer.fail(FAILED)
+        assert await whole(writer.stream) == [text(1), LOST]
+        assert await whole(fresh.stream) == [text(1), DONE]
 
 
 async def test_a_task_that_cannot_be_written_at_all_harms_no_other(tmp_path: Path) -> None:
-    async with SqliteLog(tmp_path / "tape.db", lost=LOST) as log:
-        tape = await begin(log)
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+        writer = await begin(log)
         header = new_header()
         poisoned = Header(id="poison", owner="half a \ud83d", model="echo", created=0)
-        appending = log.append(tape, [text(2)])
+        writer.append([text(2)])
         results = await asyncio.gather(
             log.create(new_header(), [text(1)], key("one")),
-            appending,
             log.create(poisoned, [text(1)], key("two")),
             log.create(header, [text(1)], key("three")),
             return_exceptions=True,
         )
-        assert isinstance(results[2], LogUnavailable)
-        assert [isinstance(result, Exception) for result in results] == [False, False, True, False]
-        await log.finish(tape, [DONE])
-        assert tape.entries == [text(1), text(2), DONE]
+        assert isinstance(results[1], LogUnavailable)
+        assert [isinstance(result, Exception) for result in results] == [False, True, False]
+        await writer.finish([DONE])
+        assert writer.stream.entries == [text(1), text(2), DONE]
         assert (await log.get(header.id, "ann")).entries == [text(1)]
     assert rows(tmp_path / "tape.db", "SELECT key FROM idempotency ORDER BY key") == [("one",), ("three",)]
 
@@ -303,7 +301,7 @@ async def test_a_file_that_may_not_grow_ends_only_what_it_hits(tmp_path: Path, r
         fresh = producer.command("create")
         producer.command("fail")
         producer.kill()
-    async with SqliteLog(path, lost=LOST) as log:
+    async with SqliteEngine(path, lost=LOST) as log:
         for stream, acknowledged in producer.acknowledged.items():
             *entries, end = await whole(await log.get(stream, "ann"))
             assert entries == [entry(stream, number) for number in range(1, len(entries) + 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from conversations.conftest import OWNER, ask
-from streams.engines import DONE, caught_up
+from streams.engines import DONE, caught_up, create
 from tickertape.conversations import AsyncStore, ConversationLimits
 from tickertape.server.conversations import ConversationService
 from tickertape.streams.contract import Header, now
@@ -13,23 +13,23 @@ from tickertape.streams.contract import Header, now
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.streams.sqlite.engine import SqliteLog
+    from tickertape.streams.sqlite.engine import SqliteEngine
 
 
-def conversations_of(folder: Path, log: SqliteLog, undo: float = 3600.0) -> tuple[AsyncStore, ConversationService]:
+def conversations_of(folder: Path, log: SqliteEngine, undo: float = 3600.0) -> tuple[AsyncStore, ConversationService]:
     chats = AsyncStore(folder / "chats.db", ConversationLimits(undo=undo), clock=now)
     return chats, ConversationService(chats, log, cast("Any", None), cast("Any", None))
 
 
 async def answer(
-    chats: AsyncStore, log: SqliteLog, conversations: ConversationService, text: str, size: int = 3
+    chats: AsyncStore, log: SqliteEngine, conversations: ConversationService, text: str, size: int = 3
 ) -> str:
     """Ask and answer, the way that a generation does; return the conversation's id."""
     turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask(f"What of {text}?")))
-    tape, _ = await log.create(Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
+    writer = await create(log, Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
     for number in range(size):
-        await log.append(tape, [f't"{text} {number} "'.encode()])
-        await caught_up(tape, number + 2)
-    await log.finish(tape, [DONE])
+        writer.append([f't"{text} {number} "'.encode()])
+        await caught_up(writer.stream, number + 2)
+    await writer.finish([DONE])
     await conversations.refresh()
     return turn.chat

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tickertape.errors import LogError
-from tickertape.streams.contract import Header, Tape
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.contract import Header, StreamWriter
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .server import STOP_TIMEOUT, clean_environment
 
@@ -116,24 +116,28 @@ def say(**what: Any) -> None:
 class Role:
     """The process, from inside."""
 
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: SqliteEngine) -> None:
         self.log = log
-        self.tapes: list[Tape] = []
+        self.writers: list[StreamWriter] = []
 
     async def create(self) -> None:
         header = Header(id=os.urandom(16).hex(), owner="ann", model="echo", created=0)
-        tape, _ = await self.log.create(header, [entry(header.id, 1)])
-        tape.listen(lambda: say(ack=header.id, to=len(tape.entries) - tape.ended))
-        self.tapes.append(tape)
+        writer = await self.log.create(header, [entry(header.id, 1)])
+        assert isinstance(writer, StreamWriter)
+        stream = writer.stream
+        stream.listen(lambda: say(ack=header.id, to=len(stream.entries) - stream.ended))
+        self.writers.append(writer)
 
-    async def append(self, tape: Tape, number: int) -> None:
-        await self.log.append(tape, [entry(tape.header.id, number)])
+    async def append(self, writer: StreamWriter, number: int) -> None:
+        if writer.behind:
+            await writer.drained()
+        writer.append([entry(writer.stream.header.id, number)])
 
-    async def flow(self, tape: Tape) -> None:
+    async def flow(self, writer: StreamWriter) -> None:
         """Append without end, sometimes one entry at a time, sometimes many."""
         number = 2
         while True:
-            await self.append(tape, number)
+            await self.append(writer, number)
             number += 1
             if number % 5:
                 await asyncio.sleep(0)
@@ -144,21 +148,22 @@ class Role:
         try:
             if verb == "create":
                 await self.create()
-                return self.tapes[-1].header.id
-            for tape in self.tapes:
-                size = len(tape.entries)
+                return self.writers[-1].stream.header.id
+            for writer in self.writers:
+                stream = writer.stream
+                size = len(stream.entries)
                 if verb == "finish":
-                    await self.log.finish(tape, [DONE])
+                    await writer.finish([DONE])
                     continue
                 if verb == "fail":
-                    await self.log.fail(tape, FAILED)
+                    await writer.fail(FAILED)
                     continue
                 for number in range(size + 1, size + 1 + int(count or 1)):
-                    await self.append(tape, number)
-                while len(tape.entries) < size + int(count or 1) and tape.error is None:
-                    await tape.wait(len(tape.entries))
-                if tape.error is not None:
-                    raise tape.error
+                    await self.append(writer, number)
+                while len(stream.entries) < size + int(count or 1) and writer.error is None:
+                    await stream.wait(len(stream.entries))
+                if writer.error is not None:
+                    raise writer.error
         except LogError as error:
             return f"{type(error).__name__}: {error}"
         return "ok"
@@ -170,13 +175,13 @@ async def main(order: dict[str, Any]) -> None:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     loop = asyncio.get_running_loop()
-    async with SqliteLog(order["path"], lost=LOST, **order["options"]) as log:
+    async with SqliteEngine(order["path"], lost=LOST, **order["options"]) as log:
         role = Role(log)
         for _ in range(order["streams"]):
             await role.create()
-        say(streams=[tape.header.id for tape in role.tapes])
+        say(streams=[writer.stream.header.id for writer in role.writers])
         if order["free"]:
-            await asyncio.gather(*map(role.flow, role.tapes))
+            await asyncio.gather(*map(role.flow, role.writers))
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             command = line.strip()
             if command.startswith("limit "):

@@ -12,7 +12,7 @@ from tickertape.generation import Generations, Order
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.streams.contract import follow
-from tickertape.streams.memory import MemoryLog
+from tickertape.streams.memory import MemoryEngine
 from tickertape.testing.faults import FAULTS
 from tickertape.testing.upstream import Upstream
 from tickertape.transcript import Transcript
@@ -43,7 +43,7 @@ async def cell(upstream: Upstream, name: str, fault: str) -> Cell:
         timeouts[QUICK[fault]] = 0.4
     url = upstream.url(name)
     provider = dialect(name)(url, KEY, max_event_size=2 * 1024 * 1024, **timeouts)
-    generations = Generations(MemoryLog())
+    generations = Generations(MemoryEngine())
     try:
         request = ChatRequest(model=fault, messages=[{"role": "user", "content": "hi"}])
         tape = await generations.begin(Order(provider, request, show_usage=True), owner="ann")

@@ -23,13 +23,13 @@ from tickertape.generation import Generations, Order
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import dialect
 from tickertape.streams.contract import follow
-from tickertape.streams.memory import MemoryLog
+from tickertape.streams.memory import MemoryEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tickertape.providers.base import Provider
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 ROOTS = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta", "ollama": "api"}
 
@@ -121,7 +121,7 @@ class Scripted:
 
 async def _ask(upstream: Scripted, number: int, case: dict[str, Any], timeout: float) -> Came:
     provider = upstream.provider(number, timeout)
-    generations = Generations(MemoryLog())
+    generations = Generations(MemoryEngine())
     try:
         request = ChatRequest(model="m", messages=[{"role": "user", "content": "hi"}])
         tape = await generations.begin(Order(provider, request, show_usage=True), owner="ann")
@@ -139,7 +139,7 @@ async def came(cases: list[dict[str, Any]], timeout: float = 30) -> list[Came]:
         return await asyncio.gather(*(_ask(upstream, number, case, timeout) for number, case in enumerate(cases)))
 
 
-def streamed(tape: Tape) -> Came:
+def streamed(tape: Stream) -> Came:
     """Return what an OpenAI client gathers from the stream."""
     events = [event.data for event in Decoder().feed(ChunkView(tape.header).feed(tape.entries, 1))]
     made = Came("incomplete", json="\n".join(events), tape=tape)
@@ -171,7 +171,7 @@ def _merge(calls: list[dict[str, Any]], pieces: Iterable[dict[str, Any]]) -> Non
                 inner[field] = inner.get(field, "") + (more or "")
 
 
-def whole(tape: Tape) -> Came:
+def whole(tape: Stream) -> Came:
     """Return what an OpenAI client reads from the one object, or from the error in its place."""
     answer = Answer(tape)
     end = answer.end or End(State.RUNNING)

@@ -14,7 +14,7 @@ from tickertape.deltas import Delta, End, Finish, State, encode_delta
 from tickertape.dialects.openai_chat import Answer, ChunkView
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.upstream_errors import UpstreamErrors
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
 
 HEADER = Header(id="3c2276b9840faf17bed9c3f0884be133", owner="ann", model="m", created=1)
 
@@ -109,7 +109,7 @@ def test_every_field_of_a_chunk_is_found_in_the_stream_the_answer_the_snapshot_a
         assert not any(isinstance(delta, Finish) for delta in deltas)
         return
     last = End(State.COMPLETED, finish_reason="stop")
-    tape = Tape(HEADER, [encode_delta(delta) for delta in (*deltas, last)], ended=True)
+    tape = Stream(HEADER, [encode_delta(delta) for delta in (*deltas, last)], ended=True)
     events = Decoder().feed(ChunkView(HEADER).feed(tape.entries, 1))
     client = EventTranscript()
     for event in events:

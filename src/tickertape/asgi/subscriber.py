@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.delivery.fanout import Fanout
     from tickertape.dialects.base import View
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 logger = logging.getLogger("tickertape")
 
@@ -37,7 +37,7 @@ CANCELLED = 0.1
 
 
 def deliver(
-    fanout: Fanout, stream: Tape, after: int, dialect: type[View], send: Send, receive: Receive
+    fanout: Fanout, stream: Stream, after: int, dialect: type[View], send: Send, receive: Receive
 ) -> Awaitable[None]:
     """Send everything after event number ``after`` until the end, or until the client leaves.
 
@@ -55,7 +55,7 @@ def deliver(
 
 
 def serve(
-    fanout: Fanout, stream: Tape, after: int, dialect: type[View], send: Send, receive: Receive
+    fanout: Fanout, stream: Stream, after: int, dialect: type[View], send: Send, receive: Receive
 ) -> Awaitable[None]:
     """As `deliver`, but for as long as the response goes on the request does too, on every server."""
     subscriber = RequestSubscriber(stream, after, dialect, below(send))
@@ -114,7 +114,7 @@ class RequestSubscriber(Subscriber):
 
     __slots__ = ("_body", "_cut", "_error", "_gone", "_last", "_send", "_woken")
 
-    def __init__(self, stream: Tape, index: int, dialect: type[View], send: Send) -> None:
+    def __init__(self, stream: Stream, index: int, dialect: type[View], send: Send) -> None:
         super().__init__(stream, index, dialect)
         self._send = send
         self._body = b""

@@ -25,7 +25,7 @@ from tickertape.delivery.subscriber import Subscriber
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message, Send
     from tickertape.dialects.base import View
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 logger = logging.getLogger("tickertape")
 
@@ -40,7 +40,7 @@ class ConnectionSubscriber(Subscriber, asyncio.Protocol):
 
     __slots__ = ("_ahead", "_connection", "_keep_alive", "_transport")
 
-    def __init__(self, stream: Tape, index: int, dialect: type[View], cycle: RequestResponseCycle) -> None:
+    def __init__(self, stream: Stream, index: int, dialect: type[View], cycle: RequestResponseCycle) -> None:
         super().__init__(stream, index, dialect)
         self.open = not cycle.flow.write_paused
         self._transport = cycle.transport

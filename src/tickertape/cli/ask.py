@@ -20,7 +20,7 @@ from tickertape.providers.base import ChatRequest
 from tickertape.server.selection import PROVIDERS, fetch_model, select
 from tickertape.server.settings import Settings
 from tickertape.streams.contract import follow
-from tickertape.streams.memory import MemoryLog
+from tickertape.streams.memory import MemoryEngine
 from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tickertape.deltas import Delta
     from tickertape.providers.catalog import Catalog
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 _DEFAULTS = Settings()
 
@@ -202,8 +202,8 @@ class AnswerHere(Transcript):
         super().__init__()
         self._settings = settings
         self._messages = messages
-        self._log = MemoryLog()
-        self._tape: Tape | None = None
+        self._log = MemoryEngine()
+        self._tape: Stream | None = None
         self._stopped = False
         self._catalog: Catalog | None = None
         self._end = End(State.RUNNING)

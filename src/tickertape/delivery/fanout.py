@@ -27,7 +27,7 @@ from tickertape.sse import encode_comment
 if TYPE_CHECKING:
     from tickertape.delivery.subscriber import Subscriber
     from tickertape.dialects.base import View
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
     Shared = dict[tuple[int, type[View], type[Subscriber]], bytes]
 
@@ -53,7 +53,7 @@ class Channel:
 
     __slots__ = ("_fanout", "_hot", "dirty", "subscribers", "tape")
 
-    def __init__(self, fanout: Fanout, tape: Tape) -> None:
+    def __init__(self, fanout: Fanout, tape: Stream) -> None:
         self._fanout = fanout
         self._hot: dict[type[View], View] = {}
         self.tape = tape
@@ -121,7 +121,7 @@ class Fanout:
         self._loop = asyncio.get_running_loop()
         self._heartbeat = heartbeat
         self._send_timeout = send_timeout
-        self._channels: dict[Tape, Channel] = {}
+        self._channels: dict[Stream, Channel] = {}
         self._dirty: list[Channel] = []
         self._scheduled = False
         self._earliest = 0.0  # loop time before which no flush begins

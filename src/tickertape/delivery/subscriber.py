@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tickertape.delivery.fanout import Channel
     from tickertape.dialects.base import View
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 
 class Subscriber(ABC):
@@ -24,7 +24,7 @@ class Subscriber(ABC):
     channel: Channel
     view: View
 
-    def __init__(self, stream: Tape, index: int, dialect: type[View]) -> None:
+    def __init__(self, stream: Stream, index: int, dialect: type[View]) -> None:
         self.stream = stream
         self.index = index
         self.dialect = dialect

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tickertape.streams.contract import Header, Tape
+    from tickertape.streams.contract import Header, Stream
 
 RETRY = 1000
 """Milliseconds. The reconnection time that rides in the first event: browsers' own default is 3 to 5 s."""
@@ -60,7 +60,7 @@ class Dialect(ABC):
     headers: ClassVar[Sequence[tuple[bytes, bytes]]] = ()
 
     @abstractmethod
-    def answer(self, stream: Tape) -> dict[str, Any]:
+    def answer(self, stream: Stream) -> dict[str, Any]:
         """Return the JSON object of a whole answer, for those who do not want a stream."""
 
     @abstractmethod

@@ -30,7 +30,7 @@ from tickertape.dialects.openai_chat import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickertape.streams.contract import Header, Tape
+    from tickertape.streams.contract import Header, Stream
 
 _json = msgspec.json.Encoder().encode
 
@@ -131,7 +131,7 @@ class Events(Dialect):
     name = "events"
     view = EventView
 
-    def answer(self, stream: Tape) -> dict[str, Any]:
+    def answer(self, stream: Stream) -> dict[str, Any]:
         """Return the snapshot of the stream: its text, its state and all that was gathered."""
         return Answer(stream).snapshot()
 

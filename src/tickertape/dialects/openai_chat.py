@@ -18,7 +18,7 @@ from tickertape.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickertape.streams.contract import Header, Tape
+    from tickertape.streams.contract import Header, Stream
 
 _json = msgspec.json.Encoder().encode
 
@@ -110,7 +110,7 @@ _OURS = frozenset(("id", "object", "created", "model", "choices", "usage", "tick
 class Answer(Transcript):
     """What a tape says so far, gathered: for the snapshot and for answers that are not streamed."""
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Stream) -> None:
         super().__init__()
         self.header = tape.header
         self.count = len(tape.entries)
@@ -171,7 +171,7 @@ class OpenAIChat(Dialect):
     name = "openai"
     view = ChunkView
 
-    def answer(self, stream: Tape) -> dict[str, Any]:
+    def answer(self, stream: Stream) -> dict[str, Any]:
         """Return a ``chat.completion`` object."""
         return Answer(stream).completion()
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tickertape.generation.pace import Pace
     from tickertape.generation.turns import Turns
     from tickertape.providers.base import ChatRequest, Provider
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Stream, StreamWriter
 
 logger = logging.getLogger("tickertape")
 
@@ -120,7 +120,7 @@ class Order(msgspec.Struct, frozen=True):
     continues: str | None = None
     place: dict[str, Any] | None = None
     stream: str | None = None
-    ended: Callable[[Tape], object] | None = None
+    ended: Callable[[Stream], object] | None = None
 
     @property
     def opening(self) -> list[bytes]:
@@ -134,15 +134,14 @@ class Generation:
 
     def __init__(
         self,
-        log: Log,
-        tape: Tape,
+        writer: StreamWriter,
         order: Order,
         turns: Turns,
         limits: Limits,
         pace: Pace,
     ) -> None:
-        self.tape = tape
-        self._log = log
+        self.stream = writer.stream
+        self._writer = writer
         self._order = order
         self._turns = turns
         self._limits = limits
@@ -166,13 +165,13 @@ class Generation:
         self._interrupt()
 
     async def _run(self) -> None:
-        self.tape.on_stop = self._interrupt
-        self.tape.on_leave = self._left
+        self._writer.on_stop = self._interrupt
+        self._writer.on_leave = self._left
         self._left(ARRIVAL)
         try:
             end = self.end = await self._outcome()
         finally:
-            self.tape.on_stop = self.tape.on_leave = None
+            self._writer.on_stop = self._writer.on_leave = None
             self._forget_timer()
             if self.on_produced is not None:
                 self.on_produced()
@@ -181,34 +180,34 @@ class Generation:
         if self._usage and self._order.show_usage:
             entries.append(encode_delta(self._usage))
         try:
-            await self._log.finish(self.tape, [*entries, encode_delta(end)])
+            await self._writer.finish([*entries, encode_delta(end)])
         except LogError as error:  # whatever the provider said, the answer is not whole if the log is not
-            await self._log.fail(self.tape, encode_delta(_failure(error)))
+            await self._writer.fail(encode_delta(_failure(error)))
 
     def _left(self, more: float = 0) -> None:
         """Begin to wait for another reader, if the policy says so and none is left."""
-        if self._order.abandon_after is not None and not self.tape.readers:
+        if self._order.abandon_after is not None and not self.stream.readers:
             self._forget_timer()
             seconds = self._order.abandon_after + more
             self._timer = asyncio.get_running_loop().call_later(seconds, self._unread, self._order.abandon_after)
 
     def _unread(self, seconds: float) -> None:
-        if not self.tape.readers:
+        if not self.stream.readers:
             self._leaving = asyncio.create_task(self._leave(seconds))
 
     async def _leave(self, seconds: float) -> None:
         """Cancel the answer unless somebody reads it in another process."""
         try:
-            attended = await self._log.attended(self.tape, seconds)
+            attended = await self._writer.attended(seconds)
         except LogError:
             attended = True  # nobody knows; asked again
         if self.task.done():
             return
-        if attended or self.tape.readers:
+        if attended or self.stream.readers:
             self._left(AGAIN)
         else:
             self._cancelled_by = "disconnect"
-            await self._log.cancel(self.tape)
+            self._writer.request_stop()
 
     def _forget_timer(self) -> None:
         if self._timer is not None:
@@ -226,10 +225,10 @@ class Generation:
         limit: asyncio.Timeout | None = None
         try:
             self._pumping = True
-            if self.tape.stop or self._abandoned:
+            if self._writer.stop_requested or self._abandoned:
                 raise asyncio.CancelledError
             async with (
-                self._turns.take(self.tape),
+                self._turns.take(self._writer),
                 asyncio.timeout(self._limits.seconds) as limit,
                 aclosing(self._order.provider.stream(self._order.request)) as batches,
             ):
@@ -238,7 +237,9 @@ class Generation:
                     entries = self._entries(batch)
                     if entries:
                         self._count(entries)
-                        await self._log.append(self.tape, entries)
+                        self._writer.append(entries)
+                        if self._writer.behind:
+                            await self._writer.drained()
                     now = pace.look()
                     rests = now - looked < pace.rest and len(batch) < FEW and self._finish is None
                     looked = await pace.wait(now) if rests else now
@@ -258,11 +259,11 @@ class Generation:
     def _interruption(self) -> End:
         """Return the end of an answer that was interrupted by us."""
         self.task.uncancel()
-        if self.tape.stop:
+        if self._writer.stop_requested:
             closed = round((time.monotonic() - self._stopped_at) * 1000, 1) if self._stopped_at else 0.0
-            logger.debug("Stream %s: upstream closed %g ms after stop", self.tape.header.id, closed)
+            logger.debug("Stream %s: upstream closed %g ms after stop", self.stream.header.id, closed)
             return End(State.CANCELLED, usage=self._counts, cancelled_by=self._cancelled_by, closed_after_ms=closed)
-        return LOST if self.tape.error is None else _failure(self.tape.error)
+        return LOST if self._writer.error is None else _failure(self._writer.error)
 
     @property
     def _counts(self) -> dict[str, Any] | None:

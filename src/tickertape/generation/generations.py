@@ -14,7 +14,7 @@ from tickertape.generation.generation import Generation, Order
 from tickertape.generation.limits import Limits
 from tickertape.generation.pace import Pace
 from tickertape.generation.turns import Turns
-from tickertape.streams.contract import Header, Key, Log, Tape
+from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
 
 if TYPE_CHECKING:
     from tickertape.deltas import End
@@ -45,8 +45,8 @@ class Tally:
 class Generations:
     """All generations of this process."""
 
-    def __init__(self, log: Log, limits: Limits | None = None) -> None:
-        self._log = log
+    def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
+        self._engine = engine
         self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()
         self._pace = Pace(self._loop)
@@ -55,7 +55,7 @@ class Generations:
         self._owners: Counter[str] = Counter()  # of these, by owner
         self._turns: dict[Provider, Turns] = {}
         self.tally = Tally()
-        self._beginning: set[asyncio.Task[Tape]] = set()
+        self._beginning: set[asyncio.Task[Stream]] = set()
         self.closed = False
 
     @property
@@ -68,7 +68,7 @@ class Generations:
         """How many answers wait in line."""
         return sum(turns.waiting for turns in self._turns.values())
 
-    async def begin(self, order: Order, *, owner: str, key: Key | None = None) -> Tape:
+    async def begin(self, order: Order, *, owner: str, key: Key | None = None) -> Stream:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
 
         Raises BadRequest for parameters that the provider does not take, KeyReused and LogUnavailable; ProviderError
@@ -95,37 +95,38 @@ class Generations:
         task.add_done_callback(self._beginning.discard)
         return await asyncio.shield(task)
 
-    async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Tape:
+    async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Stream:
         stream_id = order.stream or secrets.token_hex(16)
         header = Header(id=stream_id, owner=owner, model=order.request.model, created=int(time.time()))
-        fresh = False
+        made: StreamWriter | Stream | None = None
         try:
-            tape, fresh = await self._log.create(header, order.opening, key)
+            made = await self._engine.create(header, order.opening, key)
         finally:
-            if not fresh:
+            if not isinstance(made, StreamWriter):
                 self._take(owner, turns, -1)
-        if fresh:
-            generation = Generation(self._log, tape, order, turns, self._limits, self._pace)
-            self._running.add(generation)
-            # Who has seen the end may ask again at once: the place is free by then.
-            generation.on_produced = lambda: self._take(owner, turns, -1)
-            generation.task.add_done_callback(lambda _task: self._done(generation, order))
-        return tape
+        if isinstance(made, Stream):
+            return made
+        generation = Generation(made, order, turns, self._limits, self._pace)
+        self._running.add(generation)
+        # Who has seen the end may ask again at once: the place is free by then.
+        generation.on_produced = lambda: self._take(owner, turns, -1)
+        generation.task.add_done_callback(lambda _task: self._done(generation, order))
+        return made.stream
 
-    async def _begun(self, owner: str, key: Key | None) -> Tape | None:
+    async def _begun(self, owner: str, key: Key | None) -> Stream | None:
         """Return the stream that a repeated request has begun before: it asks for no more than there is."""
         if key is None:
             return None
         if self._beginning:
             await asyncio.wait(self._beginning)  # it may be among these
-        return await self._log.keyed(owner, key)
+        return await self._engine.keyed(owner, key)
 
     def _done(self, generation: Generation, order: Order) -> None:
         self._running.discard(generation)
         if generation.end is not None:
             self.tally.add(generation.end)
         if order.ended is not None:
-            order.ended(generation.tape)
+            order.ended(generation.stream)
 
     def _take(self, owner: str, turns: Turns, count: int) -> None:
         """Take an answer on, or off again."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import StreamWriter
 
 
 class Turns:
-    """The line before one provider: first come, first served. ``tape.queued`` is everyone's place, 1 the next.
+    """The line before one provider: first come, first served. Everyone is told the place, 1 the next.
 
     ``taken`` is how many answers were taken on for it, for the use of who does that: they may not have come yet.
     """
@@ -23,7 +23,7 @@ class Turns:
         self.capacity = capacity
         self.taken = 0
         self._running = 0
-        self._line: OrderedDict[Tape, asyncio.Future[None]] = OrderedDict()
+        self._line: OrderedDict[StreamWriter, asyncio.Future[None]] = OrderedDict()
 
     @property
     def waiting(self) -> int:
@@ -31,19 +31,19 @@ class Turns:
         return len(self._line)
 
     @asynccontextmanager
-    async def take(self, tape: Tape) -> AsyncIterator[None]:
+    async def take(self, writer: StreamWriter) -> AsyncIterator[None]:
         """Wait for this answer's turn and hold it."""
         if self._running < self.capacity:
             self._running += 1
         else:
-            await self._wait(tape)
+            await self._wait(writer)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _wait(self, tape: Tape) -> None:
-        turn = self._line[tape] = asyncio.get_running_loop().create_future()
+    async def _wait(self, writer: StreamWriter) -> None:
+        turn = self._line[writer] = asyncio.get_running_loop().create_future()
         self._tell()
         try:
             await turn
@@ -52,14 +52,14 @@ class Turns:
                 self._pass_on()  # it was given a turn, and stopped in the same moment
             raise
         finally:
-            tape.queued = 0
-            if self._line.pop(tape, None) is not None:
+            writer.set_place(0)
+            if self._line.pop(writer, None) is not None:
                 self._tell()
 
     def _pass_on(self) -> None:
         """Give the turn to the first in the line."""
         while self._line:
-            _tape, turn = self._line.popitem(last=False)
+            _writer, turn = self._line.popitem(last=False)
             if not turn.done():
                 turn.set_result(None)
                 self._tell()
@@ -67,7 +67,5 @@ class Turns:
         self._running -= 1
 
     def _tell(self) -> None:
-        for place, tape in enumerate(self._line, 1):
-            if tape.queued != place:
-                tape.queued = place
-                tape.wake()
+        for place, writer in enumerate(self._line, 1):
+            writer.set_place(place)

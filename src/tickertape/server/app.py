@@ -29,7 +29,7 @@ from tickertape.server.routes import PATHS, Endpoint, Services, not_found
 from tickertape.server.settings import shared
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 from tickertape.streams.contract import now
-from tickertape.streams.sqlite.engine import SqliteLog
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tickertape.providers.catalog import Catalog
     from tickertape.server.metrics import SharedFigures
     from tickertape.server.settings import Settings
-    from tickertape.streams.contract import Log
+    from tickertape.streams.contract import Engine
 
 
 logger = logging.getLogger("tickertape")
@@ -93,7 +93,7 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[dict[str, Any]]:
         settings = self._settings
-        log = SqliteLog(
+        log = SqliteEngine(
             settings.data / LOG_FILE,
             lost=encode_delta(LOST),
             damaged=encode_delta(DAMAGED),
@@ -155,15 +155,14 @@ async def _publish(services: Services) -> None:
         await asyncio.sleep(PUBLISH)
 
 
-async def _forget(log: Log, conversations: ConversationService, retention: float) -> None:
+async def _forget(log: Engine, conversations: ConversationService, retention: float) -> None:
     """Every so often, let the log forget what ended long ago: its text is in its conversation before."""
     while True:
         try:  # again in the next round, whatever happens in this one
-            before = now() - retention
             if conversations.chats.begun:
                 await conversations.refresh()
                 await conversations.tidy()
-            await log.expire(before)
+            await log.expire(retention)
         except (LogError, ConversationError) as error:
             logger.info("Nothing old is forgotten now: %s", error)  # a full or busy disk
         except Exception:

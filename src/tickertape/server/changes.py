@@ -21,7 +21,7 @@ from tickertape.asgi.subscriber import serve
 from tickertape.dialects.base import RETRY, View, position
 from tickertape.errors import ConversationError, LogError
 from tickertape.server.responses import STREAM_HEADERS, start
-from tickertape.streams.contract import Header, Tape
+from tickertape.streams.contract import Header, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -69,7 +69,7 @@ class Changes:
         self._chats = chats
         self._fanout = fanout
         self._refresh = refresh
-        self._tapes: dict[str, Tape] = {}
+        self._tapes: dict[str, Stream] = {}
         self._listening: Counter[str] = Counter()
         self._last = 0
         self._changed = asyncio.Event()
@@ -106,12 +106,12 @@ class Changes:
         if self._poller is not None:
             self._poller.cancel()
 
-    def _listen(self, owner: str, newest: int) -> Tape:
+    def _listen(self, owner: str, newest: int) -> Stream:
         if not self._listening:
             self._last = max(self._last, newest)
         self._listening[owner] += 1
         if owner not in self._tapes:
-            self._tapes[owner] = Tape(Header(id=NAME, owner=owner, model="", created=0))
+            self._tapes[owner] = Stream(Header(id=NAME, owner=owner, model="", created=0))
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         return self._tapes[owner]

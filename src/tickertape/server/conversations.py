@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tickertape.generation import Generations
     from tickertape.providers.base import Provider
     from tickertape.providers.catalog import Catalog
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Engine, Stream
 
 logger = logging.getLogger("tickertape")
 
@@ -68,7 +68,7 @@ class AnswerNotStarted(TickertapeError):
 class ConversationService:
     """Asks and answers within conversations."""
 
-    def __init__(self, chats: AsyncStore, log: Log, catalog: Catalog, generations: Generations) -> None:
+    def __init__(self, chats: AsyncStore, log: Engine, catalog: Catalog, generations: Generations) -> None:
         self.chats = chats
         self._log = log
         self._catalog = catalog
@@ -80,7 +80,7 @@ class ConversationService:
 
     # --- asking
 
-    async def ask(self, owner: str, question: MessageRequest, wishes: AnswerOptions) -> tuple[PreparedAnswer, Tape]:
+    async def ask(self, owner: str, question: MessageRequest, wishes: AnswerOptions) -> tuple[PreparedAnswer, Stream]:
         """Commit the question and begin its answer, or find the answer that this request began before.
 
         Raises what `Store.turn` raises, with nothing changed, and Unanswered.
@@ -88,7 +88,7 @@ class ConversationService:
         # Shielded: a question that was committed is answered, whatever becomes of the caller.
         return await asyncio.shield(self._task(self._ask(owner, question, wishes)))
 
-    async def _ask(self, owner: str, question: MessageRequest, wishes: AnswerOptions) -> tuple[PreparedAnswer, Tape]:
+    async def _ask(self, owner: str, question: MessageRequest, wishes: AnswerOptions) -> tuple[PreparedAnswer, Stream]:
         if question.action == "continue":
             await self._check_continues(owner, question)
         with self._begins(question.stream):
@@ -115,7 +115,7 @@ class ConversationService:
         if stream in self._beginning:
             await self._beginning[stream].wait()
 
-    async def _answer(self, turn: PreparedAnswer, owner: str, wishes: AnswerOptions) -> Tape:
+    async def _answer(self, turn: PreparedAnswer, owner: str, wishes: AnswerOptions) -> Stream:
         """Begin the answer, or find it. Raises Unanswered, after the conversation was told."""
         try:
             tape = await self._tape(turn, owner, wishes)
@@ -138,7 +138,7 @@ class ConversationService:
             await self.catch_up(owner)
             return await self.chats.write(lambda store: store.prepare_answer(owner, question))
 
-    async def _tape(self, turn: PreparedAnswer, owner: str, wishes: AnswerOptions) -> Tape:
+    async def _tape(self, turn: PreparedAnswer, owner: str, wishes: AnswerOptions) -> Stream:
         if not turn.fresh:
             try:
                 return await self._log.get(turn.stream, owner)
@@ -175,16 +175,16 @@ class ConversationService:
 
     # --- taking over what was answered
 
-    def _ended(self, tape: Tape) -> None:
+    def _ended(self, tape: Stream) -> None:
         self._task(self._end(tape))
 
-    async def _end(self, tape: Tape) -> None:
+    async def _end(self, tape: Stream) -> None:
         try:
             await self._settle(tape)
         except ConversationError as error:  # its text stays in the log; whoever reads the conversation tries again
             logger.warning("The text of stream %s is not in its conversation yet: %s", tape.header.id, error)
 
-    async def _settle(self, tape: Tape) -> None:
+    async def _settle(self, tape: Stream) -> None:
         stream = tape.header.id
         ended = now() if stream in self._ours else None
         await self.chats.write(lambda store: store.finalize_message(stream, outcome(tape), ended))
@@ -256,7 +256,7 @@ class ConversationService:
     async def _tidied(self) -> int:
         """Do so for some conversations; return how many are gone."""
         doomed = await self.chats.write(lambda store: store.pending_deletion())
-        forgotten = set(doomed).difference(await self._log.forget(doomed))
+        forgotten = set(doomed).difference(await self._log.delete(doomed))
         purged = await self.chats.write(lambda store: store.hard_delete(forgotten))
         if purged:
             self.chats.purged()
@@ -280,7 +280,7 @@ class ConversationService:
             task.exception()  # the caller was told, unless it has given up: then nobody wants to know
 
 
-def outcome(tape: Tape) -> Outcome:
+def outcome(tape: Stream) -> Outcome:
     """Return what came of a stream that has ended."""
     try:
         answer = Answer(tape)

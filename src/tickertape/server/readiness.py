@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tickertape.conversations import AsyncStore
-    from tickertape.streams.contract import Log
+    from tickertape.streams.contract import Engine
 
 logger = logging.getLogger("tickertape")
 
@@ -28,7 +28,7 @@ PATIENCE = 2.0
 class Readiness:
     """Looks when it is asked, once for all who ask at the same time; the operator is told of every change."""
 
-    def __init__(self, data: Path, min_free: int, log: Log, chats: AsyncStore) -> None:
+    def __init__(self, data: Path, min_free: int, log: Engine, chats: AsyncStore) -> None:
         self._data = data
         self._min_free = min_free
         self._log = log

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.dialects import Dialect
     from tickertape.server.routes import Services
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 logger = logging.getLogger("tickertape")
 
@@ -39,7 +39,7 @@ PATIENCE = 0.5
 class Place(NamedTuple):
     """Where to read on. ``reset`` says that this is the beginning, for the cursor is not one of the stream's."""
 
-    tape: Tape
+    tape: Stream
     after: int
     reset: bool
 
@@ -49,7 +49,7 @@ class Place(NamedTuple):
         return self.tape.ended and self.after == len(self.tape.entries)
 
 
-async def find(services: Services, stream_id: str, owner: str) -> Tape:
+async def find(services: Services, stream_id: str, owner: str) -> Stream:
     """Return a stream's tape. Raises UnknownStream."""
     await services.conversations.begun(stream_id)
     return await services.log.get(stream_id, owner)

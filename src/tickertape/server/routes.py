@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings
-    from tickertape.streams.contract import Log, Tape
+    from tickertape.streams.contract import Engine, Stream
 
     Method = Callable[["Services", Message, Receive, Send], Awaitable[None]]
 
@@ -48,7 +48,7 @@ class Services:
     def __init__(
         self,
         settings: Settings,
-        log: Log,
+        log: Engine,
         catalog: Catalog,
         generations: Generations,
         fanout: Fanout,
@@ -77,7 +77,7 @@ class Services:
         self._shared_figures.publish(own)
         return self._shared_figures.total()
 
-    async def begin(self, ask: Ask, owner: str, continues: str | None = None) -> Tape:
+    async def begin(self, ask: Ask, owner: str, continues: str | None = None) -> Stream:
         """Begin an answer, or find the one that the Idempotency-Key began.
 
         With ``continues`` it goes on from that stream's partial answer, which is the last of the messages. Raises
@@ -233,7 +233,7 @@ async def _answer(
 
 async def stream_answer(
     services: Services,
-    tape: Tape,
+    tape: Stream,
     opening: int,
     scope: Message,
     receive: Receive,

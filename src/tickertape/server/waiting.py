@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from tickertape.asgi.types import Receive
-    from tickertape.streams.contract import Tape
+    from tickertape.streams.contract import Stream
 
 SOON = 0.05
 """Seconds. Most answers begin within them: until then nobody looks whether the client is there, which takes a task."""
 
 
 @contextmanager
-def reading(tape: Tape) -> Iterator[None]:
+def reading(tape: Stream) -> Iterator[None]:
     """Count as one who reads the stream."""
     tape.enter()
     try:
@@ -28,7 +28,7 @@ def reading(tape: Tape) -> Iterator[None]:
         tape.leave()
 
 
-async def opened(tape: Tape, opening: int, patience: float, receive: Receive) -> bool:
+async def opened(tape: Stream, opening: int, patience: float, receive: Receive) -> bool:
     """Wait until there is more than the first ``opening`` entries, ``patience`` seconds at most.
 
     Return False if the client has left.
@@ -42,7 +42,7 @@ async def opened(tape: Tape, opening: int, patience: float, receive: Receive) ->
     return True
 
 
-async def ended(tape: Tape, receive: Receive) -> bool:
+async def ended(tape: Stream, receive: Receive) -> bool:
     """Wait until the stream has ended. Return False if the client has left."""
 
     async def end() -> None:

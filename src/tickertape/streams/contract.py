@@ -1,14 +1,15 @@
-"""The stream log: what every engine promises, and how anybody reads.
+"""The contract of an engine, that is of where streams live: what every engine promises, and how anybody reads.
 
 A *stream* is an append-only sequence of entries 1..n, one answer. An entry is opaque bytes without a line
-end; only the last one, the terminal entry, is marked as such by `finish`. Every engine promises:
+end; only the last one, the terminal entry, is marked as such by `StreamWriter.finish`. Every engine promises:
 
 * **Log first.** An entry can be read only after it is committed; what was read once can be read again, the same.
 * **One end.** After the terminal entry nothing is appended. It is committed with the entries given along with it.
 * **A log, not a bus.** A wake-up carries no data and may be spurious; a reader is an index and asks again.
-* **Dead producers are noticed.** A stream whose producing process has died is ended by `reap`, never left open.
+* **Dead producers are noticed.** A stream whose producing process has died is ended by `Engine.reap`, never left open.
 
-A `Tape` is one stream as this process sees it. All readers of a stream in a process share one tape.
+A `Stream` is the read side, as this process sees it: all readers of a stream in a process share one. A `StreamWriter`
+is the write side; only the process that has created the stream holds one.
 """
 
 from __future__ import annotations
@@ -62,39 +63,23 @@ class Key(msgspec.Struct, frozen=True):
             raise KeyReused(self.value)
 
 
-class Tape:
+class Stream:
     """One stream in this process: its committed entries, and who wants to know of more.
 
-    ``entries[i]`` is event i + 1. ``ended`` is true once the last of them is the terminal entry. ``stop`` is true
-    once someone asked to stop the answer. ``error`` is set when the log could not commit an append. ``on_stop`` is
-    called when one of the two was set. ``readers`` counts who reads it live in this process; ``on_leave`` is called
-    when one of them has left. ``queued`` is its place in the line while its answer waits to be produced, else 0.
+    ``entries[i]`` is event i + 1. ``ended`` is true once the last of them is the terminal entry. ``readers`` counts who
+    reads it live in this process; ``on_leave`` is called when one of them has left. ``queued`` is its place in the line
+    while its answer waits to be produced, 1 the next, else 0.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_listeners",
-        "ended",
-        "entries",
-        "error",
-        "header",
-        "on_leave",
-        "on_stop",
-        "queued",
-        "readers",
-        "stop",
-    )
+    __slots__ = ("__weakref__", "_listeners", "ended", "entries", "header", "on_leave", "queued", "readers")
 
     def __init__(self, header: Header, entries: list[bytes] | None = None, *, ended: bool = False) -> None:
         self.header = header
         self.entries = entries if entries is not None else []
         self.ended = ended
-        self.stop = False
-        self.error: LogError | None = None
         self.readers = 0
         self.queued = 0
         self.on_leave: Callable[[], object] | None = None
-        self.on_stop: Callable[[], object] | None = None
         self._listeners: list[Callable[[], object]] = []  # replaced, never changed: `wake` may walk through it
 
     def read(self, after: int) -> list[bytes]:
@@ -128,7 +113,7 @@ class Tape:
             self.on_leave()
 
     def listen(self, wake: Callable[[], object]) -> None:
-        """Call ``wake`` on the event loop after every commit, stop or end; it must be quick and not raise."""
+        """Call ``wake`` on the event loop after every commit and end; it must be quick and not raise."""
         self._listeners = [*self._listeners, wake]
 
     def unlisten(self, wake: Callable[[], object]) -> None:
@@ -145,54 +130,65 @@ class Tape:
 
     def wake(self) -> None:
         """For engines: tell the listeners to look again. A listener may unlisten while it is called."""
-        if (self.stop or self.error is not None) and self.on_stop is not None:
-            self.on_stop()
         for listener in self._listeners:
             listener()
 
 
-async def follow(tape: Tape, after: int = 0) -> AsyncIterator[list[bytes]]:
+async def follow(stream: Stream, after: int = 0) -> AsyncIterator[list[bytes]]:
     """Yield the entries after ``after`` as they are committed, until the terminal entry was among them."""
     while True:
-        entries = tape.read(after)
+        entries = stream.read(after)
         if entries:
             after += len(entries)
             yield entries
-        elif tape.ended:
+        elif stream.ended:
             return
         else:
-            await tape.wait(after)
+            await stream.wait(after)
 
 
-class Log(ABC):
-    """An engine. Open it with ``async with``; use it from that event loop only."""
+class StreamWriter(ABC):
+    """The write side of one stream, in the process that produces it; for one producer, on the event loop.
 
-    async def __aenter__(self) -> Log:
-        """Open the log and end what died before. Raises LogUnavailable with the reason."""
-        return self
+    ``stream`` is what others read. ``stop_requested`` is true once somebody asked to stop the answer, ``error`` is set
+    once an append could not be committed: nothing more is taken then, and `fail` ends the stream. ``on_stop`` is called
+    when one of the two has come to be, ``on_leave`` when a reader in this process has left.
+    """
 
-    async def __aexit__(self, *_exc: object) -> None:  # noqa: B027 - memory has nothing to close
-        """Commit what was appended, then close."""
+    __slots__ = ("error", "on_stop", "stop_requested", "stream")
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.stop_requested = False
+        self.error: LogError | None = None
+        self.on_stop: Callable[[], object] | None = None
+
+    @property
+    def on_leave(self) -> Callable[[], object] | None:
+        """What is called when a reader in this process has left."""
+        return self.stream.on_leave
+
+    @on_leave.setter
+    def on_leave(self, call: Callable[[], object] | None) -> None:
+        self.stream.on_leave = call
 
     @abstractmethod
-    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
-        """Begin a stream with its first entries, committed, and say whether it is new.
+    def append(self, entries: Sequence[bytes]) -> None:
+        """Hand entries over for the next commit. Returns at once; ask `behind` before more is read from upstream.
 
-        With a key that this owner has used before, nothing is created: the stream made then is returned. Stream and
-        key are stored in one transaction. Raises KeyReused if the digest differs, LogUnavailable if the log
-        cannot be written. Do not cancel it: the stream may exist already, and somebody must end it.
+        Raises StreamEnded after the end, and LogUnavailable if an earlier append could not be committed.
         """
 
-    @abstractmethod
-    async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
-        """Hand entries over for the next commit. Waits only while the log is far behind.
+    @property
+    def behind(self) -> bool:
+        """Whether the log is far behind the producer, who should wait until it has `drained`."""
+        return False
 
-        Only the process that created the stream may append. Raises StreamEnded after the end, and
-        LogUnavailable if an earlier append of this stream could not be committed.
-        """
+    async def drained(self) -> None:  # noqa: B027 - an engine that is never behind has nothing to wait for
+        """Return once the log is not far `behind` any more; at once if it is not."""
 
     @abstractmethod
-    async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
+    async def finish(self, entries: Sequence[bytes]) -> None:
         """Commit the last entries, of which the last is the terminal entry, and return when that is done.
 
         Does nothing on an ended stream. Raises LogUnavailable if they, or what was appended before, could not be
@@ -200,7 +196,7 @@ class Log(ABC):
         """
 
     @abstractmethod
-    async def fail(self, tape: Tape, end: bytes) -> None:
+    async def fail(self, end: bytes) -> None:
         """End a stream that could not be committed, with this terminal entry after what was committed.
 
         If the log can still not be written, live readers are shown the entry all the same, for none may hang. It is
@@ -208,37 +204,83 @@ class Log(ABC):
         """
 
     @abstractmethod
-    async def get(self, stream_id: str, owner: str) -> Tape:
-        """Return the stream's tape, from memory or disk. Raises UnknownStream, also for another owner's."""
+    async def attended(self, within: float) -> bool:
+        """Say whether anybody reads this stream, here or in another process within the last so many seconds."""
+
+    def set_place(self, place: int) -> None:
+        """Let all readers know the answer's place in the line, 1 the next; 0 when its turn has come."""
+        if self.stream.queued != place:
+            self.stream.queued = place
+            self.stream.wake()
+
+    def request_stop(self) -> None:
+        """Ask this producer to stop, as `Engine.cancel` does from any process. Idempotent."""
+        if not self.stop_requested:
+            self.stop_requested = True
+            self._interrupt()
+
+    def break_off(self, error: LogError) -> None:
+        """For engines: say that an append could not be committed. The first error has the reason."""
+        if self.error is None:
+            self.error = error
+        self._interrupt()
+        self.stream.wake()  # whoever waits for an entry that will not come
+
+    def _interrupt(self) -> None:
+        if self.on_stop is not None:
+            self.on_stop()
+
+
+class Engine(ABC):
+    """Where streams live. Open it with ``async with``; use it from that event loop only."""
+
+    async def __aenter__(self) -> Engine:
+        """Open the engine and end what died before. Raises LogUnavailable with the reason."""
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:  # noqa: B027 - memory has nothing to close
+        """Commit what was appended, then close."""
 
     @abstractmethod
-    async def reach(self, tape: Tape, number: int) -> bool:
-        """Say whether the stream has so many entries; if so, the tape has them when this returns.
+    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> StreamWriter | Stream:
+        """Begin a stream with its first entries, committed, and return its writer.
+
+        With a key that this owner has used before, nothing is created: the stream made then is returned, to be read.
+        Stream and key are stored in one transaction. Raises KeyReused if the digest differs, LogUnavailable if the
+        engine cannot be written. Do not cancel it: the stream may exist already, and somebody must end it.
+        """
+
+    @abstractmethod
+    async def get(self, stream_id: str, owner: str) -> Stream:
+        """Return the stream, from memory or disk. Raises UnknownStream, also for another owner's."""
+
+    @abstractmethod
+    async def reach(self, stream: Stream, number: int) -> bool:
+        """Say whether the stream has so many entries; if so, they can be read when this returns.
 
         A reader may have been shown them by another process before this one was told that they are committed.
         """
 
     @abstractmethod
-    async def keyed(self, owner: str, key: Key) -> Tape | None:
+    async def keyed(self, owner: str, key: Key) -> Stream | None:
         """Return the stream that this owner's key has begun, None if there is none. Raises KeyReused, as `create`."""
 
     @abstractmethod
-    async def cancel(self, tape: Tape) -> None:
+    async def cancel(self, stream: Stream) -> None:
         """Ask the producer, in whatever process it lives, to stop. Idempotent."""
 
     @abstractmethod
-    async def attended(self, tape: Tape, within: float) -> bool:
-        """Say whether anybody reads this stream, here or in another process within the last so many seconds."""
+    async def expire(self, older_than: float) -> int:
+        """Delete streams that ended more than so many seconds ago, with their keys; return how many.
+
+        The age is by the engine's clock: a process whose own clock was set deletes nothing too early.
+        """
 
     @abstractmethod
-    async def expire(self, before: float) -> int:
-        """Forget streams that ended before this time, as `now` counts it, with their keys; return how many."""
+    async def delete(self, streams: Sequence[str]) -> list[str]:
+        """Delete these streams with their keys: what they belong to was deleted. Return those that have not ended.
 
-    @abstractmethod
-    async def forget(self, streams: Sequence[str]) -> list[str]:
-        """Forget these streams with their keys: what they belong to was deleted. Return those that have not ended.
-
-        These are still there, to be forgotten another time.
+        These are still there, to be deleted another time.
         """
 
     async def probe(self) -> None:  # noqa: B027 - memory can always be written

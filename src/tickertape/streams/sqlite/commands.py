@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tickertape.errors import LogError
-    from tickertape.streams.contract import Header, Key, Tape
+    from tickertape.streams.contract import Header, Key, Stream
+    from tickertape.streams.sqlite.production import SqliteWriter
     from tickertape.streams.sqlite.transaction import Transaction
 
 
@@ -60,27 +61,26 @@ class Create:
 class Append:
     """Add entries to a stream's tick; the last of them ends it if ``done`` is given."""
 
-    __slots__ = ("done", "entries", "first", "line", "tape")
+    __slots__ = ("done", "entries", "first", "writer")
 
-    def __init__(self, tape: Tape, line: Line, first: int, entries: list[bytes]) -> None:
-        self.tape, self.line, self.first, self.entries = tape, line, first, entries
+    def __init__(self, writer: SqliteWriter, first: int, entries: list[bytes]) -> None:
+        self.writer, self.first, self.entries = writer, first, entries
         self.done: asyncio.Future[None] | None = None
 
     def write(self, transaction: Transaction) -> None:
         """Put the entries into the tick."""
-        transaction.append(self.line, self.first, self.entries, ended=self.done is not None)
+        transaction.append(self.writer.line, self.first, self.entries, ended=self.done is not None)
 
     def committed(self) -> None:
         """Show the entries to the readers."""
-        self.tape.extend(self.entries, ended=self.done is not None)
+        self.writer.stream.extend(self.entries, ended=self.done is not None)
         if self.done is not None and not self.done.done():
             self.done.set_result(None)
 
     def failed(self, error: LogError) -> None:
         """Tell the producer, now if it waits, else with its next append."""
         if self.done is None:
-            self.tape.error = self.tape.error or error  # what comes after the first only says that it came after
-            self.tape.wake()
+            self.writer.break_off(error)
         elif not self.done.done():
             self.done.set_exception(error)
 
@@ -88,14 +88,14 @@ class Append:
 class Fold:
     """Turn an ended stream's ticks into its body."""
 
-    __slots__ = ("again", "line", "tape")
+    __slots__ = ("again", "line", "stream")
 
-    def __init__(self, tape: Tape, line: Line, again: Callable[[Fold], None]) -> None:
-        self.tape, self.line, self.again = tape, line, again
+    def __init__(self, stream: Stream, line: Line, again: Callable[[Fold], None]) -> None:
+        self.stream, self.line, self.again = stream, line, again
 
     def write(self, transaction: Transaction) -> None:
         """Write the body; drop the ticks that nobody needs any more."""
-        transaction.fold(self.line, b"\n".join(self.tape.entries))
+        transaction.fold(self.line, b"\n".join(self.stream.entries))
 
     def committed(self) -> None:
         """Nothing waits for it."""
@@ -108,14 +108,16 @@ class Fold:
 class Late:
     """Write a terminal entry that live readers were shown already, when it could not be written."""
 
-    __slots__ = ("again", "line", "tape", "written")
+    __slots__ = ("again", "line", "stream", "written")
 
-    def __init__(self, tape: Tape, line: Line, written: Callable[[Line], None], again: Callable[[Late], None]) -> None:
-        self.tape, self.line, self.written, self.again = tape, line, written, again
+    def __init__(
+        self, stream: Stream, line: Line, written: Callable[[Line], None], again: Callable[[Late], None]
+    ) -> None:
+        self.stream, self.line, self.written, self.again = stream, line, written, again
 
     def write(self, transaction: Transaction) -> None:
         """Put it into the tick, after what was committed."""
-        transaction.append(self.line, len(self.tape.entries), self.tape.entries[-1:], ended=True)
+        transaction.append(self.line, len(self.stream.entries), self.stream.entries[-1:], ended=True)
 
     def committed(self) -> None:
         """Go on to fold the stream."""
@@ -147,7 +149,7 @@ class Tell:
         """Do nothing: it will be told again."""
 
 
-class Forget:
+class Delete:
     """Delete streams that have ended, with their keys; ``done`` gets the ids of those that are gone.
 
     ``left`` are those of the others that are there: they run, or are yet to be folded.
@@ -160,7 +162,7 @@ class Forget:
 
     def write(self, transaction: Transaction) -> None:
         """Delete."""
-        self.gone = transaction.forget(self.streams)
+        self.gone = transaction.delete(self.streams)
         self.left = transaction.there(self.streams)
 
     def committed(self) -> None:
@@ -174,7 +176,7 @@ class Forget:
             self.done.set_exception(error)
 
 
-class Expire(Forget):
+class Expire(Delete):
     """Delete what ended before a time, a few at a time, so that no commit has to wait for long."""
 
     BATCH = 20
@@ -185,7 +187,7 @@ class Expire(Forget):
 
     def write(self, transaction: Transaction) -> None:
         """Find and delete them."""
-        self.gone = transaction.forget(transaction.old(self.before, self.BATCH))
+        self.gone = transaction.delete(transaction.old(self.before, self.BATCH))
 
 
 class Shrink:

@@ -1,7 +1,7 @@
 """The default log: one SQLite file, nothing to install. `tickertape.streams.sqlite.journal` describes the file.
 
 How a token travels: `append` gives it to the `WriteQueue`; what has gathered there goes to the writer thread as one
-batch; the thread commits it; the loop adds it to the tapes and wakes their readers. Nothing is shown before.
+batch; the thread commits it; the loop adds it to the streams and wakes their readers. Nothing is shown before.
 
 Several processes may use one file on one host. Each is a *producer* and holds a lock on a file of its own, which the
 operating system releases when the process dies, however it dies: that is how the others, and the next start, know at
@@ -31,20 +31,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
-from tickertape.errors import LogError, StreamDamaged, StreamEnded, UnknownStream
+from tickertape.errors import StreamDamaged, UnknownStream
 from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
-from tickertape.streams.contract import Header, Key, Log, Tape
+from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter, now
 from tickertape.streams.sqlite import journal
 from tickertape.streams.sqlite.checksums import header as checksum
 from tickertape.streams.sqlite.checksums import stream_is_intact
-from tickertape.streams.sqlite.commands import Beat, Create, Expire, Fold, Forget, Late, Probe, Shrink, Tell
+from tickertape.streams.sqlite.commands import Beat, Create, Delete, Expire, Probe, Shrink, Tell
 from tickertape.streams.sqlite.follower import Follower
 from tickertape.streams.sqlite.leases import attempt, lock_path, reap_dead, take
+from tickertape.streams.sqlite.production import Production
 from tickertape.streams.sqlite.single_flight import Readings
-from tickertape.streams.sqlite.tape import SqliteTape
-from tickertape.streams.sqlite.transaction import Fenced
-from tickertape.streams.sqlite.write_queue import BACKLOG, WriteQueue
+from tickertape.streams.sqlite.stream import SqliteStream
+from tickertape.streams.sqlite.write_queue import WriteQueue
 from tickertape.streams.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ LEASE = 8.0
 """Seconds without a beat after which a producer counts as dead."""
 
 
-class SqliteLog(Log):
+class SqliteEngine(Engine):
     """Streams in one file. ``lost`` is the terminal entry for streams whose producer died.
 
     ``damaged`` is that for streams of which a part cannot be read any more, ``lost`` by default. ``settings`` are told
@@ -102,8 +102,7 @@ class SqliteLog(Log):
         self._name = secrets.token_hex(8)
         self._alive = FileLock(lock_path(self._path, self._name), thread_local=False)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
-        self._tapes: weakref.WeakValueDictionary[str, SqliteTape] = weakref.WeakValueDictionary()
-        self._running: set[SqliteTape] = set()  # this process produces them: a running stream stays in memory
+        self._streams: weakref.WeakValueDictionary[str, SqliteStream] = weakref.WeakValueDictionary()
         self._readings = Readings(lambda name: self._in_reader(functools.partial(self._load, name)))
         ends = (lost, self._damaged)
         self._follower = Follower(self._path, ends, lambda: self._writer.producer, self._stop)
@@ -111,14 +110,21 @@ class SqliteLog(Log):
         self._unreadable: set[str] = set()  # streams whose damage the operator was told of
         self._gone_told = False  # that the file was deleted or replaced
         self._active = asyncio.Event()
-        self._late: list[Fold | Late] = []  # could not be written; tried again by and by
         self._background: set[asyncio.Task[None]] = set()
 
     # --- opening and closing
 
-    async def __aenter__(self) -> SqliteLog:
+    async def __aenter__(self) -> SqliteEngine:
         self._loop = asyncio.get_running_loop()
         self._write_queue = WriteQueue(self._loop, self._submit)
+        self._production = Production(
+            self._write_queue,
+            self._follower,
+            producer=lambda: self._writer.producer,
+            check=self._check_place,
+            seen=self._seen_elsewhere,
+            begun=self._active.set,
+        )
         self._upkeep = Upkeep(self._path, self._shrink)
         try:
             await self._in_reader(self._open)
@@ -136,7 +142,7 @@ class SqliteLog(Log):
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._upkeep.close()
         await self._follower.close()
-        self._try_again()
+        self._production.try_again()
         self._write_queue.submit()
         self._writer.stop()
         await self._loop.run_in_executor(None, self._writer.join)
@@ -154,7 +160,7 @@ class SqliteLog(Log):
             undo.callback(self._writes.close)
             with self._explained():
                 self._look_for_damage()
-                deliver, rejoined = self._write_queue.deliver, self._rejoined
+                deliver, rejoined = self._write_queue.deliver, self._production.fence
                 self._writer = Writer(self._writes, self._path, self._name, deliver, rejoined, self._settings)
                 self._reap()
                 self._identity = FileIdentity(self._path)
@@ -191,62 +197,23 @@ class SqliteLog(Log):
 
     # --- producing
 
-    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> tuple[Tape, bool]:
+    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> StreamWriter | Stream:
         self._check_place()
         done: asyncio.Future[str | None] = self._loop.create_future()
-        task = Create(header, list(entries), key, done)
-        self._write_queue.add(task)
+        command = Create(header, list(entries), key, done)
+        self._write_queue.add(command)
         existing = await done
         if existing is not None:
             try:
-                return await self.get(existing, header.owner), False
-            except UnknownStream:  # forgotten in between, and its key with it
+                return await self.get(existing, header.owner)
+            except UnknownStream:  # deleted in between, and its key with it
                 return await self.create(header, entries, key)
-        tape = self._tapes.setdefault(header.id, SqliteTape(header, task.entries, task.line.no))
-        tape.line = task.line  # somebody may have asked for it already: from now on it is produced here
-        self._follower.following.discard(tape)
-        if len(tape.entries) < len(task.entries):
-            tape.extend(task.entries[len(tape.entries) :])
-        tape.appended = len(tape.entries)
-        self._running.add(tape)
-        self._active.set()
-        return tape, True
-
-    async def append(self, tape: Tape, entries: Sequence[bytes]) -> None:
-        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
-        if tape.error is not None:
-            raise tape.error
-        self._append(tape, entries)
-        if self._write_queue.backlog > BACKLOG:
-            await self._write_queue.drain()
-
-    async def finish(self, tape: Tape, entries: Sequence[bytes]) -> None:
-        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
-        if tape.ended or tape.line is None:
-            return
-        if tape.error is not None:
-            raise tape.error
-        self._check_place()
-        self._append(tape, entries)
-        try:
-            await self._write_queue.finish(tape)
-        except LogError as error:
-            raise tape.error or error from error  # the first one has the reason
-        self._running.discard(tape)
-        self._write_queue.add(Fold(tape, tape.line, self._again), waits=True)
-
-    async def fail(self, tape: Tape, end: bytes) -> None:
-        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
-        if tape.ended or tape.line is None:
-            return
-        tape.error = None
-        tape.appended = len(tape.entries)  # what was not committed is given up; the end follows what was
-        self._write_queue.forget(tape)
-        try:
-            await self.finish(tape, [end])
-        except LogError:
-            await self._settle(tape, end)
-            self._running.discard(tape)
+        stream = self._streams.setdefault(header.id, SqliteStream(header, command.entries, command.line.no))
+        stream.produced_here = True  # somebody may have asked for it already: from now on it is produced here
+        self._follower.following.discard(stream)
+        if len(stream.entries) < len(command.entries):
+            stream.extend(command.entries[len(stream.entries) :])
+        return self._production.begin(stream, command)
 
     async def probe(self) -> None:
         self._check_place()
@@ -263,83 +230,41 @@ class SqliteLog(Log):
                 logger.error("%s", error)
             raise error
 
-    async def cancel(self, tape: Tape) -> None:
-        if tape in self._running:
-            tape.stop = True
-            tape.wake()
-        elif not tape.ended:
-            self._write_queue.add(Tell(Tell.STOP, tape.header.id))
-
-    async def _settle(self, tape: SqliteTape, end: bytes) -> None:
-        """End a tape whose end could not be committed: with the end that somebody else wrote, else with ours."""
-        assert tape.line is not None  # noqa: S101 - it was produced here
-        stored = SqliteTape(tape.header, [], tape.no)
-        with contextlib.suppress(LogError):
-            await self._follower.catch_up(stored)
-            if stored.ended:
-                tape.extend(stored.entries[len(tape.entries) :], ended=True)
-                return
-        tape.extend([end], ended=True)
-        self._again(
-            Late(tape, tape.line, lambda line: self._write_queue.add(Fold(tape, line, self._again)), self._again)
-        )
-
-    def _again(self, task: Fold | Late) -> None:
-        """Keep what could not be written to be tried again. It holds the tape: readers go on to find it here."""
-        if task.line.producer == self._writer.producer:
-            self._late.append(task)
-            self._active.set()
-
-    def _try_again(self) -> None:
-        late, self._late = self._late, []
-        for task in late:
-            self._write_queue.add(task)
-
-    def _rejoined(self) -> None:
-        for tape in tuple(self._running):
-            if tape.line is not None and tape.line.producer != self._writer.producer:
-                tape.error = Fenced()
-                tape.wake()
-
-    def _append(self, tape: SqliteTape, entries: Sequence[bytes]) -> None:
-        if tape.line is None or tape not in self._running:
-            raise StreamEnded(tape.header.id)
-        if tape.told:
-            self._tell_place(tape)  # in the same transaction: who has text is in no line
-        self._write_queue.append(tape, tape.line, tape.appended + 1, entries, waits=tape.appended > 2)
-        tape.appended += len(entries)
+    async def cancel(self, stream: Stream) -> None:
+        if not self._stop(stream.header.id) and not stream.ended:
+            self._write_queue.add(Tell(Tell.STOP, stream.header.id))
 
     # --- reading
 
-    async def get(self, stream_id: str, owner: str) -> Tape:
-        tape = self._tapes.get(stream_id)
+    async def get(self, stream_id: str, owner: str) -> Stream:
+        stream = self._streams.get(stream_id)
         if (
-            tape is not None
-            and tape.ended
-            and not tape.readers
+            stream is not None
+            and stream.ended
+            and not stream.readers
             and not await self._in_reader(lambda: self._has(stream_id))
         ):
-            self._tapes.pop(stream_id, None)  # another process has forgotten it; here it is only not collected yet
+            self._streams.pop(stream_id, None)  # another process has forgotten it; here it is only not collected yet
             raise UnknownStream(stream_id)
-        if tape is None:
+        if stream is None:
             try:
                 loaded = await self._readings.read(stream_id)
             except StreamDamaged as error:
                 if error.owner != owner:
                     raise UnknownStream(stream_id) from error
                 raise
-            tape = self._tapes.setdefault(stream_id, loaded)
-        if tape.header.owner != owner:
+            stream = self._streams.setdefault(stream_id, loaded)
+        if stream.header.owner != owner:
             raise UnknownStream(stream_id)
-        if not tape.ended and tape.line is None:
+        if not stream.ended and not stream.produced_here:
             if not self._active.is_set():
                 self._active.set()
                 await attempt(self.reap())  # nobody may have looked for long whether its producer lives
             # It is brought up to date: the reader may come from there, with a cursor newer than what was seen here.
-            if not await self._follower.catch_up(tape):
+            if not await self._follower.catch_up(stream):
                 raise UnknownStream(stream_id)
             self._active.set()  # it may have come to rest while the file was read
-        return tape
+        return stream
 
     def _has(self, stream_id: str) -> bool:
         """Say whether the file has a stream; one that cannot be read may have it."""
@@ -348,28 +273,31 @@ class SqliteLog(Log):
         except sqlite3.Error:
             return True
 
-    async def reach(self, tape: Tape, number: int) -> bool:
-        assert isinstance(tape, SqliteTape)  # noqa: S101 - tapes come from this log
-        if tape.line is None:
-            if len(tape.entries) < number and not tape.ended:
-                await self._follower.catch_up(tape)
-            return len(tape.entries) >= number
+    async def reach(self, stream: Stream, number: int) -> bool:
+        assert isinstance(stream, SqliteStream)  # noqa: S101 - streams come from this log
+        if not stream.produced_here:
+            if len(stream.entries) < number and not stream.ended:
+                await self._follower.catch_up(stream)
+            return len(stream.entries) >= number
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease):
-                await self._told(tape, number)
-        return len(tape.entries) >= number
+                await self._told(stream, number)
+        return len(stream.entries) >= number
 
-    async def _told(self, tape: SqliteTape, number: int) -> None:
-        """Wait until a tape that is produced here has so many entries, if the file has them or is about to."""
-        while len(tape.entries) < number <= tape.appended and not tape.ended and tape.error is None:
-            await tape.wait(len(tape.entries))  # the writer may have committed them: its word is on its way
-        if len(tape.entries) < number and not tape.ended:
+    async def _told(self, stream: SqliteStream, number: int) -> None:
+        """Wait until a stream that is produced here has so many entries, if the file has them or is about to."""
+        writer = self._production.writers.get(stream.header.id)
+        while writer is not None and len(stream.entries) < number <= writer.appended and not stream.ended:
+            if writer.error is not None:
+                break
+            await stream.wait(len(stream.entries))  # the thread may have committed them: its word is on its way
+        if len(stream.entries) < number and not stream.ended:
             # Beyond what this process has appended there is only an end that another one has given it as its dead.
-            stored = await self._readings.read(tape.header.id)
-            while stored.ended and len(stored.entries) >= number and not tape.ended:
-                await tape.wait(len(tape.entries))
+            stored = await self._readings.read(stream.header.id)
+            while stored.ended and len(stored.entries) >= number and not stream.ended:
+                await stream.wait(len(stream.entries))
 
-    async def keyed(self, owner: str, key: Key) -> Tape | None:
+    async def keyed(self, owner: str, key: Key) -> Stream | None:
         stream_id = await self._in_reader(functools.partial(self._keyed, owner, key))
         try:
             return None if stream_id is None else await self.get(stream_id, owner)
@@ -380,8 +308,8 @@ class SqliteLog(Log):
         with self._explained():
             return journal.keyed(self._connection, owner, key)
 
-    def _load(self, stream_id: str) -> SqliteTape:
-        """Return a stream's tape: whole if it is folded, else empty, for the follower reads what runs."""
+    def _load(self, stream_id: str) -> SqliteStream:
+        """Return a stream's stream: whole if it is folded, else empty, for the follower reads what runs."""
         with self._explained():
             query = "SELECT no, owner, model, created, ended, body, crc FROM stream WHERE id = ?"
             row = self._connection.execute(query, (stream_id,)).fetchone()
@@ -395,22 +323,23 @@ class SqliteLog(Log):
                 logger.error("%s", damage)
             raise damage
         header = Header(id=stream_id, owner=owner, model=model, created=created)
-        return SqliteTape(header, [] if body is None else body.split(b"\n"), no, ended=body is not None)
+        return SqliteStream(header, [] if body is None else body.split(b"\n"), no, ended=body is not None)
 
     # --- neighbours
 
-    async def attended(self, tape: Tape, within: float) -> bool:
-        if tape.readers or not self._neighbours:
-            return tape.readers > 0
+    async def _seen_elsewhere(self, stream_id: str, within: float) -> bool:
+        if not self._neighbours:
+            return False
         since = time.monotonic() - within - 2 * self._interval  # neighbours tell of their readers once an interval
-        return await self._in_reader(lambda: self._seen(tape.header.id, since))
+        return await self._in_reader(lambda: self._seen(stream_id, since))
 
     def _seen(self, stream_id: str, since: float) -> bool:
         with self._explained():
             query = "SELECT 1 FROM stream WHERE id = ? AND seen > ?"
             return self._connection.execute(query, (stream_id, since)).fetchone() is not None
 
-    async def expire(self, before: float) -> int:
+    async def expire(self, older_than: float) -> int:
+        before = now() - older_than
         total = 0
         while True:
             count = await self._gone(Expire(before, self._loop.create_future()))
@@ -418,20 +347,20 @@ class SqliteLog(Log):
             if count < Expire.BATCH:
                 return total
 
-    async def forget(self, streams: Sequence[str]) -> list[str]:
+    async def delete(self, streams: Sequence[str]) -> list[str]:
         left: list[str] = []
         for first in range(0, len(streams), Expire.BATCH):
-            task = Forget(streams[first : first + Expire.BATCH], self._loop.create_future())
+            task = Delete(streams[first : first + Expire.BATCH], self._loop.create_future())
             await self._gone(task)
             left += task.left
         return left
 
-    async def _gone(self, task: Forget) -> int:
+    async def _gone(self, task: Delete) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
         self._write_queue.add(task)
         gone = await task.done
         for stream_id in gone:
-            self._tapes.pop(stream_id, None)
+            self._streams.pop(stream_id, None)
         if gone:
             await self._upkeep.relieve()
             self._upkeep.deleted()
@@ -456,17 +385,15 @@ class SqliteLog(Log):
         while True:
             await self._active.wait()
             await attempt(self.reap())
-            for tape in self._follower.following:
-                if tape.readers:
-                    self._write_queue.add(Tell(Tell.SEEN, tape.header.id, time.monotonic()))
+            for stream in self._follower.following:
+                if stream.readers:
+                    self._write_queue.add(Tell(Tell.SEEN, stream.header.id, time.monotonic()))
             if self._neighbours:
-                for tape in self._running:
-                    if tape.queued != tape.told:
-                        self._tell_place(tape)
+                self._production.tell_places()
             await asyncio.sleep(self._interval)
-            if self._running or self._late:
+            if self._production.active:
                 self._write_queue.add(Beat())
-                self._try_again()
+                self._production.try_again()
             elif not self._follower.following:
                 self._active.clear()
 
@@ -478,15 +405,13 @@ class SqliteLog(Log):
             if self._active.is_set():
                 await attempt(self._follower.look())
 
-    def _tell_place(self, tape: SqliteTape) -> None:
-        tape.told = tape.queued
-        self._write_queue.add(Tell(Tell.PLACE, tape.header.id, tape.queued))
-
-    def _stop(self, stream_id: str) -> None:
-        tape = self._tapes.get(stream_id)
-        if tape is not None and not tape.stop:
-            tape.stop = True
-            tape.wake()
+    def _stop(self, stream_id: str) -> bool:
+        """Ask the producer of a stream to stop, if it is here; say whether it is."""
+        writer = self._production.writers.get(stream_id)
+        if writer is None:
+            return False
+        writer.request_stop()
+        return True
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ that is one snapshot.
 
 There is one look at a time, in a thread and on a connection that nothing else uses, so that neither the event loop nor
 what else is read from the file waits for it. Its outcome is applied on the loop, in one go, before the next one begins.
-So every followed tape holds exactly what was committed up to the tick ``_last``: ticks have ascending numbers in the
+So every followed stream holds exactly what was committed up to the tick ``_last``: ticks have ascending numbers in the
 order of their commits, and no number is used twice.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
-    from tickertape.streams.sqlite.tape import SqliteTape
+    from tickertape.streams.sqlite.stream import SqliteStream
 
 logger = logging.getLogger("tickertape")
 
@@ -49,7 +49,7 @@ class Whole(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the file holds of a stream beyond what its tape has.
+    """What the file holds of a stream beyond what its stream has.
 
     ``missing`` says that the stream is not there any more, ``damaged`` that it is and cannot be read.
     """
@@ -66,12 +66,12 @@ class News(NamedTuple):
 
     version: int
     last: int
-    streams: list[tuple[SqliteTape, Found]]
+    streams: list[tuple[SqliteStream, Found]]
     stops: list[str]
 
 
 class Follower:
-    """Brings tapes up to date with the file; ``following`` are those that stay so with every look.
+    """Brings streams up to date with the file; ``following`` are those that stay so with every look.
 
     ``producer`` returns the number under which this process writes, and ``stop`` is called with the id of each of its
     streams that another process wants to be stopped. ``ends`` are the terminal entries for lost and for damaged ones: a
@@ -87,8 +87,8 @@ class Follower:
         self._stop = stop
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tickertape-follow")
         self._connection: sqlite3.Connection
-        self.following: weakref.WeakSet[SqliteTape] = weakref.WeakSet()
-        self._fresh: set[SqliteTape] = set()  # to be followed from the next look on
+        self.following: weakref.WeakSet[SqliteStream] = weakref.WeakSet()
+        self._fresh: set[SqliteStream] = set()  # to be followed from the next look on
         self._version = -1
         self._last = 0
         self._torn: set[int] = set()  # streams whose damage the operator was told of
@@ -113,15 +113,15 @@ class Follower:
         """End the thread; nothing was opened."""
         self._thread.shutdown()
 
-    async def catch_up(self, tape: SqliteTape) -> bool:
-        """Return once the tape holds all that was committed when this was called, or False if the stream is gone.
+    async def catch_up(self, stream: SqliteStream) -> bool:
+        """Return once the stream holds all that was committed when this was called, or False if the stream is gone.
 
         It is followed from then on, as long as somebody holds it. Raises LogUnavailable.
         """
-        if tape not in self.following:
-            self._fresh.add(tape)
+        if stream not in self.following:
+            self._fresh.add(stream)
         await self.look()
-        return tape.ended or tape.line is not None or tape in self.following
+        return stream.ended or stream.produced_here or stream in self.following
 
     async def look(self) -> None:
         """Return after a look that began after this was called; who asks at the same time shares it.
@@ -139,40 +139,44 @@ class Follower:
         self._current, self._next = self._next, None
         followed, producer = tuple(self.following), self._producer()
         # Somebody may have asked for one of these while the look before was reading it.
-        fresh = {tape for tape in self._fresh if not tape.ended and tape.line is None and tape not in self.following}
+        fresh = {
+            stream
+            for stream in self._fresh
+            if not stream.ended and not stream.produced_here and stream not in self.following
+        }
         self._fresh.clear()
         loop = asyncio.get_running_loop()
         news = await loop.run_in_executor(self._thread, lambda: self._read(producer, followed, tuple(fresh)))
         if news is None:
             return
-        for tape, found in news.streams:
-            self._apply(tape, found, fresh=tape in fresh)
+        for stream, found in news.streams:
+            self._apply(stream, found, fresh=stream in fresh)
         for stream_id in news.stops:
             self._stop(stream_id)
         self._version, self._last = news.version, news.last
 
-    def _apply(self, tape: SqliteTape, found: Found, *, fresh: bool) -> None:
-        if tape.line is not None:
+    def _apply(self, stream: SqliteStream, found: Found, *, fresh: bool) -> None:
+        if stream.produced_here:
             return  # it is produced here: the writer tells of what it has committed
         if found.missing or found.damaged:
             if fresh:
                 return  # it was there a moment ago; who asks again is told
             found = Found([self._damaged if found.damaged else self._lost], ended=True)
-        moved = tape.queued != found.place
-        tape.queued = found.place
+        moved = stream.queued != found.place
+        stream.queued = found.place
         if found.ended:
-            self.following.discard(tape)
+            self.following.discard(stream)
         else:
-            self.following.add(tape)
+            self.following.add(stream)
         if found.entries or found.ended:
-            tape.extend(found.entries, ended=found.ended)
+            stream.extend(found.entries, ended=found.ended)
         elif moved:
-            tape.wake()
+            stream.wake()
 
     # --- in the thread
 
-    def _read(self, producer: int, followed: Collection[SqliteTape], fresh: Collection[SqliteTape]) -> News | None:
-        """Return what is new, None if nobody else has written since the last look and no tape is fresh."""
+    def _read(self, producer: int, followed: Collection[SqliteStream], fresh: Collection[SqliteStream]) -> News | None:
+        """Return what is new, None if nobody else has written since the last look and no stream is fresh."""
         try:
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             if version == self._version and not fresh:
@@ -187,44 +191,44 @@ class Follower:
             raise journal.explain(error, self._path) from error
 
     def _streams(
-        self, producer: int, followed: Collection[SqliteTape], fresh: Collection[SqliteTape]
-    ) -> list[tuple[SqliteTape, Found]]:
-        """Return what is new of the followed tapes, and all that there is of the fresh ones."""
-        numbers = json.dumps([tape.no for tape in (*followed, *fresh)])
+        self, producer: int, followed: Collection[SqliteStream], fresh: Collection[SqliteStream]
+    ) -> list[tuple[SqliteStream, Found]]:
+        """Return what is new of the followed streams, and all that there is of the fresh ones."""
+        numbers = json.dumps([stream.no for stream in (*followed, *fresh)])
         query = "SELECT no, place FROM stream WHERE ended IS NULL AND no IN (SELECT value FROM json_each(?))"
         places: dict[int, int] = dict(self._connection.execute(query, (numbers,)))
-        since = journal.Gathered({tape.mark: len(tape.entries) + 1 for tape in followed if tape.no in places})
+        since = journal.Gathered({stream.mark: len(stream.entries) + 1 for stream in followed if stream.no in places})
         if since.first:
             query = "SELECT producer, body, crc FROM journal WHERE tick > ? AND producer != ? ORDER BY tick"
             since.add(self._connection.execute(query, (self._last, producer)))
         found = {name: Whole(more, name in since.ended, name in since.torn) for name, more in since.entries.items()}
-        found |= whole(self._connection, [tape.mark for tape in fresh if tape.no in places])
-        streams = [(tape, self._folded(tape)) for tape in (*followed, *fresh) if tape.no not in places]
-        for tape in (*followed, *fresh):
-            if tape.no in places:
-                entries, ended, torn = found[tape.mark]
-                place = 0 if ended else places[tape.no]
+        found |= whole(self._connection, [stream.mark for stream in fresh if stream.no in places])
+        streams = [(stream, self._folded(stream)) for stream in (*followed, *fresh) if stream.no not in places]
+        for stream in (*followed, *fresh):
+            if stream.no in places:
+                entries, ended, torn = found[stream.mark]
+                place = 0 if ended else places[stream.no]
                 if torn:
-                    self._tell_torn(tape)
-                if entries or place != tape.queued or tape in fresh:
-                    streams.append((tape, Found(entries, ended, place)))
+                    self._tell_torn(stream)
+                if entries or place != stream.queued or stream in fresh:
+                    streams.append((stream, Found(entries, ended, place)))
         return streams
 
-    def _folded(self, tape: SqliteTape) -> Found:
-        """Return what a stream that runs no longer has beyond its tape."""
+    def _folded(self, stream: SqliteStream) -> Found:
+        """Return what a stream that runs no longer has beyond its stream."""
         query = "SELECT id, owner, model, created, ended, body, crc FROM stream WHERE no = ?"
-        row = self._connection.execute(query, (tape.no,)).fetchone()
+        row = self._connection.execute(query, (stream.no,)).fetchone()
         if row is None:
             return Found([], missing=True)
         stream_id, owner, model, created, ended, body, crc = row
         if body is None or not stream_is_intact(checksum(stream_id, owner, model, created), ended, body, crc):
             return Found([], damaged=True)
-        return Found(body.split(b"\n")[len(tape.entries) :], ended=True)
+        return Found(body.split(b"\n")[len(stream.entries) :], ended=True)
 
-    def _tell_torn(self, tape: SqliteTape) -> None:
+    def _tell_torn(self, stream: SqliteStream) -> None:
         """Tell the operator, once, that the rest of a stream can only be read once its producer has folded it."""
-        if tape.no not in self._torn:
-            self._torn.add(tape.no)
+        if stream.no not in self._torn:
+            self._torn.add(stream.no)
             logger.error("A part of the stream log %s is damaged; an answer stands still until its end", self._path)
 
 

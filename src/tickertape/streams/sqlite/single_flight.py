@@ -11,12 +11,12 @@ import contextlib
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tickertape.errors import LogError
-from tickertape.streams.contract import Tape
+from tickertape.streams.contract import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-Found = TypeVar("Found", bound=Tape)
+Found = TypeVar("Found", bound=Stream)
 
 
 class Readings(Generic[Found]):

@@ -79,7 +79,7 @@ class Transaction:
         found = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most))
         return [stream_id for (stream_id,) in found]
 
-    def forget(self, streams: Iterable[str]) -> list[str]:
+    def delete(self, streams: Iterable[str]) -> list[str]:
         """Delete these streams and their keys, those that have ended; return which those are."""
         self._begin()
         delete = "DELETE FROM stream WHERE id = ? AND ended IS NOT NULL"
@@ -127,7 +127,7 @@ class Transaction:
             "UPDATE stream SET ended = ?, body = ?, crc = ? WHERE no = ?", (ended, body, crc, line.no)
         )
 
-    def delete(self, ticks: Iterable[int]) -> None:
+    def drop(self, ticks: Iterable[int]) -> None:
         """Delete ticks that nobody needs any more."""
         rows = [(tick,) for tick in ticks]
         if rows:

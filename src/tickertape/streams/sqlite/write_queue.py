@@ -16,9 +16,8 @@ from tickertape.streams.sqlite.commands import Append
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tickertape.streams.contract import Tape
     from tickertape.streams.sqlite.commands import Task
-    from tickertape.streams.sqlite.transaction import Line
+    from tickertape.streams.sqlite.production import SqliteWriter
 
 BACKLOG = 20_000
 """Entries. A producer that is this far ahead of the disk waits, so that memory stays bounded."""
@@ -34,7 +33,6 @@ class WriteQueue:
         self._loop = loop
         self._take = submit
         self._tasks: list[Task] = []
-        self._appends: dict[Tape, Append] = {}  # of these, those that more can be added to
         self._hurried = False
         self._earliest = 0.0  # loop time before which nothing is submitted that can wait
         self._drained = asyncio.Event()
@@ -51,26 +49,22 @@ class WriteQueue:
         else:
             self.hurry()
 
-    def append(self, tape: Tape, line: Line, first: int, entries: Sequence[bytes], *, waits: bool) -> None:
-        """Add entries to a tape, along with those that are here already."""
+    def append(self, writer: SqliteWriter, first: int, entries: Sequence[bytes], *, waits: bool) -> None:
+        """Add entries to a stream; until they are submitted, more can be added to the writer's ``pending``."""
         self.backlog += len(entries)
-        task = self._appends.get(tape)
-        if task is None:
-            task = self._appends[tape] = Append(tape, line, first, list(entries))
-            self.add(task, waits=waits)
+        if writer.pending is None:
+            writer.pending = Append(writer, first, list(entries))
+            self.add(writer.pending, waits=waits)
         else:
-            task.entries += entries
+            writer.pending.entries += entries
 
-    def finish(self, tape: Tape) -> asyncio.Future[None]:
-        """Have what was appended end the tape; the future is done once that is committed."""
-        task = self._appends.pop(tape)
-        task.done = self._loop.create_future()
+    def finish(self, writer: SqliteWriter) -> asyncio.Future[None]:
+        """Have what is pending end the stream; the future is done once that is committed."""
+        assert writer.pending is not None  # noqa: S101 - the end was appended just now
+        append, writer.pending = writer.pending, None
+        append.done = self._loop.create_future()
         self.hurry()
-        return task.done
-
-    def forget(self, tape: Tape) -> None:
-        """Add no more to what was appended."""
-        self._appends.pop(tape, None)
+        return append.done
 
     def hurry(self) -> None:
         """Submit at the end of this turn of the loop."""
@@ -82,9 +76,11 @@ class WriteQueue:
         """Submit what there is."""
         self._hurried = False
         if self._tasks:
+            for task in self._tasks:
+                if type(task) is Append:
+                    task.writer.pending = None
             self._take(self._tasks)
             self._tasks = []
-            self._appends.clear()
             self._earliest = self._loop.time() + GATHER
 
     def deliver(self, results: list[Callable[[], None]], entries: int) -> None:

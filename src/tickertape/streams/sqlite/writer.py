@@ -74,7 +74,7 @@ class Writer(threading.Thread):
             tasks = [task for batch in taken if batch is not None for task in batch]
             if tasks:
                 self._deliver(self._commit(tasks), sum(len(task.entries) for task in tasks if type(task) is Append))
-            del taken, tasks  # while this waits for the next ones, it must not keep their tapes in memory
+            del taken, tasks  # while this waits for the next ones, it must not keep their streams in memory
 
     def _commit(self, tasks: list[Task]) -> list[Callable[[], None]]:
         """Commit the tasks as one transaction; return what is to be run on the event loop."""
@@ -93,7 +93,7 @@ class Writer(threading.Thread):
                     results.append(_failure(task, error))
             folded = [task.line for task in tasks if type(task) is Fold]
             released = Counter(tick for line in folded for tick in line.ticks)
-            transaction.delete(tick for tick, count in released.items() if count == self._pins[tick])
+            transaction.drop(tick for tick, count in released.items() if count == self._pins[tick])
             tick = transaction.commit()
         except Fenced:
             self._roll_back()
