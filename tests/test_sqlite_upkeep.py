@@ -24,6 +24,8 @@ from tickertape.streams.sqlite.journal import connect
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tickertape.streams.sqlite.commands import Delete
+
 __all__ = ["quick_path"]
 
 SECRET = "The-Eagle-Has-Landed"
@@ -140,6 +142,60 @@ async def test_the_file_shrinks_when_answers_have_expired_and_what_is_left_is_wh
     with closing(connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT length(body) FROM stream").fetchone()[0] > 100_000
+
+
+def test_the_log_does_not_grow_though_somebody_writes_while_a_checkpoint_is_done(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards: that it is repeated until nobody has, so that SQLite does none within a commit that others wait for."""
+    path = quick_path / "tape.db"
+    done: list[int] = []
+
+    class Interrupted(sqlite3.Connection):
+        """Another one commits while the first of several checkpoints is done."""
+
+        def execute(self, sql: str, /, *values: object) -> sqlite3.Cursor:
+            cursor = super().execute(sql, *values)
+            if "PASSIVE" not in sql:
+                return cursor
+            found = cursor.fetchone()
+            if not done:
+                other.execute("INSERT INTO producer (name, beat) VALUES ('two', 0)")
+            done.append(found[1])
+            return super().execute("SELECT ?, ?, ?", found)
+
+    with closing(connect(path)) as other:
+        other.execute("INSERT INTO producer (name, beat) VALUES ('one', 0)")
+        real = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **k, factory=Interrupted))
+        assert checkpoint(path) is True
+        assert len(done) == 3, "one that misses the second commit, one for it, one that finds nothing"
+        size = path.with_name("tape.db-wal").stat().st_size
+        other.execute("INSERT INTO producer (name, beat) VALUES ('three', 0)")
+        assert path.with_name("tape.db-wal").stat().st_size == size, "the log was begun anew"
+
+
+async def test_a_transaction_deletes_no_more_than_a_slice(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit waits for it: large answers are deleted one by one, small ones many at a time."""
+    batches: list[int] = []
+    real = SqliteEngine._delete
+
+    async def counted(log: SqliteEngine, task: Delete) -> int:
+        batches.append(await real(log, task))
+        return batches[-1]
+
+    monkeypatch.setattr(SqliteEngine, "_delete", counted)
+    async with SqliteEngine(quick_path / "tape.db", lost=LOST, synchronous="OFF") as log:
+        names = []
+        for size in (*[sqlite_upkeep.SLICE] * 3, *[10] * 70):
+            writer = await begin(log, b"x" * size)
+            await writer.finish([DONE])
+            names.append(writer.stream.header.id)
+        running = (await begin(log)).stream
+        assert await log.delete([names[0], running.header.id, "unknown", *names[40:]]) == [running.header.id]
+        assert batches == [1, 33]
+        assert await log.expire(-1) == len(names) - 34
+        assert batches[2:] == [1, 1, 37, 0]
 
 
 def test_pages_are_given_back_a_few_at_a_time(quick_path: Path) -> None:

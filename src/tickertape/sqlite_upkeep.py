@@ -7,7 +7,9 @@
   a deletion the log is cut to nothing.
 * The pages that a deletion frees are given back to the file system, a few at a time.
 
-Nothing of this makes a commit wait for longer than one such step, and nothing is done where nothing was written.
+A commit waits for none of this longer than for one such step. The disk is waited for in other threads: a checkpoint is
+repeated until nobody has written meanwhile, so that the next commit begins the log anew. Else the log grows until
+SQLite does a checkpoint within a commit, with its two fsyncs. Nothing is done where nothing was written.
 """
 
 from __future__ import annotations
@@ -28,7 +30,16 @@ CHECKPOINT = 10.0
 """Seconds from the first thing that is written to the next checkpoint."""
 
 RETRY = 1.0
-"""Seconds before the next attempt to cut the log, when somebody was reading or writing."""
+"""Seconds from the last deletion until the log is cut, and to the next attempt when somebody was reading or writing."""
+
+ATTEMPTS = 5
+"""Checkpoints in a row until one ends before the next commit; each writes only what was committed during the last."""
+
+RELIEF = 2 * 1024 * 1024
+"""Bytes of deletions between two checkpoints, an eighth of what makes SQLite do one within a commit."""
+
+SLICE = 256 * 1024
+"""Bytes that are deleted in one transaction: it zeroes as many, in one or two milliseconds."""
 
 LAST = 1.0
 """Seconds that the last attempt waits for others, when the file is closed."""
@@ -38,6 +49,9 @@ PAUSE = 0.05
 
 STEP = 64
 """Pages that are given back in one step, 256 KiB: about a millisecond."""
+
+PAGE = 4096
+"""Bytes of a page, SQLite's default."""
 
 SPARE = 256
 """Free pages that stay in the file for what comes next, 1 MiB; and an eighth of a large file."""
@@ -58,6 +72,7 @@ class Upkeep:
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._deleted = False
+        self._grown = 0  # bytes of deletions since the last checkpoint for them
         self._closed = False
 
     def written(self) -> None:
@@ -68,11 +83,14 @@ class Upkeep:
     def deleted(self) -> None:
         """Say that something was deleted, which must leave the log too."""
         self._deleted = True
-        self._again(0)
+        self._again(RETRY)
 
-    async def relieve(self) -> None:
-        """Do a checkpoint in another thread, in the middle of much work: else a commit that others wait for does it."""
-        await self._checkpoint(empty=False)
+    async def relieve(self, size: int) -> None:
+        """Say that so many bytes were changed at once; do a checkpoint in another thread if that was due."""
+        self._grown += size
+        if self._grown >= RELIEF:
+            self._grown = 0
+            await self._checkpoint(empty=False)
 
     async def close(self) -> None:
         """End what is being done; of a deletion that is still in the log, try once more to take it out."""
@@ -101,12 +119,11 @@ class Upkeep:
     async def _keep_up(self) -> None:
         empty, self._deleted = self._deleted, False
         try:
-            while empty:
-                if not await self._shrink():
-                    break
-                await self.relieve()
-                await asyncio.sleep(PAUSE)
-            if not await self._checkpoint(empty=empty) and empty:
+            if await self._checkpoint(empty=empty):
+                while empty and await self._shrink():
+                    await self.relieve(STEP * PAGE)
+                    await asyncio.sleep(PAUSE)
+            elif empty:
                 self._deleted = True
                 self._again(RETRY)
         except asyncio.CancelledError:
@@ -131,8 +148,13 @@ def checkpoint(path: Path, *, empty: bool = False, seconds: float = 0) -> bool:
     Waits for others no longer than that: returns False if their reading or writing kept it from doing all of it.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=seconds)) as connection:
-        busy, frames, done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if empty:  # there is little left to write, and no wait for the disk while others cannot write
+        before = -1
+        for _ in range(ATTEMPTS):
+            busy, frames, done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if busy or frames in (before, 0):  # as many as before: nobody has written meanwhile
+                break
+            before = frames
+        if empty:  # nobody else can write meanwhile: nothing is left to be written, there is no wait for the disk
             busy, frames, done = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy and frames == done
 

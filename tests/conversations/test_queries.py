@@ -8,6 +8,7 @@ import pytest
 
 from conversations.conftest import OWNER, Clock, answer, ask, new_id
 from tickertape.conversations.models import Outcome
+from tickertape.conversations.queries import PURGE
 from tickertape.errors import ConversationsUnavailable, UnknownConversation
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ def test_nothing_is_left_of_what_was_deleted_for_good(store: SqlStore, clock: Cl
     assert store.get(OWNER, kept.chat).messages[0].content == "Keep me"
     store.close()
     assert b"XYZZY" not in (tmp_path / "chats.db").read_bytes()
+
+
+def test_a_transaction_deletes_no_more_text_for_good_than_others_can_wait_for(store: SqlStore, clock: Clock) -> None:
+    turns = [answer(store, ask("x" * size), "y" * size) for size in (PURGE, PURGE, 10, 10)]
+    for turn in turns:
+        store.soft_delete(OWNER, turn.chat)
+    clock.now += 3601
+    assert [store.hard_delete(turn.stream for turn in turns) for _ in range(4)] == [1, 1, 2, 0]
 
 
 def test_what_is_deleted_for_good_stays_until_no_answer_of_it_runs(store: SqlStore, clock: Clock) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import reduce
+from itertools import accumulate
 from operator import add
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import case, delete, func, or_, select, update
 
 from tickertape.conversations.changelog import record
 from tickertape.conversations.checksums import intact
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
+
+PURGE = 256 * 1024
+"""Characters of text that are deleted in one transaction, if there is more than one conversation."""
 
 WORDS = 16
 """Words of a search that count; each reads all texts."""
@@ -210,12 +214,16 @@ def pending_deletion(connection: Connection, before: float) -> list[str]:
 
 
 def hard_delete(connection: Connection, before: float, forgotten: Iterable[str]) -> int:
-    """Let nothing be left of what was deleted before this time and has only streams that are forgotten.
+    """Let nothing be left of some of what was deleted before this time and has only streams that are forgotten.
 
-    Returns how many conversations that were.
+    Returns how many conversations that were, 0 if there are no more.
     """
     known = set(forgotten)
     old = [no for no, streams in _gone(connection, before).items() if known.issuperset(streams)]
+    size = func.sum(func.length(message.c.content) + func.length(message.c.reasoning))
+    sizes = dict(connection.execute(select(message.c.chat, size).where(message.c.chat.in_(old)).group_by("chat")).all())
+    totals = accumulate(sizes.get(no, 0) for no in old)
+    old = [no for place, (no, total) in enumerate(zip(old, totals, strict=True)) if not place or total <= PURGE]
     for table, column in ((segment, segment.c.chat), (message, message.c.chat), (chat, chat.c.no)):
         connection.execute(delete(table).where(column.in_(old)))
     return len(old)

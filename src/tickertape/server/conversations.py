@@ -257,10 +257,11 @@ class ConversationService:
         """Do so for some conversations; return how many are gone."""
         doomed = await self.chats.write(lambda store: store.pending_deletion())
         forgotten = set(doomed).difference(await self._log.delete(doomed))
-        purged = await self.chats.write(lambda store: store.hard_delete(forgotten))
-        if purged:
+        total = 0
+        while purged := await self.chats.write(lambda store: store.hard_delete(forgotten)):
             self.chats.purged()
-        return purged
+            total += purged
+        return total
 
     async def close(self) -> None:
         """Finish taking over, then close the chats; the answers have ended before."""

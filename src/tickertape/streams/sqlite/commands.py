@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from tickertape.sqlite_upkeep import PAGE, SLICE
 from tickertape.streams.sqlite.transaction import Line
 
 if TYPE_CHECKING:
@@ -150,20 +151,37 @@ class Tell:
 
 
 class Delete:
-    """Delete streams that have ended, with their keys; ``done`` gets the ids of those that are gone.
+    """Delete streams that have ended, with their keys, as many as one transaction may; ``done`` gets the ids of those.
 
-    ``left`` are those of the others that are there: they run, or are yet to be folded.
+    ``left`` are those of the others that are there: they run, or are yet to be folded. ``rest`` are those that it did
+    not come to, ``size`` is how many bytes were deleted.
     """
 
     def __init__(self, streams: Sequence[str], done: asyncio.Future[list[str]]) -> None:
         self.streams, self.done = streams, done
+        self.rest: Sequence[str] = ()
         self.gone: list[str] = []
         self.left: list[str] = []
+        self.size = 0
 
     def write(self, transaction: Transaction) -> None:
         """Delete."""
-        self.gone = transaction.delete(self.streams)
-        self.left = transaction.there(self.streams)
+        self._delete(transaction, self.streams)
+
+    def _delete(self, transaction: Transaction, streams: Sequence[str]) -> None:
+        self.gone, self.left, self.rest, self.size = [], [], (), 0
+        for place, stream_id in enumerate(streams):
+            if self.size >= SLICE:
+                self.rest = streams[place:]
+                return
+            self.size += PAGE
+            match transaction.find(stream_id):
+                case True, size:
+                    transaction.delete(stream_id)
+                    self.gone.append(stream_id)
+                    self.size += size
+                case False, _:
+                    self.left.append(stream_id)
 
     def committed(self) -> None:
         """Give the ids to who waits."""
@@ -177,9 +195,7 @@ class Delete:
 
 
 class Expire(Delete):
-    """Delete what ended before a time, a few at a time, so that no commit has to wait for long."""
-
-    BATCH = 20
+    """Delete what ended before a time, as much as one transaction may."""
 
     def __init__(self, before: float, done: asyncio.Future[list[str]]) -> None:
         super().__init__((), done)
@@ -187,7 +203,7 @@ class Expire(Delete):
 
     def write(self, transaction: Transaction) -> None:
         """Find and delete them."""
-        self.gone = transaction.delete(transaction.old(self.before, self.BATCH))
+        self._delete(transaction, transaction.old(self.before, SLICE // PAGE))
 
 
 class Shrink:

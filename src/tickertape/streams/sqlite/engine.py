@@ -341,29 +341,28 @@ class SqliteEngine(Engine):
     async def expire(self, older_than: float) -> int:
         before = now() - older_than
         total = 0
-        while True:
-            count = await self._gone(Expire(before, self._loop.create_future()))
+        while count := await self._delete(Expire(before, self._loop.create_future())):
             total += count
-            if count < Expire.BATCH:
-                return total
+        return total
 
     async def delete(self, streams: Sequence[str]) -> list[str]:
         left: list[str] = []
-        for first in range(0, len(streams), Expire.BATCH):
-            task = Delete(streams[first : first + Expire.BATCH], self._loop.create_future())
-            await self._gone(task)
+        while streams:
+            task = Delete(streams, self._loop.create_future())
+            await self._delete(task)
             left += task.left
+            streams = task.rest
         return left
 
-    async def _gone(self, task: Delete) -> int:
+    async def _delete(self, task: Delete) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
         self._write_queue.add(task)
         gone = await task.done
         for stream_id in gone:
             self._streams.pop(stream_id, None)
         if gone:
-            await self._upkeep.relieve()
             self._upkeep.deleted()
+            await self._upkeep.relieve(task.size)
         return len(gone)
 
     async def _shrink(self) -> bool:
@@ -385,17 +384,21 @@ class SqliteEngine(Engine):
         while True:
             await self._active.wait()
             await attempt(self.reap())
-            for stream in self._follower.following:
-                if stream.readers:
-                    self._write_queue.add(Tell(Tell.SEEN, stream.header.id, time.monotonic()))
-            if self._neighbours:
-                self._production.tell_places()
+            self._tell_neighbours()
             await asyncio.sleep(self._interval)
             if self._production.active:
                 self._write_queue.add(Beat())
                 self._production.try_again()
             elif not self._follower.following:
                 self._active.clear()
+
+    def _tell_neighbours(self) -> None:
+        """Tell who reads here and what waits here. Not in `_patrol`, whose variables would keep a stream in memory."""
+        for stream in self._follower.following:
+            if stream.readers:
+                self._write_queue.add(Tell(Tell.SEEN, stream.header.id, time.monotonic()))
+        if self._neighbours:
+            self._production.tell_places()
 
     async def _watch(self) -> None:
         """While active, look at what other processes have written."""

@@ -79,18 +79,17 @@ class Transaction:
         found = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most))
         return [stream_id for (stream_id,) in found]
 
-    def delete(self, streams: Iterable[str]) -> list[str]:
-        """Delete these streams and their keys, those that have ended; return which those are."""
-        self._begin()
-        delete = "DELETE FROM stream WHERE id = ? AND ended IS NOT NULL"
-        gone = [stream_id for stream_id in streams if self.connection.execute(delete, (stream_id,)).rowcount]
-        self.connection.executemany("DELETE FROM idempotency WHERE stream = ?", [(stream_id,) for stream_id in gone])
-        return gone
+    def find(self, stream_id: str) -> tuple[bool, int] | None:
+        """Return whether a stream has ended and how many bytes its body has, None if it is not there."""
+        query = "SELECT ended IS NOT NULL, ifnull(length(body), 0) FROM stream WHERE id = ?"
+        found = self.connection.execute(query, (stream_id,)).fetchone()
+        return found and (bool(found[0]), found[1])
 
-    def there(self, streams: Iterable[str]) -> list[str]:
-        """Return those of these streams that there are."""
-        find = "SELECT 1 FROM stream WHERE id = ?"
-        return [stream_id for stream_id in streams if self.connection.execute(find, (stream_id,)).fetchone()]
+    def delete(self, stream_id: str) -> None:
+        """Delete a stream and its keys."""
+        self._begin()
+        self.connection.execute("DELETE FROM stream WHERE id = ?", (stream_id,))
+        self.connection.execute("DELETE FROM idempotency WHERE stream = ?", (stream_id,))
 
     def shrink(self) -> bool:
         """Make the file smaller by a few pages, if many are free; return whether it can be made smaller still."""
