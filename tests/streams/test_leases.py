@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -354,6 +356,39 @@ async def test_a_stream_that_another_process_has_deleted_is_unknown_while_it_is_
         with pytest.raises(UnknownStream):
             await holder.get(stream_id, "ann")
         assert held.ended
+
+
+async def test_an_answer_that_has_ended_is_in_no_memory_once_its_last_reader_has_left(path: Path) -> None:
+    """Not even until the garbage is collected: a server that is idle collects none."""
+    gc.disable()
+    try:
+        async with open_log(path, reap=0.001) as here, open_log(path, reap=0.001) as there:
+            tape = await begin(here)
+            copy = await there.get(tape.header.id, "ann")
+            for log, known in ((here, tape), (there, copy)):
+                passed = asyncio.Event()
+                known.queued = 1  # it is in the line, which the patrol tells others
+                reap = log.reap
+                passes: list[int] = []
+
+                async def counted(reap: Any = reap, passes: list[int] = passes, passed: asyncio.Event = passed) -> int:
+                    passes.append(1)
+                    if len(passes) > 2:
+                        passed.set()
+                    return int(await reap())
+
+                log.reap = counted  # type: ignore[method-assign]
+                await passed.wait()
+            await here.finish(tape, [DONE])
+            await whole(copy)
+            await settled(here)
+            alive = [weakref.ref(tape), weakref.ref(copy)]
+            del tape, copy, known
+            while here._active.is_set() or there._active.is_set():
+                await asyncio.sleep(0.001)
+            assert [found() for found in alive] == [None, None]
+    finally:
+        gc.enable()
 
 
 # --- the dead
