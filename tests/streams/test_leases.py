@@ -363,11 +363,10 @@ async def test_an_answer_that_has_ended_is_in_no_memory_once_its_last_reader_has
     gc.disable()
     try:
         async with open_log(path, reap=0.001) as here, open_log(path, reap=0.001) as there:
-            tape = await begin(here)
-            copy = await there.get(tape.header.id, "ann")
-            for log, known in ((here, tape), (there, copy)):
+            writer = await begin(here)
+            copy = await there.get(writer.stream.header.id, "ann")
+            for log in (here, there):
                 passed = asyncio.Event()
-                known.queued = 1  # it is in the line, which the patrol tells others
                 reap = log.reap
                 passes: list[int] = []
 
@@ -379,11 +378,11 @@ async def test_an_answer_that_has_ended_is_in_no_memory_once_its_last_reader_has
 
                 log.reap = counted  # type: ignore[method-assign]
                 await passed.wait()
-            await here.finish(tape, [DONE])
+            await writer.finish([DONE])
             await whole(copy)
             await settled(here)
-            alive = [weakref.ref(tape), weakref.ref(copy)]
-            del tape, copy, known
+            alive = [weakref.ref(writer.stream), weakref.ref(copy)]
+            del writer, copy
             while here._active.is_set() or there._active.is_set():
                 await asyncio.sleep(0.001)
             assert [found() for found in alive] == [None, None]
