@@ -2,7 +2,8 @@
 
 `mutants.toml` lists the mechanisms. For each, a copy of the package without it goes first on the path of the tests
 that are said to guard it, and of the servers that they start. A mutant that survives is a test that guards nothing.
-`simulator` is a seed with which the simulator notices it; `unseen` says why it does not.
+`simulator` is a seed with which the simulator notices it, with `power_cuts` one of its runs with power cuts; `unseen`
+says why it does not. What is changed in the simulator moves the seeds: then others are searched for.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Mutant:
     edits: list[tuple[str, str, str]]
     tests: list[str]
     seed: int | None = None
+    power_cuts: bool = False
     unseen: str = ""
 
     def apply(self, package: Path) -> None:
@@ -68,6 +70,7 @@ def mutants() -> list[Mutant]:
                 [(edit["file"], edit["old"], edit["new"]) for edit in entry["edit"]],
                 entry["tests"],
                 entry.get("simulator"),
+                entry.get("power_cuts", False),
                 entry.get("unseen", ""),
             )
             for entry in listed
@@ -86,7 +89,8 @@ def survivors(mutant: Mutant) -> list[str]:
 
 def simulator_notices(mutant: Mutant, seed: int) -> bool:
     """Simulate one seed without the mechanism; return whether a promise was seen broken."""
-    run = without(mutant, "-m", "simulation", "--whole", "--seed", str(seed))
+    flags = ("--power-cuts",) if mutant.power_cuts else ()
+    run = without(mutant, "-m", "simulation", "--whole", *flags, "--seed", str(seed))
     if "virtual seconds, digest" not in run.stdout:
         raise RuntimeError(f"Seed {seed} could not be simulated:\n{run.stdout[-1000:]}{run.stderr[-3000:]}")
     return run.returncode == 1

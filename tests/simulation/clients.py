@@ -88,7 +88,7 @@ class Reader:
         self.connections = 0
         self.exchange: Exchange | None = None
         self.opened: float | None = None  # when this connection's head came
-        self.heard = 0.0  # when its last byte came
+        self.heard = 0.0  # when its last byte came, or it connected
         self._tail = b""
         self._cursor = 0
         question.readers.append(self)
@@ -99,16 +99,17 @@ class Reader:
         """The process that it is connected to."""
         return self.exchange.server if self.exchange is not None and self.opened is not None else None
 
-    def connect(self, cut_at: int | None = None) -> None:
-        """Ask for the stream, or for what comes after the last event of it that came."""
+    def connect(self, cut_at: int | None = None, at: Server | None = None) -> None:
+        """Ask for the stream, or for what comes after the last event of it that came; of any process, or ``at`` one."""
         if self.done:
             return
-        server = self.run.some_server(self.random)
+        server = at or self.run.some_server(self.random)
         if server is None or self.connections > 200:
             self._again(0.5)
             return
         self.connections += 1
         self._tail, self._cursor, self.opened = b"", len(self.frames), None
+        self.heard = self.run.world.now
         if self.stream:
             headers = {"host": HOST, "authorization": "Bearer ann"}
             if self.frames:
@@ -239,6 +240,8 @@ class Reader:
         self._compare(number, frame)
         self.frames.append(frame)
         self.end = end_of(self.frames)
+        if self.end == "cancelled":
+            self.run.check_unread(self)
 
     def _compare(self, number: int, frame: bytes) -> None:
         """Hold an event against what was read before and after power cuts: all that they add is the end *lost*."""
@@ -262,11 +265,11 @@ class Reader:
         return "lost" in ends and self.run.is_forgotten(self.stream)
 
     def check_silence(self) -> None:
-        """See that silence is bridged (TT-9)."""
-        now, server = self.run.world.now, self.server
-        if server is None or self.exchange is None or self.exchange.stalled_until > self.heard:
+        """See that silence is bridged (TT-9), from the moment on in which it connected."""
+        now, exchange = self.run.world.now, self.exchange
+        if exchange is None or exchange.stalled_until > self.heard:
             return
-        if now - self.heard > HEARTBEAT + 2.5 and self.run.healthy(server, self.heard - 1, now):
+        if now - self.heard > HEARTBEAT + 2.5 and self.run.healthy(exchange.server, self.heard - 1, now):
             self.run.blame("TT-9", self, f"{now - self.heard:.1f} s of silence")
 
 

@@ -72,7 +72,13 @@ class Plan:
                 when = HORIZON * random.random() * (0.6 if kind == "ask" else 1.0)
                 actions.append(Action(when, kind, len(actions)))
         rare = Random(f"{seed}/rare")
-        for kind, chance in (("long freeze", 0.08), ("stop elsewhere", 0.2), ("abandon", 0.15), ("clock jump", 0.1)):
+        for kind, chance in (
+            ("long freeze", 0.08),
+            ("stop elsewhere", 0.2),
+            ("abandon", 0.15),
+            ("clock jump", 0.1),
+            ("read elsewhere", 0.15),
+        ):
             if rare.random() < chance:
                 actions.append(Action(HORIZON * rare.uniform(0.05, 0.5), kind, len(actions)))
         processes = random.choice((1, 2, 2, 3))

@@ -222,6 +222,15 @@ class Run:
             if question.key and len(known) > 1:
                 self.blame("TT-6", None, f"one key made the streams {', '.join(known)}")
 
+    def check_unread(self, reader: Reader) -> None:
+        """See that an answer which has ended because nobody read it was not read here (TT-5)."""
+        server, opened, exchange = reader.server, reader.opened, reader.exchange
+        if reader.question.stop_asked or server is None or opened is None or exchange is None:
+            return
+        read_for = self.world.now - opened
+        if read_for > UNREAD and exchange.stalled_until <= opened and self.healthy(server, opened, self.world.now):
+            self.blame("TT-5", reader, f"has read for {read_for:.1f} s, and it is cancelled as if nobody read it")
+
     def is_forgotten(self, stream: str) -> bool:
         """Whether the log may have been told to forget this."""
         return stream in self.forgotten or (
@@ -313,6 +322,22 @@ class Run:
     def _do_abandon(self, random: Random, number: int) -> bool:
         """Ask for a long answer that is not to go on unread, and leave."""
         self._ask_long(number, "cancel").leaves_after = random.randrange(1, 4)
+        return True
+
+    def _do_read_elsewhere(self, random: Random, number: int) -> bool:
+        """Ask for a long answer that is not to go on unread, and read on at a process that does not produce it."""
+        first = self._ask_long(number, "cancel")
+        question = first.question
+
+        def come() -> None:
+            call = self._running_call(question)
+            others = [server for server in self._running() if call is not None and server is not call.server]
+            if others and first.stream:
+                reader = Reader(self, question, f"r{number}.elsewhere", stream=first.stream)
+                reader.connect(at=random.choice(others))
+                self.world.later(UNREAD + random.uniform(0.5, 2.0), self.world.outside, first.leave)
+
+        self.world.later(random.uniform(0.5, 2.0), self.world.outside, come)
         return True
 
     def _ask_long(self, number: int, disconnect: str) -> Reader:
@@ -485,8 +510,10 @@ class Run:
     def _patrol(self) -> None:
         """Once a second: does anybody wait for what will not come?"""
         self.world.later(1.0, self.world.outside, self._patrol)
+        for reader in self.readers:
+            if not reader.done:
+                reader.check_silence()
         for reader in self._reading():
-            reader.check_silence()
             server, opened = reader.server, reader.opened
             if server is None or opened is None or reader.exchange is None or reader.exchange.stalled_until > opened:
                 continue

@@ -150,7 +150,7 @@ def numbered(kind: type) -> Iterator[None]:
 
 
 class Handler(logging.Handler):
-    """Writes what the server logs into the trace; what it logs with a traceback is a crash."""
+    """Writes what the server logs into the trace; a traceback is a crash, and so is word of damage: no file has any."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -158,10 +158,12 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         who = self._world.acting.name if self._world.acting else "-"
-        message = record.getMessage()
-        self._world.log(who, f"says: {PLACE.sub('data', message)}")  # the folder is another one every time
+        message = PLACE.sub("data", record.getMessage())  # the folder is another one every time
+        self._world.log(who, f"says: {message}")
         if record.exc_info and record.levelno >= logging.ERROR:
             self._world.crashes.append(f"{who}: {message}: {record.exc_info[1]!r}")
+        elif "damaged" in message:
+            self._world.crashes.append(f"{who} says of a file that is well: {message}")
 
 
 class Disk:

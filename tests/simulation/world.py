@@ -376,7 +376,10 @@ class Thread:
             world.acting = world.thread = None
 
     def _main(self) -> None:
-        self._work()
+        try:
+            self._work()
+        except Exception as error:
+            self.world.crashes.append(f"{self.process.name}: a thread has ended with {error!r}")
         self.over = True
         for thread in self._joining:
             thread.wake()
