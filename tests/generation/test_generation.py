@@ -25,7 +25,8 @@ from tickertape.deltas import (
     encode_delta,
 )
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError, StreamEnded
-from tickertape.generation import LOST, OPENING, Generations, Order
+from tickertape.generation import LOST, OPENING, Generations, GenerationSpec, Limits, sink
+from tickertape.providers.base import Model, Provider
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tickertape.deltas import Delta
-    from tickertape.streams.contract import Engine, Stream
+    from tickertape.providers.base import ChatRequest, Sink
+    from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
 
 COUNTS = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 STOPPED = End(State.CANCELLED, cancelled_by="request")
@@ -55,7 +57,7 @@ def provider() -> Scripted:
 
 
 async def begin(log: Engine, provider: Scripted, **options: Any) -> Stream:
-    return await Generations(log).begin(Order(provider, ASKED, **options), owner="ann")
+    return await Generations(log).begin(GenerationSpec(provider, ASKED, **options), owner="ann")
 
 
 async def ended(stream: Stream) -> tuple[list[Delta | End], End]:
@@ -274,7 +276,7 @@ async def test_stop_during_finish_comes_too_late(provider: Scripted) -> None:
 async def test_the_process_ending_during_finish_does_not_lose_the_end(provider: Scripted) -> None:
     log = SlowFinish()
     generations = Generations(log)
-    stream = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     provider.say("Hello")
     provider.finish()
     await log.finishing.wait()
@@ -305,10 +307,9 @@ async def test_stop_at_any_moment_leaves_one_end_and_no_open_call(log: Engine, t
 
 async def test_a_provider_that_answers_a_stop_with_an_error_was_stopped_all_the_same(log: Engine) -> None:
     class Sulking(Scripted):
-        async def stream(self, request):  # type: ignore[no-untyped-def]
+        async def answer(self, request: ChatRequest, sink: Sink) -> None:
             try:
-                async for batch in super().stream(request):
-                    yield batch
+                await super().answer(request, sink)
             except asyncio.CancelledError:
                 raise ProviderError("The connection was closed.") from None
 
@@ -323,10 +324,9 @@ async def test_a_provider_that_answers_a_stop_with_an_error_was_stopped_all_the_
 
 async def test_a_provider_that_takes_its_time_to_close_is_waited_for(log: Engine) -> None:
     class Slow(Scripted):
-        async def stream(self, request):  # type: ignore[no-untyped-def]
+        async def answer(self, request: ChatRequest, sink: Sink) -> None:
             try:
-                async for batch in super().stream(request):
-                    yield batch
+                await super().answer(request, sink)
             finally:
                 for _ in range(5):
                     await asyncio.sleep(0)
@@ -347,7 +347,7 @@ async def test_a_provider_that_takes_its_time_to_close_is_waited_for(log: Engine
 
 async def test_answers_that_run_when_the_process_ends_are_lost_with_their_text(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    stream = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     provider.say("Hel")
     await caught_up(stream, 2)
     await generations.close()
@@ -359,7 +359,7 @@ async def test_answers_that_run_when_the_process_ends_are_lost_with_their_text(l
 
 async def test_an_answer_that_has_not_begun_is_lost_too(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    stream = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     await generations.close()
     assert (await ended(stream))[1] == LOST
     assert provider.asked == 0 or provider.closed.is_set()
@@ -367,7 +367,7 @@ async def test_an_answer_that_has_not_begun_is_lost_too(log: Engine, provider: S
 
 async def test_answers_may_finish_within_the_grace_period(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    stream = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     closing = asyncio.create_task(generations.close(grace=60))
     await provider.opened.wait()
     provider.say("Hello")
@@ -380,7 +380,7 @@ async def test_a_process_that_ends_begins_no_answer(log: Engine, provider: Scrip
     generations = Generations(log)
     await generations.close()
     with pytest.raises(ProviderError) as refused:
-        await generations.begin(Order(provider, ASKED), owner="ann")
+        await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     assert refused.value.status == 503
     assert refused.value.retry_after is not None
     assert provider.asked == 0
@@ -388,7 +388,7 @@ async def test_a_process_that_ends_begins_no_answer(log: Engine, provider: Scrip
 
 async def test_a_stop_before_the_process_ends_stays_a_stop(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    stream = await generations.begin(Order(provider, ASKED), owner="ann")
+    stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     await provider.opened.wait()
     await log.cancel(stream)
     await generations.close()
@@ -467,7 +467,7 @@ async def test_text_after_the_finish_mark_still_comes_before_it(log: Engine, pro
 async def test_a_second_begin_with_the_same_key_asks_nobody(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
     streams = await asyncio.gather(
-        *(generations.begin(Order(provider, ASKED), owner="ann", key=key()) for _ in range(20)),
+        *(generations.begin(GenerationSpec(provider, ASKED), owner="ann", key=key()) for _ in range(20)),
     )
     provider.finish()
     await ended(streams[0])
@@ -477,9 +477,9 @@ async def test_a_second_begin_with_the_same_key_asks_nobody(log: Engine, provide
 
 async def test_a_reused_key_begins_nothing(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
-    await generations.begin(Order(provider, ASKED), owner="ann", key=key(digest=b"one"))
+    await generations.begin(GenerationSpec(provider, ASKED), owner="ann", key=key(digest=b"one"))
     with pytest.raises(KeyReused):
-        await generations.begin(Order(provider, ASKED), owner="ann", key=key(digest=b"two"))
+        await generations.begin(GenerationSpec(provider, ASKED), owner="ann", key=key(digest=b"two"))
     await generations.close()
     assert provider.asked <= 1
 
@@ -488,12 +488,12 @@ async def test_a_begin_that_is_given_up_leaves_no_stream_that_never_ends(log: En
     generations = Generations(log)
     for turns in range(8):
         name = f"given up {turns}"
-        beginning = asyncio.create_task(generations.begin(Order(provider, ASKED), owner="ann", key=key(name)))
+        beginning = asyncio.create_task(generations.begin(GenerationSpec(provider, ASKED), owner="ann", key=key(name)))
         for _ in range(turns):
             await asyncio.sleep(0)
         beginning.cancel()
         await asyncio.gather(beginning, return_exceptions=True)
-        stream = await generations.begin(Order(provider, ASKED), owner="ann", key=key(name))
+        stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann", key=key(name))
         await log.cancel(stream)
         assert (await ended(stream))[1].state is State.CANCELLED
 
@@ -585,11 +585,200 @@ async def test_an_append_that_is_refused_as_ended_ends_the_generation(provider: 
     await provider.closed.wait()
 
 
-async def test_a_log_that_cannot_begin_a_stream_says_so(provider: Scripted) -> None:
-    class Closed(MemoryEngine):
-        async def create(self, *_: object) -> Stream:
-            raise LogUnavailable("The disk is full.")
+# --- the stream is created while the provider is asked
 
+
+class SlowCreate(MemoryEngine):
+    """Creates a stream when it is let, or fails to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.creating = asyncio.Event()
+        self.go = asyncio.Event()
+        self.error: LogUnavailable | None = None
+
+    async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> StreamWriter | Stream:
+        self.creating.set()
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return await super().create(header, entries, key)
+
+
+@pytest.mark.parametrize("moment", ["at once", "in the middle of the answer", "after the answer"])
+async def test_a_log_that_cannot_begin_a_stream_says_so_and_leaves_no_upstream_call(
+    provider: Scripted, moment: str
+) -> None:
+    log = SlowCreate()
+    log.error = LogUnavailable("The disk is full.")
+    beginning = asyncio.create_task(begin(log, provider))
+    if moment != "at once":
+        await provider.opened.wait()
+        provider.say("Hel")
+        if moment == "after the answer":
+            provider.finish()
+            await provider.closed.wait()
+        await asyncio.sleep(0)
+    log.go.set()
     with pytest.raises(LogUnavailable):
-        await begin(Closed(), provider)
+        await beginning
+    await provider.closed.wait()
+    assert not log.writers
+
+
+async def test_nothing_of_an_answer_is_shown_before_its_stream_is_created(provider: Scripted) -> None:
+    log = SlowCreate()
+    beginning = asyncio.create_task(begin(log, provider))
+    await provider.opened.wait()
+    provider.say("Hel")
+    provider.say("lo")
+    provider.finish()
+    await provider.closed.wait()
+    assert not beginning.done()
+    assert not log._streams
+    log.go.set()
+    deltas, end = await ended(await beginning)
+    assert (deltas, end.state) == ([Text("Hel"), Text("lo"), Finish("stop")], State.COMPLETED)
+
+
+async def test_a_provider_that_is_quicker_than_the_log_waits_for_the_stream(
+    provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory for what comes before the stream is created is bounded."""
+    monkeypatch.setattr(sink, "EARLY", 10)
+    log = SlowCreate()
+    beginning = asyncio.create_task(begin(log, provider))
+    await provider.opened.wait()
+    for number in range(30):
+        provider.say(f"{number} ")
+    provider.finish()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert provider.pushed == 11
+    log.go.set()
+    deltas, end = await ended(await beginning)
+    assert (len(deltas), end.state) == (31, State.COMPLETED)
+
+
+async def test_with_a_key_the_provider_is_asked_only_when_the_stream_is_known_to_be_new(provider: Scripted) -> None:
+    log = SlowCreate()
+    generations = Generations(log)
+    beginning = asyncio.create_task(generations.begin(GenerationSpec(provider, ASKED), owner="ann", key=key()))
+    await log.creating.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
     assert provider.asked == 0
+    log.go.set()
+    provider.finish()
+    assert (await ended(await beginning))[1].state is State.COMPLETED
+
+
+async def test_the_process_ending_while_a_stream_is_created_ends_it_as_lost(provider: Scripted) -> None:
+    log = SlowCreate()
+    generations = Generations(log)
+    beginning = asyncio.create_task(generations.begin(GenerationSpec(provider, ASKED), owner="ann"))
+    await provider.opened.wait()
+    provider.say("Hel")
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(generations.close())
+    await provider.closed.wait()
+    log.go.set()
+    await closing
+    assert await ended(await beginning) == ([Text("Hel")], LOST)
+
+
+# --- pushed from callbacks
+
+
+class Pushing(Provider):
+    """Hands its sink to the test, and answers until it is let go."""
+
+    name = "pushing"
+
+    def __init__(self) -> None:
+        self.sink: asyncio.Future[Sink] = asyncio.get_running_loop().create_future()
+        self.go = asyncio.Event()
+
+    async def models(self) -> list[Model]:
+        return []
+
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        self.sink.set_result(sink)
+        await self.go.wait()
+
+
+async def test_what_is_pushed_after_the_end_is_ignored(log: Engine) -> None:
+    pushing = Pushing()
+    tape = await Generations(log).begin(GenerationSpec(pushing, ASKED), owner="ann")
+    answer = await pushing.sink
+    answer.push([Text("Hel"), Finish("stop")])
+    pushing.go.set()
+    before = await ended(tape)
+    answer.push([Text("lo"), Usage(COUNTS)])
+    assert await ended(tape) == before
+    assert before[0] == [Text("Hel"), Finish("stop")]
+
+
+async def test_what_is_pushed_after_a_stop_is_ignored(log: Engine) -> None:
+    pushing = Pushing()
+    tape = await Generations(log).begin(GenerationSpec(pushing, ASKED), owner="ann")
+    answer = await pushing.sink
+    answer.push([Text("Hel")])
+    await log.cancel(tape)
+    answer.push([Text("lo"), Finish("stop")])
+    assert await ended(tape) == ([Text("Hel"), Stopped()], STOPPED)
+
+
+async def test_what_ends_an_answer_in_a_push_is_not_raised_in_the_callback(log: Engine) -> None:
+    pushing = Pushing()
+    tape = await Generations(log, Limits(events=2)).begin(GenerationSpec(pushing, ASKED), owner="ann")
+    answer = await pushing.sink
+    for text in ("a", "b", "c", "d"):
+        answer.push([Text(text)])
+    deltas, end = await ended(tape)
+    assert (deltas, end.state, end.error and end.error["code"]) == (
+        [Text("a"), Text("b")],
+        State.FAILED,
+        "answer_too_long",
+    )
+
+
+async def test_a_provider_that_returns_right_after_a_push_beyond_a_limit_ends_failed_in_peace(log: Engine) -> None:
+    """The cancellation that the push asked for does not hit what writes the end."""
+
+    class Hasty(Pushing):
+        async def answer(self, request: ChatRequest, sink: Sink) -> None:
+            sink.push([Text("a")])
+            sink.push([Text("b"), Finish("stop")])
+
+    tape = await Generations(log, Limits(events=1)).begin(GenerationSpec(Hasty(), ASKED), owner="ann")
+    deltas, end = await ended(tape)
+    assert (deltas, end.state) == ([Text("a")], State.FAILED)
+
+
+async def test_a_log_that_is_behind_makes_the_provider_wait(provider: Scripted) -> None:
+    class Behind(MemoryWriter):
+        limit = 3
+        again = asyncio.Event()
+
+        @property
+        def behind(self) -> bool:
+            return len(self.stream.entries) > self.limit
+
+        async def drained(self) -> None:
+            await self.again.wait()
+
+    class BehindEngine(MemoryEngine):
+        def writer(self, stream: Stream) -> StreamWriter:
+            return Behind(self, stream)
+
+    tape = await begin(BehindEngine(), provider)
+    for text in "abcdef":
+        provider.say(text)
+    provider.finish()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert provider.pushed == 3
+    Behind.again.set()
+    deltas, _ = await ended(tape)
+    assert deltas == [*map(Text, "abcdef"), Finish("stop")]

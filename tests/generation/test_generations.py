@@ -11,7 +11,7 @@ from streams.engines import whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError
-from tickertape.generation import Generations, Limits, Order, generation
+from tickertape.generation import Generations, GenerationSpec, Limits, attendance
 from tickertape.streams.contract import Key
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
@@ -37,11 +37,11 @@ def log() -> Engine:
 async def test_an_owner_with_too_many_answers_is_told_to_come_again(log: Engine) -> None:
     generations = Generations(log, Limits(per_owner=2))
     for _ in range(2):
-        await generations.begin(Order(Scripted(), ASKED), owner="ann")
+        await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann")
     with pytest.raises(ProviderError, match="2 answers running, of 2 allowed") as refused:
-        await generations.begin(Order(Scripted(), ASKED), owner="ann")
+        await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann")
     assert (refused.value.status, refused.value.retry_after) == (429, 5.0)
-    await generations.begin(Order(Scripted(), ASKED), owner="ben")
+    await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ben")
     await generations.close()
     assert not generations._owners, "an owner without answers is forgotten"
 
@@ -52,14 +52,14 @@ async def test_a_line_that_is_full_takes_nobody_more(log: Engine) -> None:
     generations = Generations(log, Limits(waiting=2))
     streams = []
     for _ in range(3):
-        streams.append(await generations.begin(Order(provider, ASKED), owner="ann"))
+        streams.append(await generations.begin(GenerationSpec(provider, ASKED), owner="ann"))
         await asyncio.sleep(0)
     with pytest.raises(ProviderError, match="2 answers wait for this model already, of 2 allowed"):
-        await generations.begin(Order(provider, ASKED), owner="ben")
+        await generations.begin(GenerationSpec(provider, ASKED), owner="ben")
     assert [stream.queued for stream in streams] == [0, 1, 2]
     provider.finish()
     assert (await end_of(streams[0])).state is State.COMPLETED
-    await generations.begin(Order(provider, ASKED), owner="ben")
+    await generations.begin(GenerationSpec(provider, ASKED), owner="ben")
     await generations.close()
 
 
@@ -73,25 +73,25 @@ async def test_fifty_at_once_do_not_get_past_a_limit(log: Engine, limits: Limits
     provider = Scripted()
     provider.capacity = 1 if limits.waiting == 6 else None
     generations = Generations(log, limits)
-    asked = [generations.begin(Order(provider, ASKED), owner="ann") for _ in range(50)]
+    asked = [generations.begin(GenerationSpec(provider, ASKED), owner="ann") for _ in range(50)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     refused = [answer for answer in answers if isinstance(answer, ProviderError)]
     assert (len(answers) - len(refused), {error.status for error in refused}) == (allowed, {429})
     await generations.close()
-    assert (generations._taken, dict(generations._owners), generations._turns[provider].taken) == (0, {}, 0)
+    assert (generations._accepted, dict(generations._owners), generations._queues[provider].accepted) == (0, {}, 0)
 
 
 async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_server_is(log: Engine) -> None:
     """Guards: that a key is looked up before its owner is sent away for the answer that it began."""
     generations = Generations(log, Limits(per_owner=1))
     key = Key("once", b"digest")
-    asked = [generations.begin(Order(Scripted(), ASKED), owner="ann", key=key) for _ in range(50)]
+    asked = [generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann", key=key) for _ in range(50)]
     streams = await asyncio.gather(*asked)
     assert len({id(stream) for stream in streams}) == 1
     with pytest.raises(KeyReused):
-        await generations.begin(Order(Scripted(), ASKED), owner="ann", key=Key("once", b"another"))
+        await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann", key=Key("once", b"another"))
     with pytest.raises(ProviderError, match="1 answers running, of 1 allowed"):
-        await generations.begin(Order(Scripted(), ASKED), owner="ann", key=Key("twice", b"digest"))
+        await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann", key=Key("twice", b"digest"))
     await generations.close()
 
 
@@ -103,15 +103,15 @@ async def test_an_answer_that_could_not_be_begun_takes_no_place() -> None:
     generations = Generations(Full(), Limits(per_owner=1))
     for _ in range(3):
         with pytest.raises(LogUnavailable):
-            await generations.begin(Order(Scripted(), ASKED), owner="ann")
+            await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann")
 
 
 async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Engine) -> None:
     provider = Scripted()
     provider.capacity = 1
     generations = Generations(log)
-    await generations.begin(Order(provider, ASKED), owner="ann")
-    waiting = await generations.begin(Order(provider, ASKED), owner="ann")
+    await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
+    waiting = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     await asyncio.sleep(0)
     await log.cancel(waiting)
     assert (await end_of(waiting)).state is State.CANCELLED
@@ -129,7 +129,7 @@ async def test_an_answer_can_be_stopped_while_it_waits_in_the_line(log: Engine) 
 )
 async def test_an_answer_beyond_a_limit_ends_failed_and_keeps_its_text(log: Engine, limits: Limits, says: str) -> None:
     provider = Scripted()
-    stream = await Generations(log, limits).begin(Order(provider, ASKED), owner="ann")
+    stream = await Generations(log, limits).begin(GenerationSpec(provider, ASKED), owner="ann")
     for _ in range(4):
         provider.say("12345")
     end = await end_of(stream)
@@ -142,7 +142,7 @@ async def test_an_answer_beyond_a_limit_ends_failed_and_keeps_its_text(log: Engi
 
 async def test_an_answer_that_nobody_reads_is_cancelled_after_its_time(log: Engine) -> None:
     provider = Scripted()
-    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED, abandon_after=0.01), owner="ann")
     stream.enter()
     provider.say("Hel")
     await stream.wait(1)
@@ -154,7 +154,7 @@ async def test_an_answer_that_nobody_reads_is_cancelled_after_its_time(log: Engi
 
 async def test_an_answer_whose_policy_is_to_go_on_goes_on_without_readers(log: Engine) -> None:
     provider = Scripted()
-    stream = await Generations(log).begin(Order(provider, ASKED), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED), owner="ann")
     stream.enter()
     stream.leave()
     provider.finish()
@@ -163,7 +163,7 @@ async def test_an_answer_whose_policy_is_to_go_on_goes_on_without_readers(log: E
 
 async def test_a_reader_who_comes_back_in_time_keeps_the_answer(log: Engine) -> None:
     provider = Scripted()
-    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED, abandon_after=0.01), owner="ann")
     stream.enter()
     provider.say("Hel")
     await stream.wait(1)
@@ -185,8 +185,8 @@ async def test_readers_in_another_process_count(log: Engine, monkeypatch: pytest
 
     for kind in (MemoryWriter, SqliteWriter):
         monkeypatch.setattr(kind, "attended", attended)
-    monkeypatch.setattr(generation, "AGAIN", 0.01)
-    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0.01), owner="ann")
+    monkeypatch.setattr(attendance, "AGAIN", 0.01)
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED, abandon_after=0.01), owner="ann")
     stream.enter()
     stream.leave()
     assert (await end_of(stream)).cancelled_by == "disconnect"
@@ -197,7 +197,7 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards: that readers elsewhere are told the place, and count as readers while they wait for their turn."""
-    monkeypatch.setattr(generation, "AGAIN", 0.05)
+    monkeypatch.setattr(attendance, "AGAIN", 0.05)
     provider = Scripted()
     provider.capacity = 1
     path = tmp_path / "tape.db"
@@ -213,9 +213,9 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
         generations = Generations(here)
         try:
             async with asyncio.timeout(60):
-                await generations.begin(Order(provider, ASKED), owner="ann")
-                stream = await generations.begin(Order(provider, ASKED, abandon_after=1), owner="ann")
-                last = await generations.begin(Order(provider, ASKED), owner="ann")
+                await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
+                stream = await generations.begin(GenerationSpec(provider, ASKED, abandon_after=1), owner="ann")
+                last = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
                 stream.enter()
                 while last.queued != 2:
                     await last.wait(1)
@@ -247,8 +247,8 @@ async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Engine, monke
 
     for kind in (MemoryWriter, SqliteWriter):
         monkeypatch.setattr(kind, "attended", attended)
-    monkeypatch.setattr(generation, "AGAIN", 0.01)
-    stream = await Generations(log).begin(Order(Scripted(), ASKED, abandon_after=0), owner="ann")
+    monkeypatch.setattr(attendance, "AGAIN", 0.01)
+    stream = await Generations(log).begin(GenerationSpec(Scripted(), ASKED, abandon_after=0), owner="ann")
     stream.enter()
     stream.leave()
     assert (await end_of(stream)).cancelled_by == "disconnect"
@@ -268,7 +268,7 @@ async def test_an_answer_that_is_read_elsewhere_is_looked_at_now_and_then_not_al
 
     for kind in (MemoryWriter, SqliteWriter):
         monkeypatch.setattr(kind, "attended", attended)
-    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED, abandon_after=0), owner="ann")
     stream.enter()
     stream.leave()
     while not asked:
@@ -293,7 +293,7 @@ async def test_a_reader_who_comes_while_the_log_is_asked_keeps_the_answer(
 
     for kind in (MemoryWriter, SqliteWriter):
         monkeypatch.setattr(kind, "attended", attended)
-    stream = await Generations(log).begin(Order(provider, ASKED, abandon_after=0), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED, abandon_after=0), owner="ann")
     stream.enter()
     stream.leave()
     await answered.wait()
@@ -304,7 +304,7 @@ async def test_a_reader_who_comes_while_the_log_is_asked_keeps_the_answer(
 
 async def test_an_answer_that_goes_on_from_another_says_so_before_its_text(log: Engine) -> None:
     provider = Scripted()
-    stream = await Generations(log).begin(Order(provider, ASKED, continues="abc"), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(provider, ASKED, continues="abc"), owner="ann")
     provider.say("lo")
     provider.finish()
     assert (await end_of(stream)).state is State.COMPLETED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers import any_llm
@@ -38,7 +39,7 @@ async def provider() -> AsyncIterator[AnyLLM]:
 async def read(provider: AnyLLM, model: str) -> tuple[list[Delta], ProviderError | None]:
     deltas: list[Delta] = []
     try:
-        async for batch in provider.stream(ChatRequest(model=model, messages=[{"role": "user", "content": "hi"}])):
+        async for batch in batches(provider, ChatRequest(model=model, messages=[{"role": "user", "content": "hi"}])):
             deltas += batch
     except ProviderError as error:
         return deltas, error
@@ -124,7 +125,7 @@ async def test_a_caller_cannot_change_the_key_the_address_or_the_connection(smug
         )
         with pytest.raises(BadRequest, match="not among the fields"):
             provider.check(asked)
-        async for _batch in provider.stream(asked):  # and if nobody checked
+        async for _batch in batches(provider, asked):  # and if nobody checked
             pass
         [sent] = upstream.asked
         assert sent.headers["authorization"] == f"Bearer {KEY}"
@@ -137,13 +138,14 @@ async def test_a_caller_cannot_change_the_key_the_address_or_the_connection(smug
 async def test_what_any_llm_has_no_name_for_is_refused_unless_it_asks_for_nothing() -> None:
     provider = AnyLLM("openai", KEY, base_url="http://127.0.0.1:9/v1")
     with pytest.raises(BadRequest, match="nothing like web_search_options"):
-        await anext(provider.stream(ChatRequest(model="m", messages=[], parameters={"web_search_options": {"a": 1}})))
+        await anext(batches(provider, ChatRequest(model="m", messages=[], parameters={"web_search_options": {"a": 1}})))
     with pytest.raises(ProviderError, match="onnection"):
         await anext(
-            provider.stream(
+            batches(
+                provider,
                 ChatRequest(
                     model="m", messages=[{"role": "user", "content": "hi"}], parameters={"store": False, "n": 1}
-                )
+                ),
             )
         )
     await provider.close()
@@ -151,7 +153,7 @@ async def test_what_any_llm_has_no_name_for_is_refused_unless_it_asks_for_nothin
 
 async def test_more_than_one_choice_is_refused(provider: AnyLLM) -> None:
     with pytest.raises(BadRequest, match="n must be 1"):
-        await anext(provider.stream(ChatRequest(model="m", messages=[], parameters={"n": 2})))
+        await anext(batches(provider, ChatRequest(model="m", messages=[], parameters={"n": 2})))
 
 
 def test_what_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,11 @@
 """Which provider answers for which model."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 import pytest
 
-from tickertape.deltas import Delta
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.providers.base import ChatRequest, Model, Provider
+from tickertape.providers.base import ChatRequest, Model, Provider, Sink
 from tickertape.providers.catalog import Catalog
 
 
@@ -24,8 +22,8 @@ class Listing(Provider):
             raise self.error
         return [Model(id=name, owned_by="x") for name in self.names]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
-        yield []
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        sink.push([])
 
     async def close(self) -> None:
         self.closed = True

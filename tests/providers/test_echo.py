@@ -1,11 +1,13 @@
 """The echo model: exact, on schedule, fair."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.pushed import OneAtATime, batches
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, SettingsError
 from tickertape.providers.base import ChatRequest
@@ -18,7 +20,7 @@ def asking(content: object) -> ChatRequest:
 
 
 async def answer(echo: Echo, request: ChatRequest) -> list[list[Delta]]:
-    return [batch async for batch in echo.stream(request)]
+    return [batch async for batch in batches(echo, request)]
 
 
 def text(batches: list[list[Delta]]) -> str:
@@ -92,7 +94,7 @@ async def test_unpaced_batches_are_small_and_let_others_run() -> None:
     order: list[str] = []
 
     async def read(name: str) -> None:
-        async for batch in Echo().stream(asking("w " * BATCH * 3)):
+        async for batch in batches(Echo(), asking("w " * BATCH * 3)):
             assert len(batch) <= BATCH + 2
             order.append(name)
 
@@ -100,57 +102,54 @@ async def test_unpaced_batches_are_small_and_let_others_run() -> None:
     assert order[:6] == ["a", "b"] * 3
 
 
-class Clock:
-    """A loop's clock and timers in our hands."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.timers: list[tuple[float, object]] = []
-
-    def time(self) -> float:
-        return self.now
-
-
 async def test_pieces_come_on_an_absolute_schedule_and_late_ones_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, clock = asyncio.get_running_loop(), Clock()
-    due: list[float] = []
+    loop = asyncio.get_running_loop()
+    now, due = 1000.0, list[float]()
+    said: list[list[Delta]] = []
 
-    def wait(_wheel: TimerWheel, when: float) -> asyncio.Future[None]:
+    def call(_wheel: TimerWheel, when: float, callback: Callable[[], object]) -> int:
         due.append(when)
-        clock.now = max(clock.now, when)
-        future = loop.create_future()
-        future.set_result(None)
-        return future
+        loop.call_soon(callback)
+        return 0
 
-    monkeypatch.setattr(TimerWheel, "wait", wait)
-    monkeypatch.setattr(loop, "time", clock.time)
-    sizes = []
-    async for batch in Echo(rate=10).stream(asking("a b c d e f g h")):
-        sizes.append(len(batch))
-        clock.now += 0.001  # every step is a little late: the schedule does not move
-        if len(sizes) == 3:
-            clock.now += 0.3  # the reader was away for three pieces
-    assert sizes == [1, 1, 1, 3, 1, 1 + 2]
+    class Reader(OneAtATime):
+        behind = False
+
+        def push(self, deltas: list[Delta]) -> None:
+            nonlocal now
+            said.append(deltas)
+            now = 1000 + len(due) / 10 + 0.001  # every step is a little late: the schedule does not move
+            if len(said) == 3:
+                now += 0.3  # the loop was busy for three pieces
+
+    monkeypatch.setattr(TimerWheel, "call", call)
+    monkeypatch.setattr(loop, "time", lambda: now)
+    await Echo(rate=10).answer(asking("a b c d e f g h"), Reader())
+    assert [len(deltas) for deltas in said] == [1, 1, 1, 3, 1, 1 + 2]
     assert due == pytest.approx([1000.1, 1000.2, 1000.3, 1000.6, 1000.7])
 
 
-async def test_the_ticker_wakes_in_order_never_early_and_forgets_who_left() -> None:
-    loop = asyncio.get_running_loop()
-    wheel, woken = TimerWheel(loop), []
+async def test_a_paced_answer_pushes_nothing_while_the_sink_is_behind_and_then_what_is_overdue() -> None:
+    sink = OneAtATime()
+    answering = asyncio.create_task(Echo(rate=2000).answer(asking("a b c d e f g h"), sink))
+    await sink.pushed.wait()
+    for _ in range(4):
+        await asyncio.sleep(0.005)  # a slot of the timer wheel
+    assert sink.batches == [[Text("a")]]
+    sink.take_off()
+    await answering
+    assert "".join(delta.text for delta in sink.batches[0] if isinstance(delta, Text)) == " b c d e f g h"
 
-    async def sleeper(delay: float) -> None:
-        due = loop.time() + delay
-        await wheel.wait(due)
-        assert loop.time() >= due - 2e-6
-        woken.append(delay)
 
-    tasks = [asyncio.create_task(sleeper(delay)) for delay in (0.03, 0.01, 0.02, -1, 0.015)]
-    await asyncio.sleep(0)
-    tasks[4].cancel()
-    await asyncio.wait(tasks)
-    assert woken == [-1, 0.01, 0.02, 0.03]
-    assert not wheel._waiters
-    assert wheel._timer is None
+async def test_a_cancelled_answer_says_nothing_more() -> None:
+    sink = OneAtATime()
+    answering = asyncio.create_task(Echo(rate=200).answer(asking("a b"), sink))
+    await sink.pushed.wait()
+    sink.take_off()
+    answering.cancel()
+    await asyncio.wait([answering])
+    await asyncio.sleep(0.02)  # the second piece's slot
+    assert not sink.batches
 
 
 def test_one_echo_serves_one_event_loop_after_another() -> None:

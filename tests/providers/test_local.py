@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers import llama
@@ -30,7 +31,7 @@ def asking(content: Any, **parameters: Any) -> ChatRequest:
 
 
 async def answer(local: Local, content: Any, **parameters: Any) -> list[Delta]:
-    return [delta async for batch in local.stream(asking(content, **parameters)) for delta in batch]
+    return [delta async for batch in batches(local, asking(content, **parameters)) for delta in batch]
 
 
 def test_without_the_extra_the_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +198,7 @@ async def test_what_the_model_cannot_do_is_a_bad_request(
 
 
 async def begun(local: Local, content: str) -> AsyncGenerator[list[Delta], None]:
-    stream = local.stream(asking(content, max_tokens=500, ignore_eos=True))
+    stream = batches(local, asking(content, max_tokens=500, ignore_eos=True))
     assert await anext(stream)
     return stream
 
@@ -274,11 +275,18 @@ import asyncio, sys
 from pathlib import Path
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.local import Local
+class Sink:
+    behind = False
+    def __init__(self):
+        self.pushed = asyncio.Event()
+    def push(self, deltas):
+        self.pushed.set()
 async def main():
-    global stream
-    local = Local(Path(sys.argv[1]), parallel=1, context=512)
-    stream = local.stream(ChatRequest(model="m", messages=[{"role": "user", "content": "Tell me a story."}]))
-    await anext(stream)
+    global answering
+    local, sink = Local(Path(sys.argv[1]), parallel=1, context=512), Sink()
+    request = ChatRequest(model="m", messages=[{"role": "user", "content": "Tell me a story."}])
+    answering = asyncio.create_task(local.answer(request, sink))
+    await sink.pushed.wait()
 asyncio.run(main())
 """
 

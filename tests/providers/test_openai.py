@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Reasoning, Text, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.base import ChatRequest, Model
@@ -27,14 +28,14 @@ ANSWER = [Text("Hel"), Text("lo é😀"), Finish("stop"), Usage(USAGE)]
 
 
 async def answer(provider: OpenAI, request: ChatRequest = ASK) -> list[Delta]:
-    return [delta async for batch in provider.stream(request) for delta in batch]
+    return [delta async for batch in batches(provider, request) for delta in batch]
 
 
 async def failure(provider: OpenAI, request: ChatRequest = ASK) -> tuple[list[Delta], ProviderError]:
     deltas: list[Delta] = []
 
     async def read() -> None:
-        async for batch in provider.stream(request):
+        async for batch in batches(provider, request):
             deltas.extend(batch)
 
     with pytest.raises(ProviderError) as caught:
@@ -74,11 +75,11 @@ async def test_without_a_key_none_is_sent(make: Make, upstream: Upstream) -> Non
 async def test_deltas_of_one_read_come_as_one_batch_and_others_at_once(openai: OpenAI, upstream: Upstream) -> None:
     second = asyncio.Event()
     upstream.script = [SSE_HEAD, piece(b"".join(HEALTHY[:2])), second, piece(b"".join(HEALTHY[2:])) + END]
-    batches = []
-    async for batch in openai.stream(ASK):
-        batches.append(batch)
+    came = []
+    async for batch in batches(openai, ASK):
+        came.append(batch)
         second.set()
-    assert batches == [ANSWER[:1], ANSWER[1:-2], ANSWER[-2:]]  # the end is known only with the body's
+    assert came == [ANSWER[:1], ANSWER[1:-2], ANSWER[-2:]]  # the end is known only with the body's
 
 
 async def test_events_cut_at_every_byte_are_the_same_answer(openai: OpenAI, upstream: Upstream) -> None:
@@ -97,7 +98,7 @@ async def test_the_connection_is_used_again_after_a_proper_end(openai: OpenAI, u
 
 async def test_nagle_is_off(openai: OpenAI, upstream: Upstream) -> None:
     upstream.script = [SSE_HEAD, piece(HEALTHY[1]), HANG]
-    async with aclosing(openai.stream(ASK)) as stream:
+    async with aclosing(batches(openai, ASK)) as stream:
         await anext(stream)
         session = openai._http._session
         assert session is not None
@@ -134,7 +135,7 @@ async def test_what_came_before_a_reset_reaches_a_slow_reader(openai: OpenAI, up
     more = asyncio.Event()
     upstream.script = [SSE_HEAD, piece(HEALTHY[1]), more, piece(HEALTHY[2]), RESET]
     got: list[Delta] = []
-    async for batch in openai.stream(ASK):
+    async for batch in batches(openai, ASK):
         got += batch
         if not more.is_set():
             more.set()
@@ -321,7 +322,7 @@ async def test_a_slow_reader_is_no_stall(make: Make, upstream: Upstream) -> None
     upstream.script = [SSE_HEAD, piece(HEALTHY[1]), more, *streaming(*HEALTHY[2:])[1:]]
     provider = make(first_token_timeout=5, idle_timeout=0.1)
     got: list[Delta] = []
-    async for batch in provider.stream(ASK):
+    async for batch in batches(provider, ASK):
         got += batch
         if not more.is_set():
             await asyncio.sleep(0.3)  # three times what the upstream may take
@@ -342,7 +343,7 @@ async def test_a_connection_that_nobody_accepts_times_out(make: Make, monkeypatc
 
 async def test_closing_the_generator_closes_the_socket(openai: OpenAI, upstream: Upstream) -> None:
     upstream.script = [SSE_HEAD, piece(HEALTHY[1]), HANG]
-    stream = openai.stream(ASK)
+    stream = batches(openai, ASK)
     assert await anext(stream) == [Text("Hel")]
     await stream.aclose()
     await upstream.until(lambda here: here.open == 0)
@@ -374,7 +375,7 @@ async def test_when_nobody_reads_the_upstream_is_not_read(openai: OpenAI, upstre
                 sent += len(many)
 
     upstream.script = Endless([HANG])
-    async with aclosing(openai.stream(ASK)) as stream:
+    async with aclosing(batches(openai, ASK)) as stream:
         await anext(stream)
         before = -1
         while before != sent:  # until the sockets' buffers are full
@@ -518,7 +519,7 @@ async def test_a_hundred_cancelled_answers_leave_nothing_open(openai: OpenAI, up
     before = len(asyncio.all_tasks())
 
     async def begin() -> None:
-        async with aclosing(openai.stream(ASK)) as stream:
+        async with aclosing(batches(openai, ASK)) as stream:
             await anext(stream)
             await anext(stream)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.pushed import batches
 from tickertape.errors import BadRequest, ProviderError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
@@ -199,12 +200,12 @@ async def test_a_strict_server_is_asked_without_the_hints_that_it_refuses(
     hints = {"metadata": {"a": "b"}, "store": True, "user": "ann", "seed": 7}
     request = ChatRequest(model="m", messages=[USER], parameters=hints)
     for _ in range(2):
-        assert [batch async for batch in openai.stream(request)]
+        assert [batch async for batch in batches(openai, request)]
     assert len(upstream.asked) <= 4
     assert upstream.asked[-1].body["seed"] == 7
     assert not unknown & upstream.asked[-1].body.keys()
     before = len(upstream.asked)
-    assert [batch async for batch in openai.stream(request)]
+    assert [batch async for batch in batches(openai, request)]
     assert len(upstream.asked) == before + 1
 
 
@@ -216,6 +217,6 @@ async def test_a_refusal_that_only_speaks_of_a_user_is_passed_on() -> None:
         )
         provider = dialect("openai")(upstream.url("openai"), "k")
         with pytest.raises(ProviderError, match="last message"):
-            [b async for b in provider.stream(ChatRequest(model="m", messages=[USER], parameters={"user": "ann"}))]
+            [b async for b in batches(provider, ChatRequest(model="m", messages=[USER], parameters={"user": "ann"}))]
         assert len(upstream.asked) == 1
         await provider.close()

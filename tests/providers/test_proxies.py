@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from support.proxy import Proxy
+from support.pushed import batches
 from tickertape.deltas import Text
 from tickertape.errors import ProviderError, SettingsError
 from tickertape.providers.base import ChatRequest
@@ -20,7 +21,7 @@ ASK = ChatRequest(model="healthy", messages=[{"role": "user", "content": "hi"}])
 async def answer(url: str) -> str:
     provider = OpenAI(url, "sk-secret", retries=0, connect_timeout=5)
     try:
-        return "".join([d.text async for batch in provider.stream(ASK) for d in batch if isinstance(d, Text)])
+        return "".join([d.text async for batch in batches(provider, ASK) for d in batch if isinstance(d, Text)])
     finally:
         await provider.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse
 
+from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Text
 from tickertape.errors import ProviderError
 from tickertape.providers import remote
@@ -26,7 +27,7 @@ def ask(model: str) -> ChatRequest:
 
 
 async def answer(provider: remote.Remote, model: str) -> list[Delta]:
-    return [delta async for batch in provider.stream(ask(model)) for delta in batch]
+    return [delta async for batch in batches(provider, ask(model)) for delta in batch]
 
 
 async def test_a_passing_failure_is_asked_again_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -85,7 +86,7 @@ async def test_a_kept_connection_that_the_upstream_has_closed_is_no_failure() ->
 async def test_a_read_takes_no_memory_from_the_system() -> None:
     async with Upstream() as upstream:
         provider = dialect("openai")(upstream.url("openai"), KEY)
-        async with aclosing(provider.stream(ask("stall"))) as stream:
+        async with aclosing(batches(provider, ask("stall"))) as stream:
             await anext(stream)
             [connection] = provider._http._session.connector._acquired  # type: ignore[union-attr]
             threshold = 128 * 1024  # bytes: the C library's for what it does not take from its heap
@@ -163,7 +164,7 @@ async def test_a_hundred_cancelled_answers_leave_no_connection_task_or_file(name
         upstream.asked.clear()
 
         async def begin(fault: str) -> None:
-            async with aclosing(provider.stream(ask(fault))) as stream:
+            async with aclosing(batches(provider, ask(fault))) as stream:
                 async for _batch in stream:
                     pass
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from support.pushed import Everything
 from tickertape.deltas import Finish, Text
 from tickertape.errors import ProviderError
 from tickertape.providers.base import ChatRequest
@@ -33,15 +34,13 @@ def deflated() -> bytes:
 
 async def outcome(openai: OpenAI) -> tuple[str, bool, ProviderError | None]:
     """Return the text, whether it is whole, and the error."""
-    deltas: list[Any] = []
-    error = None
+    sink, error = Everything(), None
     try:
-        async for batch in openai.stream(ASK):
-            deltas += batch
+        await openai.answer(ASK, sink)
     except ProviderError as raised:
         error = raised
-    text = "".join(delta.text for delta in deltas if isinstance(delta, Text))
-    return text, any(isinstance(delta, Finish) for delta in deltas), error
+    text = "".join(delta.text for delta in sink.deltas if isinstance(delta, Text))
+    return text, any(isinstance(delta, Finish) for delta in sink.deltas), error
 
 
 CLOSE = b"Connection: close"

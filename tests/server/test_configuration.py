@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from support.pushed import batches
 from tickertape.errors import SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.server.configuration import find_file, from_environment, ollama_url, read_file, with_upstreams
@@ -209,8 +210,8 @@ async def test_streamed_thinking_that_the_template_opened_is_reasoning_where_the
             )
             provider = make(one, Settings())
             answer = Transcript()
-            async for batch in provider.stream(
-                ChatRequest(model="healthy", messages=[{"role": "user", "content": "hi"}])
+            async for batch in batches(
+                provider, ChatRequest(model="healthy", messages=[{"role": "user", "content": "hi"}])
             ):
                 for delta in batch:
                     answer.add(delta)

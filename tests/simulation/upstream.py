@@ -10,10 +10,7 @@ from tickertape.errors import ProviderError
 from tickertape.providers.base import Model, Provider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from tickertape.deltas import Delta
-    from tickertape.providers.base import ChatRequest
+    from tickertape.providers.base import ChatRequest, Sink
 
     from .server import Server
     from .world import World
@@ -54,7 +51,7 @@ class Upstream(Provider):
     async def models(self) -> list[Model]:
         return [Model(id="simulated", owned_by="test")]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
         name = request.messages[0]["content"]
         call = Call(self._server, self._world.now)
         self._calls.setdefault(name, []).append(call)
@@ -70,7 +67,7 @@ class Upstream(Provider):
             while number < size:
                 await asyncio.sleep(random.choice((0.0, 0.001, pause, pause * 2 * random.random())))
                 count = min(random.choice((1, 1, 1, 3, 12)), size - number)
-                yield [Text(piece(name, number + one)) for one in range(count)]
+                sink.push([Text(piece(name, number + one)) for one in range(count)])
                 number = call.pieces = number + count
             if end == "hang":
                 await asyncio.sleep(20 * random.random())
@@ -80,7 +77,7 @@ class Upstream(Provider):
             if end == "error":
                 raise ProviderError("The upstream broke.", status=500, type="server_error")
             if end == "finish":
-                yield [Finish("stop")]
+                sink.push([Finish("stop")])
         finally:
             call.closed = self._world.now
             self._world.log(self._server.name, f"has done with the model {name}: {call.said or 'closed early'}")

@@ -9,19 +9,20 @@ from tickertape.deltas import Delta, Finish, Text
 from tickertape.providers.base import ChatRequest, Model, Provider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from tickertape.providers.base import Sink
 
 
 class Scripted(Provider):
-    """Yields what `say` was told, raises what `fail` was told, returns on `end`; until then it waits.
+    """Pushes what `say` was told, raises what `fail` was told, returns on `end`; until then it waits.
 
-    ``asked`` counts the questions, ``closed`` is set once the answer's generator was left, however it was.
+    ``asked`` counts the questions and ``pushed`` what was said; ``closed`` is set once the call was left, however it
+    was.
     """
 
     name = "scripted"
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked = self.pushed = 0
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
         self.requests: list[ChatRequest] = []
@@ -30,7 +31,7 @@ class Scripted(Provider):
     async def models(self) -> list[Model]:
         return [Model(id="scripted", owned_by="test")]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
         self.asked += 1
         self.requests.append(request)
         self.opened.set()
@@ -38,12 +39,15 @@ class Scripted(Provider):
             while (step := await self._steps.get()) is not None:
                 if isinstance(step, BaseException):
                     raise step
-                yield step
+                self.pushed += 1
+                sink.push(step)
+                if sink.behind:
+                    await sink.drained()
         finally:
             self.closed.set()
 
     def say(self, *deltas: Delta | str) -> None:
-        """Yield these together."""
+        """Push these together."""
         self._steps.put_nowait([Text(delta) if isinstance(delta, str) else delta for delta in deltas])
 
     def fail(self, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tickertape.deltas import End, decode_delta
-from tickertape.generation import Generations, Order
+from tickertape.generation import Generations, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.streams.contract import follow
@@ -46,7 +46,7 @@ async def cell(upstream: Upstream, name: str, fault: str) -> Cell:
     generations = Generations(MemoryEngine())
     try:
         request = ChatRequest(model=fault, messages=[{"role": "user", "content": "hi"}])
-        tape = await generations.begin(Order(provider, request, show_usage=True), owner="ann")
+        tape = await generations.begin(GenerationSpec(provider, request, show_usage=True), owner="ann")
         entries = [entry async for batch in follow(tape) for entry in batch]
     finally:
         await generations.close()

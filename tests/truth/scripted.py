@@ -19,7 +19,7 @@ import msgspec
 from tickertape import Decoder
 from tickertape.deltas import End, State
 from tickertape.dialects.openai_chat import Answer, ChunkView
-from tickertape.generation import Generations, Order
+from tickertape.generation import Generations, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import dialect
 from tickertape.streams.contract import follow
@@ -124,7 +124,7 @@ async def _ask(upstream: Scripted, number: int, case: dict[str, Any], timeout: f
     generations = Generations(MemoryEngine())
     try:
         request = ChatRequest(model="m", messages=[{"role": "user", "content": "hi"}])
-        tape = await generations.begin(Order(provider, request, show_usage=True), owner="ann")
+        tape = await generations.begin(GenerationSpec(provider, request, show_usage=True), owner="ann")
         async for _ in follow(tape):
             pass
     finally:

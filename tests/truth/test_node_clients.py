@@ -20,10 +20,7 @@ from .npm import beside, installed
 from .scripted import Came, Scripted, came
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from tickertape.deltas import Delta
-    from tickertape.providers.base import ChatRequest
+    from tickertape.providers.base import ChatRequest, Sink
 
 OWN = Path(__file__).parents[2] / "conformance" / "upstream.json"
 PACKAGES = ("ai@^7", "@ai-sdk/openai-compatible@^3", "openai@^6")
@@ -48,11 +45,10 @@ class Cases(Provider):
     async def models(self) -> list[Model]:
         return [Model(id=name, owned_by="test") for name in self._names]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
         provider = self._upstream.provider(self._names.index(request.model), timeout=30)
         try:
-            async for deltas in provider.stream(msgspec.structs.replace(request, model="m")):
-                yield deltas
+            await provider.answer(msgspec.structs.replace(request, model="m"), sink)
         finally:
             await provider.close()
 

@@ -15,7 +15,7 @@ from tickertape.cli.terminal import escape
 from tickertape.client.aio_answer import aask
 from tickertape.deltas import End, Reasoning, Refusal, State, Text, decode_delta
 from tickertape.errors import IncompleteStream, SettingsError, StreamError
-from tickertape.generation import Generations, Order
+from tickertape.generation import Generations, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.server.selection import PROVIDERS, fetch_model, select
 from tickertape.server.settings import Settings
@@ -219,7 +219,7 @@ class AnswerHere(Transcript):
         self._catalog = select(settings, await asyncio.to_thread(fetch_model, settings))
         provider, model = await self._catalog.find(settings.model)
         request = ChatRequest(model=model, messages=self._messages)
-        self._tape = tape = await Generations(self._log).begin(Order(provider, request), owner="terminal")
+        self._tape = tape = await Generations(self._log).begin(GenerationSpec(provider, request), owner="terminal")
         if self._stopped:
             await self._log.cancel(tape)
         async for entries in follow(tape):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tickertape.deltas import Finish, Reasoning, Text, Usage
 from tickertape.errors import ProviderError
 from tickertape.providers.base import ChatRequest, Provider
+
+if TYPE_CHECKING:
+    from tickertape.deltas import Delta
 
 QUESTION = "Count from one to thirty in words."
 """Some hundred tokens: long enough for a rate, and a fraction of a cent."""
@@ -30,25 +34,40 @@ class Trial(msgspec.Struct):
         return self.finish is not None and not self.error
 
 
+class _Observer:
+    """Takes an answer and notes when it began, how it ended and what it cost."""
+
+    behind = False
+
+    def __init__(self, trial: Trial) -> None:
+        self.begun, self.tokens = time.monotonic(), 0
+        self._trial = trial
+
+    def push(self, deltas: list[Delta]) -> None:
+        for delta in deltas:
+            if isinstance(delta, Text | Reasoning) and self._trial.first is None:
+                self._trial.first = time.monotonic() - self.begun
+            elif isinstance(delta, Finish):
+                self._trial.finish = delta.reason
+            elif isinstance(delta, Usage):
+                count = delta.usage.get("completion_tokens")
+                self.tokens = count if isinstance(count, int) else 0  # it is the upstream's, and may be anything
+                self._trial.estimated = bool(delta.usage.get("estimated"))
+
+    async def drained(self) -> None:
+        """Return: it is never behind."""
+
+
 async def attempt(provider: Provider, model: str) -> Trial:
     """Ask, read the answer to its end, and return how it went. Raises nothing that an upstream may do."""
     trial = Trial()
-    before, begun = provider.retried or 0, time.monotonic()
-    tokens = 0
+    before, observer = provider.retried or 0, _Observer(trial)
     try:
-        async for batch in provider.stream(ChatRequest(model=model, messages=[{"role": "user", "content": QUESTION}])):
-            for delta in batch:
-                if isinstance(delta, Text | Reasoning) and trial.first is None:
-                    trial.first = time.monotonic() - begun
-                elif isinstance(delta, Finish):
-                    trial.finish = delta.reason
-                elif isinstance(delta, Usage):
-                    count = delta.usage.get("completion_tokens")
-                    tokens = count if isinstance(count, int) else 0  # it is the upstream's, and may be anything
-                    trial.estimated = bool(delta.usage.get("estimated"))
+        await provider.answer(ChatRequest(model=model, messages=[{"role": "user", "content": QUESTION}]), observer)
     except ProviderError as error:
         trial.error = error.message
     trial.retried = (provider.retried or 0) - before
-    span = time.monotonic() - begun - (trial.first or 0)
+    span = time.monotonic() - observer.begun - (trial.first or 0)
+    tokens = observer.tokens
     trial.rate = tokens / span if trial.first is not None and tokens > 1 and span > 0 else None
     return trial

@@ -10,11 +10,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tickertape.errors import ProviderError
-from tickertape.generation.generation import Generation, Order
+from tickertape.generation.batching import BatchClock
+from tickertape.generation.generation import Generation, GenerationSpec
 from tickertape.generation.limits import Limits
-from tickertape.generation.pace import Pace
-from tickertape.generation.turns import Turns
-from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
+from tickertape.generation.queue import ProviderQueue
+from tickertape.streams.contract import Engine, Header, Key, Stream
 
 if TYPE_CHECKING:
     from tickertape.deltas import End
@@ -49,13 +49,12 @@ class Generations:
         self._engine = engine
         self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace(self._loop)
+        self._clock = BatchClock(self._loop)
         self._running: set[Generation] = set()
-        self._taken = 0  # answers that were taken on: they run, or are about to
+        self._accepted = 0  # answers that run, or are about to
         self._owners: Counter[str] = Counter()  # of these, by owner
-        self._turns: dict[Provider, Turns] = {}
+        self._queues: dict[Provider, ProviderQueue] = {}
         self.tally = Tally()
-        self._beginning: set[asyncio.Task[Stream]] = set()
         self.closed = False
 
     @property
@@ -66,9 +65,9 @@ class Generations:
     @property
     def waiting(self) -> int:
         """How many answers wait in line."""
-        return sum(turns.waiting for turns in self._turns.values())
+        return sum(queue.waiting for queue in self._queues.values())
 
-    async def begin(self, order: Order, *, owner: str, key: Key | None = None) -> Stream:
+    async def begin(self, spec: GenerationSpec, *, owner: str, key: Key | None = None) -> Stream:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
 
         Raises BadRequest for parameters that the provider does not take, KeyReused and LogUnavailable; ProviderError
@@ -79,83 +78,77 @@ class Generations:
             raise ProviderError(
                 "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
             )
-        order.provider.check(order.request)
-        turns = self._turns_of(order.provider)
+        spec.provider.check(spec.request)
+        queue = self._queue_of(spec.provider)
         try:
-            self._check(owner, turns)
+            self._check(owner, queue)
         except ProviderError:
             begun = await self._begun(owner, key)
             if begun is None:
                 raise
             return begun
-        self._take(owner, turns, 1)
-        # Shielded: a stream that was created but has no generation would never end.
-        task = asyncio.create_task(self._begin(order, owner, key, turns))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
-        return await asyncio.shield(task)
-
-    async def _begin(self, order: Order, owner: str, key: Key | None, turns: Turns) -> Stream:
-        stream_id = order.stream or secrets.token_hex(16)
-        header = Header(id=stream_id, owner=owner, model=order.request.model, created=int(time.time()))
-        made: StreamWriter | Stream | None = None
-        try:
-            made = await self._engine.create(header, order.opening, key)
-        finally:
-            if not isinstance(made, StreamWriter):
-                self._take(owner, turns, -1)
-        if isinstance(made, Stream):
-            return made
-        generation = Generation(made, order, turns, self._limits, self._pace)
+        self._accept(owner, queue, 1)
+        stream_id = spec.stream or secrets.token_hex(16)
+        header = Header(id=stream_id, owner=owner, model=spec.request.model, created=int(time.time()))
+        generation = Generation(
+            self._engine,
+            header,
+            key,
+            spec,
+            queue,
+            self._limits,
+            self._clock,
+            # Who has seen the end may ask again at once: the place is free by then.
+            produced=lambda: self._accept(owner, queue, -1),
+        )
         self._running.add(generation)
-        # Who has seen the end may ask again at once: the place is free by then.
-        generation.on_produced = lambda: self._take(owner, turns, -1)
-        generation.task.add_done_callback(lambda _task: self._done(generation, order))
-        return made.stream
+        generation.task.add_done_callback(lambda _task: self._done(generation))
+        # Shielded: the stream of a caller who is cancelled is created all the same, and has its end.
+        return await asyncio.shield(generation.created)
 
     async def _begun(self, owner: str, key: Key | None) -> Stream | None:
         """Return the stream that a repeated request has begun before: it asks for no more than there is."""
         if key is None:
             return None
-        if self._beginning:
-            await asyncio.wait(self._beginning)  # it may be among these
+        beginning = [generation.created for generation in self._running if not generation.created.done()]
+        if beginning:
+            await asyncio.wait(beginning)  # it may be among these
         return await self._engine.keyed(owner, key)
 
-    def _done(self, generation: Generation, order: Order) -> None:
+    def _done(self, generation: Generation) -> None:
         self._running.discard(generation)
         if generation.end is not None:
             self.tally.add(generation.end)
-        if order.ended is not None:
-            order.ended(generation.stream)
+            if generation.spec.ended is not None:
+                generation.spec.ended(generation.created.result())
 
-    def _take(self, owner: str, turns: Turns, count: int) -> None:
-        """Take an answer on, or off again."""
-        self._taken += count
-        turns.taken += count
+    def _accept(self, owner: str, queue: ProviderQueue, count: int) -> None:
+        """Accept an answer, or take that back."""
+        self._accepted += count
+        queue.accepted += count
         self._owners[owner] += count
         if not self._owners[owner]:
             del self._owners[owner]
 
-    def _turns_of(self, provider: Provider) -> Turns:
-        if provider not in self._turns:
-            self._turns[provider] = Turns(provider.capacity or self._limits.running)
-        return self._turns[provider]
+    def _queue_of(self, provider: Provider) -> ProviderQueue:
+        if provider not in self._queues:
+            self._queues[provider] = ProviderQueue(provider.capacity or self._limits.running)
+        return self._queues[provider]
 
-    def _check(self, owner: str, turns: Turns) -> None:
+    def _check(self, owner: str, queue: ProviderQueue) -> None:
         """Refuse what the limits do not allow."""
         limits = self._limits
         if self._owners[owner] >= limits.per_owner:
             raise _busy(f"You have {self._owners[owner]:,} answers running, of {limits.per_owner:,} allowed.")
-        if self._taken >= limits.running + limits.waiting:
-            raise _busy(f"This server has {self._taken:,} answers running, all that it takes on.")
-        waiting = turns.taken - turns.capacity
+        if self._accepted >= limits.running + limits.waiting:
+            raise _busy(f"This server has {self._accepted:,} answers running, all that it takes on.")
+        waiting = queue.accepted - queue.capacity
         if waiting >= limits.waiting:
             raise _busy(f"{waiting:,} answers wait for this model already, of {limits.waiting:,} allowed.")
 
     async def close(self, grace: float = 0) -> None:
         """Begin no more, let the running answers finish for ``grace`` seconds, then end what is left as lost."""
         self.closed = True
-        await asyncio.gather(*self._beginning, return_exceptions=True)
         tasks = [generation.task for generation in self._running]
         if tasks and grace:
             logger.info("Waiting up to %g s for %d running answers; a second signal ends them now", grace, len(tasks))

@@ -23,9 +23,9 @@ from tickertape.providers.thinking import thinking_of
 from tickertape.providers.upstream_errors import UpstreamErrors, shown_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from tickertape.deltas import Delta
+    from tickertape.providers.base import Sink
 
 _TAKEN = (
     *("frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "parallel_tool_calls"),
@@ -74,8 +74,8 @@ class AnyLLM(Provider):
             self._models = [Model(id=one.id, owned_by=self.name, created=one.created or 0) for one in listed]
         return self._models
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
-        """Yield the answer's deltas, a chunk at a time."""
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        """Push the answer's deltas, a chunk at a time."""
         if request.parameters.get("n") not in (None, 1):
             raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
         thinking = thinking_of(request, opened=self._thinking_opened)
@@ -88,11 +88,13 @@ class AnyLLM(Provider):
                 if batch:
                     limit = self._idle
                     counts.see(batch)
-                    yield batch
+                    sink.push(batch)
+                    if sink.behind:
+                        await sink.drained()
             if reader.error is not None:
                 raise reader.error
             if reader.finished and (owed := counts.owed()):
-                yield owed
+                sink.push(owed)
         finally:
             close = getattr(chunks, "aclose", None) or getattr(chunks, "close", None)
             if close is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -11,7 +11,7 @@ from tickertape.errors import BadRequest
 from tickertape.providers.parameters import STANDARD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import Iterable
 
     from tickertape.deltas import Delta
 
@@ -36,6 +36,24 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: list[dict[str, Any]]
     parameters: dict[str, Any] = {}
+
+
+class Sink(Protocol):
+    """Where a provider puts an answer, from the event loop's thread and from whatever callback or task it is in."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether to read no more from the upstream until `drained` has returned: memory stays bounded that way."""
+
+    def push(self, deltas: list[Delta]) -> None:
+        """Put deltas that are ready together. Does not raise and does not wait; ignored once the answer has ended.
+
+        What ends the answer on this side (a stop, a limit, a log that cannot be written) cancels the task that runs
+        `Provider.answer`.
+        """
+
+    async def drained(self) -> None:
+        """Return once the sink is not ``behind`` any more; at once if it is not."""
 
 
 class Provider(ABC):
@@ -74,14 +92,13 @@ class Provider(ABC):
         """Return the models served, the default first. Raises ProviderError when they cannot be had."""
 
     @abstractmethod
-    def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
-        """Yield the answer's deltas in batches: what is ready together comes together, nothing waits for more.
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        """Push the answer's deltas into the sink, nothing waiting for more, and return when the upstream has ended.
 
-        A `Finish` is yielded only if the upstream's own terminal marker was seen; a generator that returns without
-        one means *incomplete*. Usage, when the upstream gave it, comes as `Usage`. Raises ProviderError when the
-        upstream refuses or reports an error, before or after the first delta. Closing the generator or
-        cancelling its task closes the upstream call at once, also before the first token. Memory is bounded:
-        when the consumer does not ask for more, the upstream is not read.
+        A `Finish` is pushed only if the upstream's own terminal marker was seen; to return without one means
+        *incomplete*. Usage, when the upstream gave it, is pushed as `Usage`. Raises ProviderError when the upstream
+        refuses or reports an error, before or after the first delta. Cancelling its task closes the upstream call at
+        once, also before the first token. While the sink is behind, the upstream is not read.
         """
 
     async def start(self) -> None:  # noqa: B027 - most providers have nothing to load

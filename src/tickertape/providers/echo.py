@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, SettingsError
 from tickertape.providers.base import ChatRequest, Model, Provider
-from tickertape.timer_wheel import TimerWheel
+from tickertape.timer_wheel import timer_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from tickertape.providers.base import Sink
 
 BATCH = 64
 """Pieces. What one batch holds at most, so that one unpaced answer does not keep the others waiting."""
@@ -37,43 +37,76 @@ class Echo(Provider):
         if not (isfinite(rate) and rate >= 0):
             raise SettingsError(f"The echo rate is in tokens a second, 0 for unpaced; it was {rate!r}.")
         self.rate = rate
-        self._wheel: TimerWheel | None = None
 
     async def models(self) -> list[Model]:
         """Return the one model, ``echo``."""
         return [Model(id="echo", owned_by="tickertape", note="Repeats your message word by word; no model is asked.")]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
-        """Yield the last user message in pieces; a `BadRequest` when there is none."""
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        """Push the last user message in pieces; raises BadRequest when there is none."""
         text = last_user_text(request.messages).removeprefix(_begun(request.messages))
         if not text:
-            yield [Finish("stop"), _usage(request, 0)]
-            return
-        size, position = len(text), 0
-        loop = asyncio.get_running_loop()
-        wheel, rate, start, sent = self._wheel_of(loop), self.rate, loop.time(), 0
-        while True:
-            # The schedule is absolute, so that nothing drifts. Whoever is woken has at least one piece due.
-            due = int((loop.time() - start) * rate) + 1 - sent if rate else BATCH
-            batch: list[Delta] = []
-            for _piece in range(max(1, min(due, BATCH))):
-                # Looked for anew each time: an iterator keeps a kilobyte of the engine's stack for every answer.
-                match = _PIECE.match(text, position)
-                if match is None:
-                    break
-                batch.append(Text(match[0]))
-                position = match.end()
-            sent += len(batch)
-            if position == size:
-                yield [*batch, Finish("stop"), _usage(request, sent)]
-                return
-            yield batch
-            await (wheel.wait(start + sent / rate) if rate else asyncio.sleep(0))
+            sink.push([Finish("stop"), _usage(request, 0)])
+        elif self.rate:
+            await _PacedAnswer(request, text, self.rate, sink).done
+        else:
+            pieces = _Pieces(request, text)
+            while not pieces.over:
+                sink.push(pieces.take(BATCH))
+                await (sink.drained() if sink.behind else asyncio.sleep(0))
 
-    def _wheel_of(self, loop: asyncio.AbstractEventLoop) -> TimerWheel:
-        if self._wheel is None or self._wheel.loop is not loop:
-            self._wheel = TimerWheel(loop)
-        return self._wheel
+
+class _Pieces:
+    """The pieces of a text, in order; ``taken`` counts them, ``over`` says that there are no more."""
+
+    __slots__ = ("_position", "_request", "_text", "over", "taken")
+
+    def __init__(self, request: ChatRequest, text: str) -> None:
+        self._request, self._text = request, text
+        self._position = self.taken = 0
+        self.over = False
+
+    def take(self, count: int) -> list[Delta]:
+        """Return the next pieces, up to so many; the end of the answer comes with the last one."""
+        deltas: list[Delta] = []
+        position = self._position
+        # Looked for anew each time: an iterator keeps a kilobyte of the engine's stack for every answer.
+        while count and (match := _PIECE.match(self._text, position)) is not None:
+            deltas.append(Text(match[0]))
+            position = match.end()
+            count -= 1
+        self._position = position
+        self.taken += len(deltas)
+        if position == len(self._text):
+            self.over = True
+            deltas += [Finish("stop"), _usage(self._request, self.taken)]
+        return deltas
+
+
+class _PacedAnswer:
+    """An answer on an absolute schedule, so that nothing drifts: the timer wheel calls it when a piece is due."""
+
+    __slots__ = ("_pieces", "_rate", "_sink", "_start", "_wheel", "done")
+
+    def __init__(self, request: ChatRequest, text: str, rate: float, sink: Sink) -> None:
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = loop.create_future()  # cancelled with the task that waits for it
+        self._pieces, self._rate, self._sink = _Pieces(request, text), rate, sink
+        self._wheel, self._start = timer_wheel(loop), loop.time()
+        self()
+
+    def __call__(self) -> None:
+        """Push what is due. While the sink is behind nothing is; what is overdue then comes together."""
+        if self.done.done():
+            return
+        pieces = self._pieces
+        if not self._sink.behind:
+            due = int((self._wheel.loop.time() - self._start) * self._rate) + 1 - pieces.taken
+            self._sink.push(pieces.take(max(1, min(due, BATCH))))
+            if pieces.over:
+                self.done.set_result(None)
+                return
+        self._wheel.call(self._start + pieces.taken / self._rate, self)
 
 
 def last_user_text(messages: list[dict[str, Any]]) -> str:

@@ -22,10 +22,9 @@ from tickertape.providers.thread_bridge import ThreadBridge
 from tickertape.providers.upstream_errors import UpstreamErrors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from tickertape.deltas import Delta
+    from tickertape.providers.base import Sink
 
 BUILTIN_ID = "smollm2-135m-instruct"
 BUILTIN_NOTE = "A very small model on this machine: English only, quick, and weak at facts."
@@ -76,8 +75,8 @@ class Local(Provider):
         """Load the model, in a thread. Raises SettingsError when it cannot be loaded."""
         await self._loaded()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
-        """Yield the answer; `BadRequest` for what the model cannot do, such as a conversation that is too long.
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        """Push the answer; raises BadRequest for what the model cannot do, such as a conversation that is too long.
 
         A piece is a token: what people see as one character, a flag or a family, may come in two. Readers join them.
         """
@@ -102,7 +101,9 @@ class Local(Provider):
                     demanded = not any(isinstance(delta, ToolCall) for delta in batch)
                     if demanded and Finish("stop") in batch:
                         raise failed("it was to call a tool, and did not")
-                yield batch
+                sink.push(batch)
+                if sink.behind:
+                    await sink.drained()
         finally:
             bridge.cancel()
 

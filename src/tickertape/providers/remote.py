@@ -26,12 +26,12 @@ from tickertape.providers.upstream_errors import UpstreamErrors
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import aiohttp
 
-    from tickertape.deltas import Delta
     from tickertape.providers.answer_reader import AnswerReader
+    from tickertape.providers.base import Sink
 
 logger = logging.getLogger("tickertape")
 
@@ -163,8 +163,8 @@ class Remote(Provider):
             raise copy(self._failure)
         return self._known
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[list[Delta], None]:
-        """Yield the answer's deltas; what one read of the socket brought is one batch."""
+    async def answer(self, request: ChatRequest, sink: Sink) -> None:
+        """Push the answer's deltas; what one read of the socket brought is pushed together."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         response = await self._open(request)
@@ -178,16 +178,18 @@ class Remote(Provider):
                     reader.cut = broke()
                 batch = reader.feed(data)
                 if batch:
-                    timer.pause()
                     counts.see(batch)
-                    yield batch
+                    sink.push(batch)
+                    if sink.behind:  # aiohttp stops reading the socket when its buffer is full
+                        timer.pause()
+                        await sink.drained()
                     timer.resume()
                 elif reader.events != events:
                     timer.progress()
             if reader.error is not None:
                 raise reader.error
             if reader.finished and (owed := counts.owed()):
-                yield owed
+                sink.push(owed)
         finally:
             timer.stop()
             self._http.release(response, ended=reader.done)

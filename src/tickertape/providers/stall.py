@@ -1,8 +1,10 @@
-"""Notices that an upstream has gone silent, at the price of one timer a stream and an assignment a read."""
+"""Notices that an upstream has gone silent, at the price of a slot in the timer wheel and an assignment a read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from tickertape.timer_wheel import timer_wheel
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,12 +18,12 @@ class Stalled(Exception):
 class StallTimer:
     """Calls ``interrupt`` with a `Stalled` when nothing came for too long.
 
-    It starts with the time allowed for the first delta, counted from ``begun``; `resume` begins the time
-    allowed between events. In between, while the consumer has the turn, it is paused: a slow reader is not the
-    upstream's fault. The timer is not moved with every read: it looks when it fires and sleeps for the rest.
+    It starts with the time allowed for the first delta, counted from ``begun``; the first `resume` begins the time
+    allowed between events. `pause` stops the clock while the sink is behind: that is not the upstream's fault. The
+    timer is not moved with every read: it looks when it fires and sleeps for the rest.
     """
 
-    __slots__ = ("_handle", "_idle", "_interrupt", "_limit", "_loop", "_since", "_started")
+    __slots__ = ("_idle", "_interrupt", "_limit", "_since", "_slot", "_started", "_stopped", "_wheel")
 
     def __init__(
         self,
@@ -32,39 +34,43 @@ class StallTimer:
         first: float,
         idle: float,
     ) -> None:
-        self._loop, self._interrupt, self._idle = loop, interrupt, idle
+        self._wheel, self._interrupt, self._idle = timer_wheel(loop), interrupt, idle
         self._since: float | None = begun
         self._limit = first
         self._started = False
-        self._handle = loop.call_at(begun + first, self._look)
+        self._stopped = False
+        self._slot = self._wheel.call_after(begun, first, self._look)
 
     def pause(self) -> None:
-        """Give the turn to the consumer."""
+        """Stop the clock: the upstream is not read."""
         self._since = None
 
     def resume(self) -> None:
-        """Give the turn back to the upstream, which has sent its first delta."""
-        self._since = self._loop.time()
+        """Begin to wait for the upstream, which has sent a delta."""
+        self._since = self._wheel.loop.time()
         if not self._started:
             self._started = True
             self._limit = self._idle
-            self._handle.cancel()
-            self._handle = self._loop.call_at(self._since + self._idle, self._look)
+            self._wheel.cancel(self._slot, self._look)
+            self._slot = self._wheel.call_after(self._since, self._idle, self._look)
 
     def progress(self) -> None:
         """Count an event that holds nothing to show; before the first delta it does not count."""
         if self._started:
-            self._since = self._loop.time()
+            self._since = self._wheel.loop.time()
 
     def stop(self) -> None:
         """Never fire again."""
-        self._handle.cancel()
+        self._stopped = True
+        self._wheel.cancel(self._slot, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
-        due = (now if self._since is None else self._since) + self._limit
-        if due > now:
-            self._handle = self._loop.call_at(due, self._look)
+        if self._stopped:
+            return
+        now = self._wheel.loop.time()
+        since = now if self._since is None else self._since
+        if since + self._limit > now:
+            self._slot = self._wheel.call_after(since, self._limit, self._look)
         elif self._started:
             self._interrupt(Stalled(f"sent nothing for {self._limit:g} s in the middle of the answer."))
         else:

@@ -28,7 +28,7 @@ from tickertape.errors import (
     TickertapeError,
     UnknownStream,
 )
-from tickertape.generation import LOST, Order
+from tickertape.generation import LOST, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.server.responses import as_shown, error_object
 from tickertape.streams.contract import Key, now
@@ -151,7 +151,7 @@ class ConversationService:
         provider, model = await self._catalog.find(turn.model)
         if turn.continues is not None:
             _check_prefills(provider, model)
-        order = Order(
+        spec = GenerationSpec(
             provider,
             ChatRequest(model=model, messages=list(turn.history), parameters=wishes.parameters),
             show_usage=wishes.show_usage,
@@ -163,7 +163,7 @@ class ConversationService:
         )
         self._ours.add(turn.stream)
         # The key makes one stream of it, whoever begins it and however often.
-        return await self._generations.begin(order, owner=owner, key=Key(f"conversation/{turn.stream}", b""))
+        return await self._generations.begin(spec, owner=owner, key=Key(f"conversation/{turn.stream}", b""))
 
     async def _check_continues(self, owner: str, question: MessageRequest) -> None:
         """Refuse what the model cannot do before anything is changed."""

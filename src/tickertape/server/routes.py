@@ -15,7 +15,7 @@ from tickertape.asgi.subscriber import Cut, deliver
 from tickertape.deltas import End, State, decode_delta
 from tickertape.dialects.openai_chat import Answer, ChunkView
 from tickertape.errors import BadRequest, TickertapeError
-from tickertape.generation import Order
+from tickertape.generation import GenerationSpec
 from tickertape.server.metrics import CONTENT_TYPE, collect, exposition
 from tickertape.server.replay import cursor_of, dialect_of, find, replay, resumed
 from tickertape.server.requests import Ask, header, parse_ask, read_body, url_of
@@ -90,8 +90,8 @@ class Services:
                 code="cannot_continue",
                 param="model",
             )
-        order = Order(provider, ask.request(model), ask.show_usage, ask.abandon_after, continues)
-        return await self.generations.begin(order, owner=owner, key=ask.key)
+        spec = GenerationSpec(provider, ask.request(model), ask.show_usage, ask.abandon_after, continues)
+        return await self.generations.begin(spec, owner=owner, key=ask.key)
 
     async def ask(self, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
         """Read and check a question; ``disconnect`` is the route's own default policy."""

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tickertape.streams.contract import StreamWriter
 
 
-class Turns:
+class ProviderQueue:
     """The line before one provider: first come, first served. Everyone is told the place, 1 the next.
 
-    ``taken`` is how many answers were taken on for it, for the use of who does that: they may not have come yet.
+    ``accepted`` is how many answers were accepted for it, for the use of who does that: they may not have come yet.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.taken = 0
+        self.accepted = 0
         self._running = 0
         self._line: OrderedDict[StreamWriter, asyncio.Future[None]] = OrderedDict()
 
@@ -30,42 +27,43 @@ class Turns:
         """How many stand in the line."""
         return len(self._line)
 
-    @asynccontextmanager
-    async def take(self, writer: StreamWriter) -> AsyncIterator[None]:
-        """Wait for this answer's turn and hold it."""
-        if self._running < self.capacity:
+    @property
+    def free(self) -> bool:
+        """Whether a turn can be had without waiting."""
+        return self._running < self.capacity
+
+    async def take(self, writer: StreamWriter | None) -> None:
+        """Wait for this answer's turn; `release` gives it back. Without a writer it must be ``free``."""
+        if self.free:
             self._running += 1
         else:
+            assert writer is not None  # noqa: S101 - only an answer with a stream can be told its place
             await self._wait(writer)
-        try:
-            yield
-        finally:
-            self._pass_on()
 
-    async def _wait(self, writer: StreamWriter) -> None:
-        turn = self._line[writer] = asyncio.get_running_loop().create_future()
-        self._tell()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()  # it was given a turn, and stopped in the same moment
-            raise
-        finally:
-            writer.set_place(0)
-            if self._line.pop(writer, None) is not None:
-                self._tell()
-
-    def _pass_on(self) -> None:
-        """Give the turn to the first in the line."""
+    def release(self) -> None:
+        """Give a turn to the first in the line."""
         while self._line:
             _writer, turn = self._line.popitem(last=False)
             if not turn.done():
                 turn.set_result(None)
-                self._tell()
+                self._update_places()
                 return
         self._running -= 1
 
-    def _tell(self) -> None:
+    async def _wait(self, writer: StreamWriter) -> None:
+        turn = self._line[writer] = asyncio.get_running_loop().create_future()
+        self._update_places()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()  # it was given a turn, and stopped in the same moment
+            raise
+        finally:
+            writer.set_place(0)
+            if self._line.pop(writer, None) is not None:
+                self._update_places()
+
+    def _update_places(self) -> None:
         for place, writer in enumerate(self._line, 1):
             writer.set_place(place)

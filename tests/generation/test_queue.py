@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tickertape.generation.turns import Turns
+from tickertape.generation.queue import ProviderQueue
 from tickertape.streams.contract import Header, Stream
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 
@@ -18,17 +18,18 @@ def a_writer(name: str) -> MemoryWriter:
 class Answer:
     """Takes a turn and holds it until it is let go."""
 
-    def __init__(self, turns: Turns, name: str) -> None:
+    def __init__(self, queue: ProviderQueue, name: str) -> None:
         self.writer = a_writer(name)
         self.producing = False
         self.go = asyncio.Event()
-        self.task = asyncio.create_task(self._run(turns))
+        self.task = asyncio.create_task(self._run(queue))
 
-    async def _run(self, turns: Turns) -> None:
-        async with turns.take(self.writer):
-            self.producing = True
-            await self.go.wait()
+    async def _run(self, queue: ProviderQueue) -> None:
+        await queue.take(self.writer)
+        self.producing = True
+        await self.go.wait()
         self.producing = False
+        queue.release()
 
 
 async def settle() -> None:
@@ -37,36 +38,36 @@ async def settle() -> None:
 
 
 async def test_as_many_as_fit_produce_and_the_others_know_their_place() -> None:
-    turns = Turns(2)
-    answers = [Answer(turns, str(number)) for number in range(5)]
+    queue = ProviderQueue(2)
+    answers = [Answer(queue, str(number)) for number in range(5)]
     await settle()
     assert [answer.producing for answer in answers] == [True, True, False, False, False]
     assert [answer.writer.stream.queued for answer in answers] == [0, 0, 1, 2, 3]
-    assert turns.waiting == 3
+    assert queue.waiting == 3
     for answer in answers:
         answer.go.set()
         await answer.task
 
 
 async def test_first_come_first_served() -> None:
-    turns = Turns(1)
-    answers = [Answer(turns, str(number)) for number in range(4)]
+    queue = ProviderQueue(1)
+    answers = [Answer(queue, str(number)) for number in range(4)]
     for number, answer in enumerate(answers):
         await settle()
         assert [other.producing for other in answers] == [index == number for index in range(4)]
         answer.go.set()
         await answer.task
-    assert turns.waiting == 0
+    assert queue.waiting == 0
 
 
 async def test_who_is_stopped_in_the_line_leaves_it_and_the_others_move_up() -> None:
-    turns = Turns(1)
-    first, second, third = (Answer(turns, name) for name in "abc")
+    queue = ProviderQueue(1)
+    first, second, third = (Answer(queue, name) for name in "abc")
     await settle()
     second.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second.task
-    assert (second.writer.stream.queued, third.writer.stream.queued, turns.waiting) == (0, 1, 1)
+    assert (second.writer.stream.queued, third.writer.stream.queued, queue.waiting) == (0, 1, 1)
     first.go.set()
     await settle()
     assert third.producing
@@ -75,8 +76,8 @@ async def test_who_is_stopped_in_the_line_leaves_it_and_the_others_move_up() -> 
 
 
 async def test_a_turn_given_to_who_is_stopped_in_the_same_moment_goes_to_the_next() -> None:
-    turns = Turns(1)
-    first, second, third = (Answer(turns, name) for name in "abc")
+    queue = ProviderQueue(1)
+    first, second, third = (Answer(queue, name) for name in "abc")
     await settle()
     first.go.set()
     while not first.task.done():
@@ -87,7 +88,7 @@ async def test_a_turn_given_to_who_is_stopped_in_the_same_moment_goes_to_the_nex
     assert third.producing
     third.go.set()
     await third.task
-    last = Answer(turns, "d")
+    last = Answer(queue, "d")
     await settle()
     assert last.producing, "a turn was lost"
     last.go.set()
@@ -95,11 +96,11 @@ async def test_a_turn_given_to_who_is_stopped_in_the_same_moment_goes_to_the_nex
 
 
 async def test_everybody_in_the_line_is_woken_when_their_place_changes() -> None:
-    turns = Turns(1)
-    first, second = Answer(turns, "a"), Answer(turns, "b")
+    queue = ProviderQueue(1)
+    first, second = Answer(queue, "a"), Answer(queue, "b")
     woken: list[int] = []
     second.writer.stream.listen(lambda: woken.append(second.writer.stream.queued))
-    third = Answer(turns, "c")
+    third = Answer(queue, "c")
     third.writer.stream.listen(lambda: woken.append(10 + third.writer.stream.queued))
     await settle()
     first.go.set()
