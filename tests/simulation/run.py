@@ -577,7 +577,9 @@ class Run:
                 self.blame("TT-6", None, f"{question.name} has one key and the streams {', '.join(kept)}")
             if question.asked_at < self.power_cut_at:
                 continue  # what was asked may be lost before anybody was told of it
-            if question.key and len(calls) > 1 and not any(map(self.is_forgotten, question.streams)):
+            # Of an answer that has failed at once, nobody is told the stream.
+            forgotten = question.asked_at < self.forgotten_before or any(map(self.is_forgotten, question.streams))
+            if question.key and len(calls) > 1 and not forgotten:
                 self.blame("TT-6", None, f"{question.name} has one key, its model was asked {len(calls)} times")
 
     def _close(self) -> None:
