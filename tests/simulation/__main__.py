@@ -90,8 +90,8 @@ def show(seed: int, *, whole: bool, power_cuts: bool) -> int:
     return bool(result.violations)
 
 
-def search(first: int, seeds: int, jobs: int, *, power_cuts: bool) -> int:
-    """Simulate many seeds, and say which of them fail."""
+def search(first: int, seeds: int, jobs: int, *, power_cuts: bool, one: bool = False) -> int:
+    """Simulate many seeds, and say which of them fail; no more of them once ``one`` has failed."""
     flag = "--power-cuts " * power_cuts
     total, began, told = Count(), time.monotonic(), 0.0
     batches = [range(at, min(at + BATCH, first + seeds)) for at in range(first, first + seeds, BATCH)]
@@ -100,6 +100,9 @@ def search(first: int, seeds: int, jobs: int, *, power_cuts: bool) -> int:
             for seed, violation in counted.violations:
                 print(f'Seed {seed}: {violation}\n    make simulate ARGS="{flag}--seed {seed}" shows how.', flush=True)
             total.merge(counted)
+            if one and total.violations:
+                pool.shutdown(cancel_futures=True)
+                break
             if time.monotonic() - told > 5:
                 told = time.monotonic()
                 print(total.line(told - began), flush=True)
@@ -113,12 +116,13 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first one of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
     parser.add_argument("--seed", type=int, help="show this one, with faults dropped that it does not need to fail")
+    parser.add_argument("--one", action="store_true", help="end when a seed has failed")
     parser.add_argument("--whole", action="store_true", help="with --seed: drop nothing")
     parser.add_argument("--power-cuts", action="store_true", help="cut the power in every run")
     options = parser.parse_args()
     if options.seed is not None:
         return show(options.seed, whole=options.whole, power_cuts=options.power_cuts)
-    return search(options.first, options.seeds, options.jobs, power_cuts=options.power_cuts)
+    return search(options.first, options.seeds, options.jobs, power_cuts=options.power_cuts, one=options.one)
 
 
 if __name__ == "__main__":
