@@ -35,8 +35,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 CONFESSION = """\
 What this does not show, first. A headless browser draws into memory, and frames come as the machine gives them.
 Browser, server and model share its cores. "Scripting" is the main thread's processor time in scripts by
-Chromium's trace, which itself costs some; "beyond frames" leaves out the animation frames (typewriter, Markdown, tape).
-The rival reads the same text from the same server, types nothing, draws no tape, keeps nothing and cannot resume.
+Chromium's trace, which itself costs some; "beyond frames" leaves out the animation frames (typing, Markdown, strip).
+The rival reads the same text from the same server, types nothing, draws no strip, keeps nothing and cannot resume.
 """
 
 WATCH = """

@@ -109,7 +109,7 @@ class Scenes:
     def wire(self, tab: Page) -> None:
         """Open the wire, and one event in it."""
         self.code(tab)
-        tab.locator("#tape").click()
+        tab.locator("#activity").click()
         tab.locator("#wire-events summary").last.click()
 
     def _ask(self, tab: Page, question: str, until: str) -> None:

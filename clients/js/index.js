@@ -1,3 +1,2 @@
-export { ResumableEventSource } from './lib/stream.js';
-export { OpenEvent, StreamErrorEvent, StreamMessageEvent } from './lib/stream-events.js';
+export { OpenEvent, ResumableEventSource, StreamErrorEvent, StreamMessageEvent } from './lib/event-source.js';
 export { Decoder, EventTooLarge, MAX_EVENT_SIZE } from './lib/sse.js';

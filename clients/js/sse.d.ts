@@ -46,3 +46,6 @@ export class Decoder {
   /** Say that the body has ended: an unfinished block is dropped, its id too. Throws EventTooLarge if that is owed. */
   close(): void;
 }
+
+/** The size of an event on the wire in bytes, if each line is written once, with LF and a space after the colon, as most servers do. */
+export function eventSize(event: StreamEvent): number;

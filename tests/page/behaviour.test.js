@@ -1,9 +1,9 @@
 // @ts-check
-/** page/stream.js: the behaviour scenarios, against a real server: strict ones to the letter, others where they agree. */
+/** page/event-source.js: the behaviour scenarios, against a real server: strict ones to the letter, others where they agree. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
+import { ResumableEventSource } from '../../src/tickertape/page/event-source.js';
 import { behaviourScenarios } from './support/cases.js';
 import { DIFFERS, judged } from './support/follow.js';
 import { serveScenarios } from './support/scenarios.js';

@@ -1,16 +1,15 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Chat, titleOf } from '../../src/tickertape/page/chat.js';
-import { message, newId } from '../../src/tickertape/page/message.js';
+import { Chat, message, newId, titleOf } from '../../src/tickertape/page/chat.js';
 
-/** @import { Message } from '../../src/tickertape/page/store.js' */
+/** @import { Message } from '../../src/tickertape/page/chat.js' */
 
 /** The path that is shown, in texts. @param {Chat} chat */
 const shown = (chat) => chat.path.map(({ text }) => text);
 
-/** What a server would tell of these messages. @param {Chat} chat @param {Partial<Message>[]} messages @param {string} [current] */
-function told(chat, messages, current) {
+/** A server's conversation with these messages. @param {Chat} chat @param {Partial<Message>[]} messages @param {string} [current] */
+function conversation(chat, messages, current) {
   const mapping = Object.fromEntries(
     messages.map(({ id = '', parent = null, role = 'assistant', text = '', state = 'completed', stream, at = 0 }) => [
       id,
@@ -70,12 +69,12 @@ test('what the server has is taken in place, and what it has not got yet stays',
   const unsent = chat.ask('two', answer.id);
   Object.assign(unsent.answer, { state: 'unsent' });
   const whole = { ...answer, text: 'half and half', state: /** @type {const} */ ('completed') };
-  chat.take(told(chat, [question, whole]), null, true);
+  chat.take(conversation(chat, [question, whole]), null, true);
   assert.deepEqual([answer.text, answer.state], ['half and half', 'completed']);
   assert.deepEqual(shown(chat), ['one', 'half and half', 'two', '']);
   assert.deepEqual([chat.info.title, chat.info.local], ['Title', false]);
   Object.assign(unsent.answer, { state: 'completed' });
-  chat.take(told(chat, [question, whole]), null, false);
+  chat.take(conversation(chat, [question, whole]), null, false);
   assert.deepEqual(shown(chat), ['one', 'half and half'], 'what was deleted there is gone here');
 });
 
@@ -83,11 +82,11 @@ test('an answer that is being read here is left to its reader', () => {
   const chat = new Chat();
   const { question, answer } = chat.ask('one', null);
   Object.assign(answer, { state: 'running', stream: 's', text: 'word', count: 3, cursor: 's.3' });
-  chat.take(told(chat, [question, { ...answer, text: '' }]), answer, true);
+  chat.take(conversation(chat, [question, { ...answer, text: '' }]), answer, true);
   assert.deepEqual([answer.text, answer.cursor], ['word', 's.3']);
-  chat.take(told(chat, [question, { ...answer, text: '' }]), null, true);
+  chat.take(conversation(chat, [question, { ...answer, text: '' }]), null, true);
   assert.deepEqual([answer.text, answer.cursor], ['word', 's.3'], 'the same stream, read so far');
-  chat.take(told(chat, [question, { ...answer, text: 'settled', stream: 't' }]), null, true);
+  chat.take(conversation(chat, [question, { ...answer, text: 'settled', stream: 't' }]), null, true);
   assert.deepEqual([answer.text, answer.base, answer.count, answer.cursor], ['settled', 7, 0, '']);
 });
 
@@ -95,7 +94,7 @@ test('a stream that was not there yet is read again when the server says that it
   const chat = new Chat();
   const { question, answer } = chat.ask('one', null);
   Object.assign(answer, { state: 'gone', stream: 's' });
-  chat.take(told(chat, [question, { ...answer, state: 'running' }]), null, true);
+  chat.take(conversation(chat, [question, { ...answer, state: 'running' }]), null, true);
   assert.deepEqual([answer.state, answer.stream], ['running', 's']);
 });
 
@@ -104,9 +103,9 @@ test('what was asked elsewhere is followed, a branch that was turned to here is 
   const { question, answer } = chat.ask('one', null);
   Object.assign(answer, { text: 'first', state: 'completed' });
   const next = message({ id: newId(), chat: chat.id, parent: answer.id, role: 'user', text: 'elsewhere', at: answer.at + 1 });
-  chat.take(told(chat, [question, answer, next]), null, false);
+  chat.take(conversation(chat, [question, answer, next]), null, false);
   assert.deepEqual(shown(chat), ['one', 'first']);
-  chat.take(told(chat, [question, answer, next]), null, true);
+  chat.take(conversation(chat, [question, answer, next]), null, true);
   assert.deepEqual(shown(chat), ['one', 'first', 'elsewhere']);
 });
 

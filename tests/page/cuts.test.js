@@ -1,9 +1,9 @@
 // @ts-check
-/** page/stream.js: wherever the connection is cut, the client delivers the recorded answer, each event once, in order. */
+/** page/event-source.js: wherever the connection is cut, the client delivers the recorded answer, each event once, in order. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
+import { ResumableEventSource } from '../../src/tickertape/page/event-source.js';
 import { generator } from './support/random.js';
 import { EXPECTED, answerUpTo, sizes } from './support/recorded.js';
 import { listen } from './support/server.js';

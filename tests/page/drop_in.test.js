@@ -1,9 +1,9 @@
 // @ts-check
-/** page/stream.js in the place of EventSource: `self.EventSource = ResumableEventSource` (WHATWG HTML 9.2.1). */
+/** page/event-source.js in the place of EventSource: `self.EventSource = ResumableEventSource` (WHATWG HTML 9.2.1). */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
+import { ResumableEventSource } from '../../src/tickertape/page/event-source.js';
 import { STREAM, head, listen } from './support/server.js';
 import { next } from './support/sources.js';
 

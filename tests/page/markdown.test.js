@@ -1,12 +1,11 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Growing } from '../../src/tickertape/page/growing.js';
-import { parseInline } from '../../src/tickertape/page/inline.js';
+import { IncrementalInline, parseInline } from '../../src/tickertape/page/inline.js';
 import { DEEPEST, Markdown } from '../../src/tickertape/page/markdown.js';
 
-/** @import { Block } from '../../src/tickertape/page/blocks.js' */
-/** @import { Inline } from '../../src/tickertape/page/spans.js' */
+/** @import { Block } from '../../src/tickertape/page/markdown.js' */
+/** @import { Inline } from '../../src/tickertape/page/inline.js' */
 
 /** @param {Inline[]} nodes @returns {string} */
 function flat(nodes) {
@@ -205,7 +204,7 @@ test('a growing paragraph ends as the whole one, and what was finished stays', (
   const next = random(11);
   for (let round = 0; round < 3000; round++) {
     const text = round ? noise(next).replaceAll('\n\n', ' ') : DOCUMENT.replaceAll('\n', ' ');
-    const growing = new Growing();
+    const growing = new IncrementalInline();
     /** @type {Inline[]} */ const nodes = [];
     for (let end = 1; end < text.length; end += 1 + Math.floor(next() * 6))
       nodes.push(...growing.update(text.slice(0, end), false).finished);
@@ -284,7 +283,7 @@ test('the cost is linear: a megabyte in one line, of stars, of brackets, of back
   for (const [name, text] of Object.entries(hostile)) {
     const began = process.cpuUsage();
     const markdown = new Markdown();
-    const growing = new Growing();
+    const growing = new IncrementalInline();
     const step = 4000; // as a fast stream brings it, frame by frame
     for (let at = 0; at < text.length; at += step) {
       markdown.append(text.slice(at, at + step));

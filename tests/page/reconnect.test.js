@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { Loss, POLICY, STRICT, Verdict, policyOf } from '../../src/tickertape/page/policy.js';
-import { backoff, HEALTHY_AFTER, isEventStream, Reconnector, retryAfter, verdict } from '../../src/tickertape/page/reconnect.js';
+import {
+  backoff, HEALTHY_AFTER, isEventStream, Loss, POLICY, policyOf, Reconnector, retryAfter, STRICT, Verdict, verdict,
+} from '../../src/tickertape/page/reconnect.js';
 
 const URL_ = 'http://example.test/a';
 const SSE = 'text/event-stream';
 
-/** @param {Partial<import('../../src/tickertape/page/policy.js').Policy>} policy */
+/** @param {Partial<import('../../src/tickertape/page/reconnect.js').Policy>} policy */
 function machine(policy = {}, method = 'GET', random = () => 1) {
   return new Reconnector(URL_, method, { ...POLICY, ...policy }, random);
 }

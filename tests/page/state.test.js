@@ -1,19 +1,18 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Chat } from '../../src/tickertape/page/chat.js';
+import { Chat, isOpen, message } from '../../src/tickertape/page/chat.js';
 import { ChunkReader, mergeTools, numberOf, readChunk } from '../../src/tickertape/page/chunks.js';
-import { tokens } from '../../src/tickertape/page/highlight.js';
-import { message } from '../../src/tickertape/page/message.js';
-import { Store } from '../../src/tickertape/page/store.js';
-import { isOpen, place, Replay, startAgain, take, takeAll } from '../../src/tickertape/page/taking.js';
-import { KEPT, rawOf, WireLog } from '../../src/tickertape/page/wirelog.js';
-import { announcement, describeEnd, describeRunning, duration, size } from '../../src/tickertape/page/words.js';
+import { tokens } from '../../src/tickertape/page/code-block.js';
+import { LocalStore } from '../../src/tickertape/page/local-store.js';
+import { classify, reduce, reduceAll, ReplayDetector, restart } from '../../src/tickertape/page/message-reducer.js';
+import { announcement, describeEnd, describeRunning, duration, size } from '../../src/tickertape/page/status-text.js';
+import { KEPT, rawOf, WireLog } from '../../src/tickertape/page/wire-log.js';
 
 /** @param {object} delta @param {object} [more] */
 const chunk = (delta, more) => JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }], ...more });
 
-/** @param {Partial<import('../../src/tickertape/page/store.js').Message>} [more] */
+/** @param {Partial<import('../../src/tickertape/page/chat.js').Message>} [more] */
 const answer = (more) => message({ chat: 'c', parent: 'q', role: 'assistant', stream: 's', state: 'running', ...more });
 
 test('an answer is what its events say, each taken once and in order', () => {
@@ -25,30 +24,30 @@ test('an answer is what its events say, each taken once and in order', () => {
     chunk({ content: 'lo' }),
   ];
   events.forEach((data, i) => {
-    assert.equal(place(one, `s.${i + 1}`), 'next');
-    assert.equal(take(one, readChunk(data), `s.${i + 1}`, one.at + 10 * i), null);
-    assert.equal(place(one, `s.${i + 1}`), i ? 'had' : 'replay');
+    assert.equal(classify(one, `s.${i + 1}`), 'next');
+    assert.equal(reduce(one, readChunk(data), `s.${i + 1}`, one.at + 10 * i), null);
+    assert.equal(classify(one, `s.${i + 1}`), i ? 'known' : 'replay');
   });
   assert.deepEqual([one.text, one.reasoning, one.cursor, one.count, one.thought], ['Hello', 'hm', 's.4', 4, 20]);
-  assert.equal(place(one, 's.7'), 'gap');
-  assert.equal(place(one, 'x'), 'next', 'a server that does not count');
-  startAgain(one);
+  assert.equal(classify(one, 's.7'), 'gap');
+  assert.equal(classify(one, 'x'), 'next', 'a server that does not count');
+  restart(one);
   assert.deepEqual([one.text, one.cursor, one.count], ['', '', 0]);
 });
 
 test('the events of one read are taken in order, up to the end or a gap', () => {
   const read = (/** @type {ReturnType<typeof answer>} */ one, /** @type {[number, string][]} */ ...given) => {
     const events = given.map(([number, data]) => ({ type: 'message', id: `s.${number}`, data, retry: null }));
-    return takeAll(one, events, events.map(({ data }) => readChunk(data)), 0);
+    return reduceAll(one, events, events.map(({ data }) => readChunk(data)), 0);
   };
   const one = answer();
-  const nothing = { text: '', more: false, again: false, gap: false, state: null };
+  const nothing = { text: '', more: false, restarted: false, gap: false, state: null };
   assert.deepEqual(read(one, [1, chunk({ content: 'a' })], [2, chunk({ reasoning_content: 'r', content: 'b' })]), { ...nothing, text: 'ab', more: true });
-  assert.deepEqual(read(one, [2, chunk({ content: 'b' })], [3, chunk({ content: 'c' })]), { ...nothing, text: 'c' }, 'one of them was had');
+  assert.deepEqual(read(one, [2, chunk({ content: 'b' })], [3, chunk({ content: 'c' })]), { ...nothing, text: 'c' }, 'one of them was known');
   assert.equal(one.text, 'abc');
-  assert.deepEqual(read(one, [1, chunk({ content: 'A' })], [2, chunk({ content: 'B' })]), { ...nothing, text: 'AB', again: true });
+  assert.deepEqual(read(one, [1, chunk({ content: 'A' })], [2, chunk({ content: 'B' })]), { ...nothing, text: 'AB', restarted: true });
   assert.equal(one.text, 'AB');
-  assert.deepEqual(read(one, [3, chunk({ content: 'C' })], [5, chunk({ content: 'E' })], [1, chunk({ content: 'x' })]), { ...nothing, again: true, gap: true });
+  assert.deepEqual(read(one, [3, chunk({ content: 'C' })], [5, chunk({ content: 'E' })], [1, chunk({ content: 'x' })]), { ...nothing, restarted: true, gap: true });
   assert.deepEqual([one.text, one.count], ['', 0], 'it is asked for from its start');
   assert.deepEqual(read(one, [1, chunk({ content: 'a' })], [2, '[DONE]'], [3, chunk({ content: 'z' })]), { ...nothing, text: 'a', state: 'completed' });
   assert.equal(one.text, 'a');
@@ -56,19 +55,19 @@ test('the events of one read are taken in order, up to the end or a gap', () => 
 
 test('the end says which end it is, also when a reload falls between the state and [DONE]', () => {
   const stopped = answer();
-  assert.equal(take(stopped, readChunk(chunk({}, { tickertape: { state: 'cancelled' } })), 's.1', 0), null);
+  assert.equal(reduce(stopped, readChunk(chunk({}, { tickertape: { state: 'cancelled' } })), 's.1', 0), null);
   const reloaded = JSON.parse(JSON.stringify(stopped));
-  assert.equal(take(reloaded, readChunk('[DONE]'), 's.2', 0), 'cancelled');
+  assert.equal(reduce(reloaded, readChunk('[DONE]'), 's.2', 0), 'cancelled');
   const whole = answer();
-  take(whole, readChunk(JSON.stringify({ choices: [{ delta: {}, finish_reason: 'length' }] })), 's.1', 0);
-  assert.equal(take(whole, readChunk('[DONE]'), 's.2', 0), 'completed');
-  assert.equal(describeEnd({ ...whole, state: 'completed' }).words, 'The answer reached its length limit.');
+  reduce(whole, readChunk(JSON.stringify({ choices: [{ delta: {}, finish_reason: 'length' }] })), 's.1', 0);
+  assert.equal(reduce(whole, readChunk('[DONE]'), 's.2', 0), 'completed');
+  assert.equal(describeEnd({ ...whole, state: 'completed' }).label, 'The answer reached its length limit.');
   for (const state of ['failed', 'incomplete', 'lost']) {
     const error = { message: 'It broke', code: state };
-    assert.equal(take(answer(), readChunk(JSON.stringify({ error, tickertape: { state } })), 's.1', 0), state);
-    assert.equal(take(answer(), readChunk(JSON.stringify({ error })), 's.1', 0), state);
+    assert.equal(reduce(answer(), readChunk(JSON.stringify({ error, tickertape: { state } })), 's.1', 0), state);
+    assert.equal(reduce(answer(), readChunk(JSON.stringify({ error })), 's.1', 0), state);
   }
-  assert.equal(take(answer(), readChunk('{"error":{"message":"x","code":"500"}}'), 's.1', 0), 'failed');
+  assert.equal(reduce(answer(), readChunk('{"error":{"message":"x","code":"500"}}'), 's.1', 0), 'failed');
 });
 
 test('what cannot be read is neither text nor an end', () => {
@@ -125,14 +124,14 @@ test('the number of an event is read from its id, if it is one of this stream', 
 });
 
 test('a replay ends with the first pause', () => {
-  const replay = new Replay();
+  const replay = new ReplayDetector();
   replay.begin(true, 1000);
   assert.deepEqual(
-    [1040, 1041, 1045, 1080, 1081].map((now) => replay.has(now)),
+    [1040, 1041, 1045, 1080, 1081].map((now) => replay.includes(now)),
     [true, true, true, false, false],
   );
   replay.begin(false, 2000);
-  assert.equal(replay.has(2000), false);
+  assert.equal(replay.includes(2000), false);
 });
 
 /** A storage like the browser's, with room for so many values. @param {number} room */
@@ -156,7 +155,7 @@ function storage(room = Infinity) {
 /** @param {any} area */
 function storeOn(area) {
   /** @type {any} */ (globalThis).localStorage = area;
-  return new Store();
+  return new LocalStore();
 }
 
 test('text and cursor are kept together, and of a chat only what is there still', () => {
@@ -243,12 +242,12 @@ test('the wire log counts what came, marks reconnects, and stays small', () => {
   log.add({ what: 'comment', text: ' ping' }, 2600);
   log.add({ what: 'end', state: 'completed' }, 2700);
   assert.deepEqual(
-    [log.events, log.bytes, log.splices, log.firstText, Math.round(log.rate), log.records.length],
+    [log.events, log.bytes, log.reconnects, log.firstText, Math.round(log.rate), log.records.length],
     [1500, 150_000, 1, 101, 1001, KEPT],
   );
   assert.deepEqual(
     log.records.slice(-3).map(({ kind }) => kind),
-    ['splice', 'comment', 'end'],
+    ['reconnect', 'comment', 'end'],
   );
   assert.equal(
     log.curl('http://h'),
@@ -270,23 +269,23 @@ test('a quote in a question does not break out of the command', () => {
 test('every state has its words', () => {
   const now = { since: 1000, now: 5000, nextTry: 9000, online: true };
   const one = answer({ at: 1000 });
-  assert.equal(describeRunning(one, 'thinking', now).words, 'Thinking, 4 s');
+  assert.equal(describeRunning(one, 'thinking', now).label, 'Thinking, 4 s');
   assert.equal(
-    describeRunning(one, 'waiting', now).words,
+    describeRunning(one, 'waiting', now).label,
     'The connection dropped. Picking up where it left off. Next try in 4 s.',
   );
   assert.deepEqual(describeRunning(one, 'waiting', now).actions, ['now']);
   assert.match(
-    describeRunning(one, 'waiting', { ...now, online: false }).words,
+    describeRunning(one, 'waiting', { ...now, online: false }).label,
     /^You are offline\. The answer goes on/,
   );
   assert.equal(
-    describeEnd({ ...one, state: 'lost', text: 'x' }).words,
+    describeEnd({ ...one, state: 'lost', text: 'x' }).label,
     'The server restarted; this is what was written.',
   );
-  assert.equal(describeEnd({ ...one, state: 'incomplete' }).words, 'The model stopped before it was done.');
-  assert.equal(describeEnd({ ...one, state: 'failed', error: 'No credit' }).words, 'The answer failed. No credit.');
-  assert.equal(describeEnd({ ...one, state: 'completed', finish: 'stop', text: 'x' }).words, '');
+  assert.equal(describeEnd({ ...one, state: 'incomplete' }).label, 'The model stopped before it was done.');
+  assert.equal(describeEnd({ ...one, state: 'failed', error: 'No credit' }).label, 'The answer failed. No credit.');
+  assert.equal(describeEnd({ ...one, state: 'completed', finish: 'stop', text: 'x' }).label, '');
   /** @param {Partial<typeof one>} end */
   const actions = (end) => describeEnd({ ...one, ...end }).actions.join(' ');
   assert.equal(actions({ state: 'cancelled', text: 'x' }), 'continue');
@@ -329,7 +328,7 @@ test('what stands beside the text is kept: images, sources, sound in words', () 
     { audio: { transcript: 'lo' } },
     { refusal: 'No.' },
   ];
-  deltas.forEach((delta, i) => take(one, readChunk(JSON.stringify({ choices: [{ delta }] })), `s.${i + 1}`, 0));
+  deltas.forEach((delta, i) => reduce(one, readChunk(JSON.stringify({ choices: [{ delta }] })), `s.${i + 1}`, 0));
   assert.equal(one.extras.images.length, 1);
   assert.equal(one.extras.annotations[0].url_citation.url, 'https://e.org');
   assert.deepEqual(one.extras.audio, { transcript: 'Hello' });

@@ -292,7 +292,7 @@ def test_the_request_can_be_asked_again_from_a_terminal(echo_server: Server, new
     run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
     assert run.stdout.endswith("data: [DONE]\n\n"), run.stderr
     expect(page.tab.locator(".switcher").first).to_contain_text("2/2")
-    expect(page.tab.locator(".asked")).to_have_text("It's “quoted” $(twice) `and` \\ once")
+    expect(page.tab.locator(".question-text")).to_have_text("It's “quoted” $(twice) `and` \\ once")
 
 
 def test_a_long_list_is_shown_in_parts_and_stays_open(serve: Serve, new_page: NewPage) -> None:
@@ -346,16 +346,16 @@ def test_a_question_is_edited_with_the_keyboard_alone_and_both_versions_stay(
     keys.type("line two")
     keys.press("Enter")
     page.is_over()
-    expect(page.tab.locator(".asked")).to_have_text("first\nline two")
+    expect(page.tab.locator(".question-text")).to_have_text("first\nline two")
     keys.press("ArrowUp")
     expect(page.tab.locator("#question")).to_have_value("first\nline two")
     page.ask("second")
     page.is_over()
     expect(page.answer).to_have_text("second")
     page.tab.get_by_role("button", name="The one before").click()
-    expect(page.tab.locator(".asked")).to_have_text("first\nline two")
+    expect(page.tab.locator(".question-text")).to_have_text("first\nline two")
     page.reload()
-    expect(page.tab.locator(".asked")).to_have_text("first\nline two")
+    expect(page.tab.locator(".question-text")).to_have_text("first\nline two")
     expect(page.tab.locator(".switcher").first).to_have_text("1/2")
 
 

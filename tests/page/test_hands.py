@@ -76,7 +76,7 @@ def test_axe_finds_nothing_serious(serve: Serve, model: Model, new_page: NewPage
     page.ask("cut")
     expect(page.state).to_contain_text("The model stopped before it was done.")
     page.tab.get_by_role("button", name="The wire").click()
-    expect(page.tab.locator("#wire-events .torn")).to_be_visible()
+    expect(page.tab.locator("#wire-events .broken")).to_be_visible()
     is_accessible(page)
     page.tab.get_by_role("button", name="This chat").click()
     expect(page.tab.get_by_label("Title")).to_be_enabled()
@@ -113,8 +113,8 @@ def test_everything_is_done_with_the_keyboard_alone(paced_server: Server, new_pa
     expect(page.tab.locator("#wire")).to_be_focused()
     keys.press("Escape")
     expect(page.tab.locator("#wire")).to_be_hidden()
-    expect(page.tab.locator("#tape")).to_be_focused()
-    ring = page.tab.locator("#tape").evaluate(
+    expect(page.tab.locator("#activity")).to_be_focused()
+    ring = page.tab.locator("#activity").evaluate(
         "(e) => getComputedStyle(e).outlineStyle + getComputedStyle(e).outlineWidth"
     )
     assert ring == "solid2px", "the focus can be seen"
@@ -146,7 +146,7 @@ def test_text_from_right_to_left_is_set_from_right_to_left(echo_server: Server, 
     page.ask("مرحبا بالعالم\n\n- שלום עולם\n\nand English\n\n```\ncode()\n```")
     page.is_over()
     side = "(e) => getComputedStyle(e).direction"
-    assert page.tab.locator(".asked").evaluate(side) == "rtl"
+    assert page.tab.locator(".question-text").evaluate(side) == "rtl"
     assert page.answer.locator("p").first.evaluate(side) == "rtl"
     assert page.answer.locator("li p, li").last.evaluate(side) == "rtl"
     assert page.answer.locator("p", has_text="and English").evaluate(side) == "ltr"

@@ -64,7 +64,7 @@ def messages(page: Page) -> Locator:
 
 def numbers(page: Page) -> list[int]:
     """What the questions on the page say, from top to bottom."""
-    texts = page.tab.locator(".asked").all_inner_texts()
+    texts = page.tab.locator(".question-text").all_inner_texts()
     return [int(text.removeprefix("Number ").removesuffix(".")) for text in texts]
 
 
@@ -77,7 +77,7 @@ def is_at_its_end(page: Page) -> None:
 def found(page: Page) -> str:
     """What is set off on the page, which has to be in view."""
     return page.tab.evaluate("""() => {
-      const [range] = CSS.highlights.get('found') ?? [];
+      const [range] = CSS.highlights.get('search') ?? [];
       if (!range) return '';
       const { left, top, width, height } = range.getBoundingClientRect();
       const there = document.elementFromPoint(left + width / 2, top + height / 2);
@@ -115,11 +115,11 @@ def test_a_long_chat_opens_at_its_end_with_what_is_near(page: Page) -> None:
 
 
 def test_earlier_messages_come_when_one_scrolls_up_and_what_is_read_stays_where_it_is(page: Page) -> None:
-    first = page.tab.locator(".asked").first
+    first = page.tab.locator(".question-text").first
     said = first.inner_text()
     page.tab.evaluate(
         """(said) => {
-          const find = () => [...document.querySelectorAll('.asked')].find((one) => one.innerText === said);
+          const find = () => [...document.querySelectorAll('.question-text')].find((one) => one.innerText === said);
           const [scroller, log] = [document.querySelector('#scroller'), document.querySelector('#log')];
           find().scrollIntoView();
           const top = find().getBoundingClientRect().top;
@@ -173,7 +173,7 @@ def test_who_reads_far_above_keeps_it_while_the_chat_goes_on(page: Page, new_pag
     other.is_over()
     other.ask(said(700))
     other.is_whole(said(700))
-    expect(page.tab.locator(".asked").last).to_have_text(said(700))
+    expect(page.tab.locator(".question-text").last).to_have_text(said(700))
     assert numbers(page)[0] == 0
     assert page.tab.locator("#scroller").evaluate("(e) => e.scrollTop") == 0
 
@@ -183,7 +183,7 @@ def test_what_is_turned_to_far_above_comes_where_the_other_was(page: Page, after
     to_the_top(page)
     onto = told(page.url, "assistant")[after] if after else None
     tell(page.origin, "Short.", conversation_id=page.url.rpartition("/")[2], parent_message_id=onto)
-    expect(page.tab.locator(".asked").last).to_have_text("Short.")
+    expect(page.tab.locator(".question-text").last).to_have_text("Short.")
     page.is_whole("Short.")
     back, forth = (page.tab.locator(f".question [aria-label='{name}']") for name in ("The one before", "The next one"))
     place = back.bounding_box()
@@ -213,21 +213,21 @@ def test_a_search_leads_to_the_message_that_it_found(page: Page) -> None:
     page.tab.keyboard.type("007.")
     expect(page.chats.locator("li mark").first).to_have_text("007.")
     page.tab.keyboard.press("Enter")
-    page.tab.wait_for_function("CSS.highlights.has('found')")
+    page.tab.wait_for_function("CSS.highlights.has('search')")
     assert found(page) == "007."
     article = page.tab.locator("article:focus")
     expect(article).to_contain_text(said(7))
     # The chat may go on elsewhere: what is read stays, and stays set off.
     tell(page.origin, said(TURNS), conversation_id=page.url.rpartition("/")[2])
-    expect(page.tab.locator(".asked").last).to_have_text(said(TURNS))
+    expect(page.tab.locator(".question-text").last).to_have_text(said(TURNS))
     assert found(page) == "007."
     # The same from another chat, by going back, and by the address.
     address = page.tab.url
     page.chats.get_by_role("button", name="New chat", exact=True).click()
     expect(messages(page)).to_have_count(0)
-    assert not page.tab.evaluate("CSS.highlights.has('found')")
+    assert not page.tab.evaluate("CSS.highlights.has('search')")
     page.tab.go_back()
-    page.tab.wait_for_function("CSS.highlights.has('found')")
+    page.tab.wait_for_function("CSS.highlights.has('search')")
     assert found(page) == "007."
     page.tab.goto("about:blank")
     page.tab.goto(address)

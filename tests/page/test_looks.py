@@ -81,7 +81,7 @@ def test_a_telephone_has_no_horizontal_scroll(echo_server: Server, new_page: New
     expect(page.answer.locator("table")).to_be_visible()
     assert page.tab.evaluate(f"{wide}.length") == 0
     small = """[...document.querySelectorAll('button, select, .choice span, a.name')]
-      .filter((e) => e.checkVisibility() && !e.closest('.code, #tape') && e.id !== 'tape')
+      .filter((e) => e.checkVisibility() && !e.closest('.code, #activity') && e.id !== 'activity')
       .map((e) => [e.id || e.className || e.textContent, e.getBoundingClientRect()])
       .filter(([, box]) => box.width && (box.width < 44 || box.height < 40)).map(([name]) => name)"""
     assert page.tab.evaluate(small) == []
@@ -186,4 +186,4 @@ def test_the_first_load_is_small_and_asks_nobody_else(echo_server: Server, new_p
         assert response.ok, request.url
         sizes[request.url.rsplit("/", 1)[-1]] = len(gzip.compress(response.body(), 9))
     assert "app.js" in sizes
-    assert sum(sizes.values()) <= 40_000, sizes
+    assert sum(sizes.values()) <= 38_000, sizes

@@ -112,5 +112,5 @@ def test_the_transport_can_be_switched_in_the_middle(serve: Serve, new_page: New
         page.tab.locator("#wire .choice").get_by_text(transport).click()
     page.is_whole(text)
     assert len(page.posts) == 1
-    expect(page.tab.locator("#wire-events .splice")).to_have_count(2)
+    expect(page.tab.locator("#wire-events .reconnect")).to_have_count(2)
     expect(page.tab.locator("#wire-events .end")).to_have_count(1)

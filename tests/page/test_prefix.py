@@ -25,9 +25,9 @@ def test_below_a_path_the_page_asks_goes_back_reloads_and_signs_in(
 ) -> None:
     with InProcess(tmp_path, Echo(0), root_path="/chat", api_keys=("secret",)) as server:
         page = new_page(f"{server.url}/chat/", service_workers="allow")
-        page.tab.locator("#key-field").fill("secret")
+        page.tab.locator("#login-key").fill("secret")
         page.tab.keyboard.press("Enter")
-        page.tab.locator("#key").wait_for(state="hidden")
+        page.tab.locator("#login").wait_for(state="hidden")
         page.ask("one two three")
         page.tab.wait_for_url(f"{server.url}/chat/c/*")
         page.tab.locator(".answer", has_text="one two three").wait_for()
@@ -52,4 +52,4 @@ def test_an_upstream_that_refuses_its_key_is_told_and_nobody_is_asked_for_one(
             page = new_page(server.url)
             page.ask("hi")
             page.tab.get_by_text("refused the API key").first.wait_for()
-            assert not page.tab.locator("#key").is_visible()
+            assert not page.tab.locator("#login").is_visible()

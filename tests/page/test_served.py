@@ -55,9 +55,9 @@ def test_a_module_is_served_as_valid_code_without_comments(checkout: Path, name:
     assert [line for line in gone if re.sub(r"\s+//.*", "", line) not in kept] == []
 
 
-def test_the_files_of_the_first_load_weigh_less_than_forty_kilobytes() -> None:
+def test_the_files_of_the_first_load_weigh_less_than_thirty_two_kilobytes() -> None:
     weight = {name: len(asset.compressed) for name, asset in SERVED.items()}
     index = Assets().index.body.decode()
     first = set(re.findall(r"/assets/\w+/([\w.-]+)", index)) - {"app.js"}
     assert "api.js" in first
-    assert sum(weight[name] for name in first | {"app.js"}) + len(Assets().index.compressed) <= 40_000
+    assert sum(weight[name] for name in first | {"app.js"}) + len(Assets().index.compressed) <= 32_000

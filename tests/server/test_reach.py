@@ -161,7 +161,7 @@ def test_below_a_path_the_page_finds_all_its_files(proxied: InProcess, prefix: s
         if one.endswith("manifest.webmanifest"):
             assert (got.json()["start_url"], got.json()["scope"], got.json()["id"]) == ("../../", "../../", "../../")
     folder = next(one for one in named if "/assets/" in one).rpartition("/")[0]
-    worker = request(proxied.url, "GET", prefix + folder.removeprefix("/chat") + "/worker.js")
+    worker = request(proxied.url, "GET", prefix + folder.removeprefix("/chat") + "/service-worker.js")
     assert worker.headers["service-worker-allowed"] == "/chat/"
 
 

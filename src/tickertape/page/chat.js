@@ -1,10 +1,102 @@
 // @ts-check
-/** One conversation: a tree of messages, of which one path is shown. Pure but for its ids and times. */
-import { chatInfo, fromServer, message } from './message.js';
-import { isPending } from './store.js';
+/** One chat: a tree of messages, of which one path is shown, and how its messages begin. Pure but for ids and times. */
+import { errorMessage, extrasOf, toolsOf } from './chunks.js';
 
-/** @import { Conversation } from './api.js' */
-/** @import { ChatInfo, Message } from './store.js' */
+/** @import { Conversation, TreeNode } from './api.js' */
+/** @import { Extras, State, ToolCall } from './chunks.js' */
+
+/**
+ * @typedef {object} Message
+ * @property {string} id
+ * @property {string} chat
+ * @property {string | null} parent
+ * @property {'user' | 'assistant'} role
+ * @property {number} at milliseconds
+ * @property {string} text
+ * @property {string} reasoning
+ * @property {ToolCall[]} tools
+ * @property {Extras | null} [extras] what is beside its text
+ * @property {string} model the one asked for; "" for the server's default
+ * @property {State | 'sending' | 'unsent' | 'gone'} state of an answer; a question is always completed
+ * @property {string | null} finish
+ * @property {string | null} error
+ * @property {'next' | 'variant' | 'continue'} action how it was requested
+ * @property {string} key the Idempotency-Key of the request for it
+ * @property {string | null} stream
+ * @property {string} cursor the last event id
+ * @property {number} count events of this stream so far
+ * @property {number} base characters that were there before this stream: a continued answer has several
+ * @property {number} thought milliseconds until the first word
+ * @property {number} took milliseconds until the end
+ *
+ * @typedef {object} ChatInfo
+ * @property {string} id
+ * @property {string} title
+ * @property {number} at milliseconds, of the last change
+ * @property {string | null} leaf the last message that is shown
+ * @property {string} model
+ * @property {string} system what the model is told before every question
+ * @property {boolean} local nothing of it has reached the server yet
+ */
+
+const OPEN = new Set(['sending', 'running', 'unsent']);
+
+/** Whether it has ended. @param {Message} message */
+export const isOver = (message) => !OPEN.has(message.state);
+
+/** Whether the server may not have it yet. @param {Message} message */
+export const isPending = (message) => message.state === 'sending' || message.state === 'unsent';
+
+/** Whether an answer is still to be read, or to be requested. @param {Message} message */
+export function isOpen(message) {
+  return message.role === 'assistant' && !isOver(message) && message.state !== 'unsent';
+}
+
+/** A random id, also where `crypto.randomUUID` is missing (plain http on another machine). */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** @param {Partial<Message> & Pick<Message, 'chat' | 'parent' | 'role'>} given @returns {Message} */
+export function message(given) {
+  const state = given.role === 'user' ? 'completed' : 'sending';
+  const ids = { id: newId(), at: Date.now(), key: newId(), action: /** @type {const} */ ('next'), state };
+  const nothing = { text: '', reasoning: '', tools: [], extras: null, model: '', finish: null, error: null, stream: null };
+  return { .../** @type {any} */ (ids), ...nothing, cursor: '', count: 0, base: 0, thought: 0, took: 0, ...given };
+}
+
+/** @param {Partial<ChatInfo>} [given] @returns {ChatInfo} */
+export function chatInfo(given) {
+  return { id: newId(), title: '', at: Date.now(), leaf: null, model: '', system: '', local: true, ...given };
+}
+
+/**
+ * A message of the server's tree; null for a root without one.
+ * @param {TreeNode} node @param {string} chat @returns {Message | null}
+ */
+function fromServer({ id, parent, message: given }, chat) {
+  const role = given?.author?.role;
+  if (!given || (role !== 'user' && role !== 'assistant')) return null;
+  const text = (given.content?.parts?.join('') ?? '') + (given.details?.refusal ?? '');
+  return message({
+    id,
+    chat,
+    parent,
+    role,
+    text,
+    tools: toolsOf(given.tool_calls),
+    extras: extrasOf(given.details),
+    at: Math.round(given.create_time * 1000),
+    model: given.model ?? '',
+    state: given.state ?? 'completed',
+    finish: given.finish_reason ?? null,
+    error: given.error ? errorMessage(given.error) : null,
+    reasoning: given.reasoning ?? '',
+    stream: given.streams?.at(-1) ?? null,
+    base: given.state === 'running' ? text.length : 0,
+    took: Math.round((given.seconds ?? 0) * 1000),
+  });
+}
 
 export class Chat {
   /** @type {Map<string, Message>} */ #messages = new Map();
@@ -79,7 +171,10 @@ export class Chat {
     this.info.leaf = leaf.id;
   }
 
-  /** Ask: a question after `parent`, and the answer that is to come. @param {string} text @param {string | null} parent */
+  /**
+   * Ask: a question after `parent`, and the answer that is to come.
+   * @param {string} text @param {string | null} parent
+   */
   ask(text, parent) {
     const question = message({ chat: this.id, parent, role: 'user', text });
     this.#add(question);
@@ -129,7 +224,10 @@ export class Chat {
     if (!this.get(info.leaf)) info.leaf = fresh.at(-1)?.id ?? null;
   }
 
-  /** Whether it is on its way to the server: an answer that waits to be asked for, and its question. @param {Message} one @param {Message | null} reading */
+  /**
+   * Whether it is on its way to the server: an answer that waits to be asked for, and its question.
+   * @param {Message} one @param {Message | null} reading
+   */
   #isOurs(one, reading) {
     const waits = (/** @type {Message} */ other) => other === reading || isPending(other);
     return waits(one) || this.messages.some((other) => other.parent === one.id && waits(other));
@@ -148,11 +246,17 @@ export class Chat {
   }
 }
 
-/** Whether we have read as much of a stream as the server has told, or more. @param {Message} mine @param {Message} fresh */
+/**
+ * Whether we have read as much of a stream as the server has told, or more.
+ * @param {Message} mine @param {Message} fresh
+ */
 const isReadAlready = (mine, fresh) =>
   fresh.state === 'running' && fresh.stream === mine.stream && mine.state !== 'gone';
 
-/** Take what the server has settled; what only this browser knows stays. @param {Message} mine @param {Message} fresh */
+/**
+ * Take what the server has settled; what only this browser knows stays.
+ * @param {Message} mine @param {Message} fresh
+ */
 function renew(mine, fresh) {
   const { key, action, thought, took } = mine;
   Object.assign(mine, fresh, { key, action, thought, took: fresh.took || took });

@@ -1,9 +1,16 @@
 // @ts-check
-/** What one event of an answer says: OpenAI's chunks and how a stream ends. Pure. */
-import { extrasOf } from './extras.js';
+/** Reads the events of an answer: OpenAI's chunks, what they carry beside text, and how a stream ends. Pure. */
 
-/** @import { Extras } from './extras.js' */
+/**
+ * @typedef {object} Extras beside the text, OpenAI's fields as far as they are there
+ * @property {any[]} [images]
+ * @property {any[]} [annotations]
+ * @property {any[]} [citations]
+ * @property {any[]} [server_tools]
+ * @property {{ transcript?: string }} [audio]
+ */
 
+const LISTS = /** @type {const} */ (['images', 'annotations', 'citations', 'server_tools']);
 /**
  * @typedef {'running' | 'completed' | 'cancelled' | 'failed' | 'incomplete' | 'lost'} State
  * @typedef {{ id?: string, name: string, arguments: string }} ToolCall
@@ -11,10 +18,10 @@ import { extrasOf } from './extras.js';
  * @property {string} text
  * @property {string} reasoning
  * @property {{ index: number, id?: string, name: string, arguments: string }[]} tools
- * @property {Extras | null} extras images, sources and what else stands beside the text
+ * @property {Extras | null} extras images, sources and what else is beside the text
  * @property {string | null} finish OpenAI's finish reason
  * @property {State | null} state the terminal state, if this chunk names it
- * @property {string | null} error the reason, as a sentence
+ * @property {string | null} error the message
  * @property {boolean} end nothing follows
  * @property {Record<string, any> | null} usage
  * @property {string | null} model
@@ -47,13 +54,13 @@ export function readChunk(data) {
   const named = json.tickertape?.state;
   if (json.error) {
     const state = ENDS.has(named) ? named : ENDS.has(json.error.code) ? json.error.code : 'failed';
-    return chunk({ end: true, state, error: sentence(json.error) });
+    return chunk({ end: true, state, error: errorMessage(json.error) });
   }
   const choice = json.choices?.[0] ?? {};
   const delta = choice.delta ?? {};
   return chunk({
-    text: words(delta.content) || words(delta.refusal),
-    reasoning: words(delta.reasoning_content) || words(delta.reasoning),
+    text: stringOf(delta.content) || stringOf(delta.refusal),
+    reasoning: stringOf(delta.reasoning_content) || stringOf(delta.reasoning),
     tools: (Array.isArray(delta.tool_calls) ? delta.tool_calls : []).map(toolPiece),
     extras: extrasOf(delta),
     finish: typeof choice.finish_reason === 'string' ? choice.finish_reason : null,
@@ -91,7 +98,10 @@ export class ChunkReader {
     return read;
   }
 
-  /** See what is around the text: with another one in its place the event must say just that. @param {string} data @param {Chunk} read */
+  /**
+   * See what is around the text: with another one in its place the event must say just that.
+   * @param {string} data @param {Chunk} read
+   */
   #learn(data, read) {
     this.#tries--;
     const quoted = JSON.stringify(read.text);
@@ -109,8 +119,8 @@ export class ChunkReader {
 export function toolsOf(calls) {
   return (calls ?? []).map(({ id, function: called, custom }) => ({
     id,
-    name: words((called ?? custom)?.name),
-    arguments: words(called?.arguments ?? custom?.input),
+    name: stringOf((called ?? custom)?.name),
+    arguments: stringOf(called?.arguments ?? custom?.input),
   }));
 }
 
@@ -130,20 +140,36 @@ export function numberOf(id, stream) {
   return id.slice(0, dot) === stream && /^\d+$/.test(id.slice(dot + 1)) ? Number(id.slice(dot + 1)) : NaN;
 }
 
-/** What an OpenAI-shaped error says. @param {any} error @returns {string} */
-export function sentence(error) {
-  return words(error?.message) || words(error) || 'no reason was given';
+/** The message of an OpenAI-shaped error. @param {any} error @returns {string} */
+export function errorMessage(error) {
+  return stringOf(error?.message) || stringOf(error) || 'no reason was given';
+}
+
+/** The extras in a delta or a whole message, null if there are none. @param {any} given @returns {Extras | null} */
+export function extrasOf(given) {
+  /** @type {Extras} */ const found = {};
+  for (const name of LISTS) if (Array.isArray(given?.[name]) && given[name].length) found[name] = given[name];
+  if (given?.audio) found.audio = { transcript: stringOf(given.audio.transcript) };
+  return Object.keys(found).length ? found : null;
+}
+
+/** Add what a delta holds. @param {Extras | undefined} so @param {Extras} more @returns {Extras} */
+export function addExtras(so, more) {
+  const made = { ...so };
+  for (const name of LISTS) if (more[name]) made[name] = [...(made[name] ?? []), ...more[name]];
+  if (more.audio) made.audio = { transcript: (made.audio?.transcript ?? '') + more.audio.transcript };
+  return made;
 }
 
 /** @param {any} piece @returns {Chunk['tools'][number]} */
 function toolPiece(piece) {
   const index = Math.min(Number(piece?.index) || 0, 99);
   const called = piece?.function ?? piece?.custom;
-  return { index, name: words(called?.name), arguments: words(called?.arguments ?? called?.input) };
+  return { index, name: stringOf(called?.name), arguments: stringOf(called?.arguments ?? called?.input) };
 }
 
-/** @param {unknown} value */
-const words = (value) => (typeof value === 'string' ? value : '');
+/** The value if it is a string, else "". @param {unknown} value */
+export const stringOf = (value) => (typeof value === 'string' ? value : '');
 
 /** @param {string} data @returns {any} */
 function parsed(data) {

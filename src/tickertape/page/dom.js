@@ -58,7 +58,7 @@ export async function copy(from, text) {
     (await navigator.clipboard?.writeText(text).then(
       () => true,
       () => false,
-    )) ?? copyTheOldWay(text);
+    )) ?? copyBySelection(text);
   const label = from.querySelector('span');
   const before = label?.textContent ?? '';
   from.classList.toggle('done', done);
@@ -70,8 +70,8 @@ export async function copy(from, text) {
 }
 
 /** Over plain http from another machine there is no `navigator.clipboard`. @param {string} text */
-function copyTheOldWay(text) {
-  const field = h('textarea', { value: text, className: 'unseen' });
+function copyBySelection(text) {
+  const field = h('textarea', { value: text, className: 'visually-hidden' });
   const before = document.activeElement;
   document.body.append(field);
   field.select();

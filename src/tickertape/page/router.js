@@ -1,7 +1,7 @@
 // @ts-check
 /** The address of what is shown: `/` a new chat, `/c/{id}` one that there is, `/c/{id}#{id}` a message in it. */
 
-import { BASE } from './base.js';
+import { BASE } from './api.js';
 
 /** Told when the address has become another. @type {() => void} */
 let routed = () => {};
@@ -12,7 +12,10 @@ export const named = () => /^\/c\/([0-9a-f-]{24,36})$/.exec(location.pathname.sl
 /** The message that the address names; "" for none. */
 export const pointed = () => location.hash.slice(1);
 
-/** Show another address without going there. @param {string} id @param {boolean} [instead] of the one before, in the history */
+/**
+ * Show another address without going there.
+ * @param {string} id @param {boolean} [instead] of the one before, in the history
+ */
 export function rename(id, instead = false) {
   const path = id ? `${BASE}/c/${id}` : `${BASE}/`;
   if (location.pathname + location.hash !== path) history[instead ? 'replaceState' : 'pushState'](null, '', path);

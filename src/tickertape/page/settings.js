@@ -46,7 +46,10 @@ class Settings extends EventTarget {
 
 export const settings = new Settings();
 
-/** Keep the radio buttons of a setting in step with it, wherever on the page they are. @param {'theme' | 'typing' | 'transport'} name */
+/**
+ * Keep the radio buttons of a setting in step with it, wherever on the page they are.
+ * @param {'theme' | 'typing' | 'transport'} name
+ */
 export function bind(name) {
   const radios = () =>
     /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll(`[data-setting=${name}] input`));

@@ -1,15 +1,19 @@
 // @ts-check
-/** The list of chats on the page: opened, searched, renamed, deleted with a way back. */
-import { BASE } from './base.js';
+/** The list of chats on the page: opened, searched, renamed, deleted with undo; and the short messages of the page. */
+import { BASE } from './api.js';
 import { button, byId, h } from './dom.js';
 import { go } from './router.js';
+import { settings } from './settings.js';
 
-/** @import { Chats, Row } from './chats.js' */
+/** @import { ChatList, Row } from './chat-list.js' */
 
-/** Milliseconds: how long the way back is offered. */
+/** Milliseconds for which a deletion can be undone. */
 const UNDO = 8000;
 const DAY = 86_400_000;
 const TYPING = 150; // milliseconds without a key, before the server is asked
+
+/** From this width on there is room for the list beside the conversation. */
+const WIDE = matchMedia('(min-width: 1080px)');
 
 /** @param {number} at */
 function day(at) {
@@ -20,13 +24,16 @@ function day(at) {
 }
 
 export class Sidebar {
+  #panel = byId('sidebar');
+  #opener = byId('chats-open');
+  #backdrop = byId('backdrop');
   #list = byId('chats');
   #toast = byId('toast');
   #field = /** @type {HTMLInputElement} */ (byId('search'));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #typing;
 
-  /** @param {Chats} chats @param {() => string} current @param {() => void} gone the open chat was deleted */
+  /** @param {ChatList} chats @param {() => string} current @param {() => void} gone the open chat was deleted */
   constructor(chats, current, gone) {
     this.chats = chats;
     this.current = current;
@@ -37,6 +44,37 @@ export class Sidebar {
     });
     this.#field.addEventListener('keydown', (event) => this.#key(event));
     this.#list.addEventListener('keydown', (event) => this.#walk(event));
+    this.#opener.addEventListener('click', () => this.#toggle(this.#panel.hidden));
+    for (const one of [byId('chats-close'), this.#backdrop]) one.addEventListener('click', () => this.#toggle(false));
+    this.#panel.addEventListener('keydown', ({ key }) => key === 'Escape' && !WIDE.matches && this.#toggle(false));
+    this.#panel.addEventListener('click', ({ target }) => {
+      if (!WIDE.matches && target instanceof Element && target.closest('a, #new')) this.#setOpen(false);
+    });
+    const settle = () => this.#setOpen(WIDE.matches && settings.get('chats') !== 'closed');
+    WIDE.addEventListener('change', settle);
+    settle();
+  }
+
+  /** Open it and go to its search field. */
+  search() {
+    if (this.#panel.hidden) this.#toggle(true);
+    this.#field.focus();
+  }
+
+  /** Open or close it, as the person wants. @param {boolean} open */
+  #toggle(open) {
+    if (WIDE.matches) settings.set('chats', open ? 'open' : 'closed');
+    this.#setOpen(open);
+    if (open && !WIDE.matches) byId('new').focus();
+    if (!open) this.#opener.focus();
+  }
+
+  /** Beside the page where there is room, over it where there is none. @param {boolean} open */
+  #setOpen(open) {
+    this.#panel.hidden = !open;
+    this.#backdrop.hidden = !open || WIDE.matches;
+    this.#opener.setAttribute('aria-expanded', String(open));
+    document.body.classList.toggle('with-chats', open);
   }
 
   show() {
@@ -46,7 +84,7 @@ export class Sidebar {
     const place = focused?.closest('li')?.querySelector('a')?.getAttribute('href')?.split('#')[0];
     const days = new Map();
     for (const row of chats.rows) {
-      const name = chats.words ? 'Found' : day(row.at);
+      const name = chats.query ? 'Found' : day(row.at);
       days.set(name, [...(days.get(name) ?? []), this.#row(row)]);
     }
     const groups = [...days].map(([name, rows]) => h('section', null, h('h2', null, name), h('ul', null, ...rows)));
@@ -57,19 +95,19 @@ export class Sidebar {
   }
 
   #note() {
-    const { rows, words, offline } = this.chats;
+    const { rows, query, offline } = this.chats;
     if (offline) return 'The server does not answer. What was read here before can still be read.';
     if (rows.length) return '';
-    return words ? `Nothing found for “${words}”.` : 'Your chats are kept here, on your server.';
+    return query ? `Nothing found for “${query}”.` : 'Your chats are kept here, on your server.';
   }
 
   /** @param {Row} row */
   #row(row) {
     const current = row.id === this.current();
     const title = row.title || 'New chat';
-    const found = row.snippet && h('small', null, ...marked(row.snippet, this.chats.words));
-    const href = `${BASE}/c/${row.id}${row.found && `#${row.found}`}`;
-    const link = h('a', { href, 'aria-current': current && 'page', dir: 'auto' }, title, found);
+    const match = row.snippet && h('small', null, ...marked(row.snippet, this.chats.query));
+    const href = `${BASE}/c/${row.id}${row.match && `#${row.match}`}`;
+    const link = h('a', { href, 'aria-current': current && 'page', dir: 'auto' }, title, match);
     if (row.running) link.prepend(h('i', { className: 'live', title: 'being answered' }));
     const rename = button(`Rename “${title}”`, 'edit', () => this.#rename(row, link), true);
     const remove = button(`Delete “${title}”`, 'trash', () => this.remove(row.id), true);
@@ -100,33 +138,33 @@ export class Sidebar {
 
   /** @param {string} id @param {string} title */
   rename(id, title) {
-    this.chats.rename(id, title).catch((error) => this.say(`It could not be renamed. ${error.message}`));
+    this.chats.rename(id, title).catch((error) => this.notify(`It could not be renamed. ${error.message}`));
   }
 
   /** @param {string} id */
   async remove(id) {
     try {
-      const bringBack = await this.chats.remove(id);
+      const restore = await this.chats.remove(id);
       if (id === this.current()) this.gone();
       const undo = button('Undo', '', () => {
-        this.say('');
-        bringBack().then(
+        this.notify('');
+        restore().then(
           () => go(id),
-          (error) => this.say(`It could not be brought back. ${error.message}`),
+          (error) => this.notify(`It could not be brought back. ${error.message}`),
         );
       });
-      this.say('Chat deleted.', undo);
+      this.notify('Chat deleted.', undo);
     } catch (error) {
-      this.say(`It could not be deleted. ${/** @type {Error} */ (error).message}`);
+      this.notify(`It could not be deleted. ${/** @type {Error} */ (error).message}`);
     }
   }
 
-  /** A short message at the foot of the page. @param {string} words @param {HTMLElement} [action] */
-  say(words, action) {
+  /** A short message at the foot of the page. @param {string} text @param {HTMLElement} [action] */
+  notify(text, action) {
     clearTimeout(this.#timer);
-    this.#toast.hidden = !words;
-    this.#toast.replaceChildren(h('span', null, words), ...(action ? [action] : []));
-    if (words) this.#timer = setTimeout(() => (this.#toast.hidden = true), UNDO);
+    this.#toast.hidden = !text;
+    this.#toast.replaceChildren(h('span', null, text), ...(action ? [action] : []));
+    if (text) this.#timer = setTimeout(() => (this.#toast.hidden = true), UNDO);
   }
 
   /** In the search field. @param {KeyboardEvent} event */
@@ -155,10 +193,10 @@ export class Sidebar {
   }
 }
 
-/** The place that was found, with what was searched for set off. @param {string} text @param {string} words */
-function marked(text, words) {
-  const at = text.toLowerCase().indexOf(words.toLowerCase());
-  if (at < 0 || !words) return [text];
-  const end = at + words.length;
+/** The place that a search found, with the words highlighted. @param {string} text @param {string} query */
+function marked(text, query) {
+  const at = text.toLowerCase().indexOf(query.toLowerCase());
+  if (at < 0 || !query) return [text];
+  const end = at + query.length;
   return [text.slice(0, at), h('mark', null, text.slice(at, end)), text.slice(end)];
 }

@@ -1,14 +1,13 @@
 // @ts-check
 /**
- * Bytes, however they were cut, to events: WHATWG HTML 9.2.5 and 9.2.6, rule by rule, as in sse/decoder.py.
- * No socket, no clock, no DOM. The standard is quoted beside the code. How it stays fast and bounded:
+ * Decodes an event stream: bytes, however they were cut, to events. WHATWG HTML 9.2.5 and 9.2.6, rule by rule, as in
+ * sse/decoder.py; no socket, no clock, no DOM. The standard is quoted beside the code. How it stays fast and bounded:
  *
- * - text.js turns CRLF and CR into LF, and from there on there is one path.
+ * - `LineText` turns bytes into text and CRLF and CR into LF; from there on there is one path.
  * - Only the unfinished line is kept, in pieces: one line in ten thousand reads stays linear.
  * - The unfinished line and the data lines gathered so far never exceed `maxEventSize`, counted in UTF-8 (a U+FFFD
  *   counts as one byte). It is checked line by line only where a read could break it.
  */
-import { LineText, MANY, Pieces } from './text.js';
 
 /** Bytes. Whole images arrive as base64 in one event; 16 MiB holds a 12 MB one. */
 export const MAX_EVENT_SIZE = 16 * 1024 * 1024;
@@ -191,5 +190,129 @@ export class Decoder {
     this.#data = [];
     if (!events.length) throw new EventTooLarge(this.#limit);
     return events;
+  }
+}
+
+/**
+ * The size of an event on the wire in bytes, if each line is written once, with LF and a space after the colon, as most
+ * servers do.
+ * @param {StreamEvent} event
+ */
+export function eventSize({ type, data, id, retry }) {
+  let lines = 1;
+  for (let at = data.indexOf('\n'); at >= 0; at = data.indexOf('\n', at + 1)) lines++;
+  const named = (id ? utf8Size(id) + 5 : 0) + (type === 'message' ? 0 : utf8Size(type) + 8);
+  return named + (retry === null ? 0 : String(retry).length + 8) + utf8Size(data) + lines * 6 + 2;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Beyond ASCII. To look for it costs a tenth of counting. */
+const WIDE = /[^\x00-\x7f]/;
+
+/** So many short pieces are joined at a time: an array of them takes less memory than a rope. */
+const MANY = 1024;
+
+/**
+ * Decodes one response body. "Streams must be decoded using the UTF-8 decode algorithm" (WHATWG HTML 9.2.5), which
+ * strips one leading BOM and turns what is invalid into U+FFFD. "Lines must be separated by either a CRLF character
+ * pair, a single LF character, or a single CR": all become LF.
+ *
+ * The up to three bytes of a character that a read leaves unfinished wait for the next one. A lead byte always starts
+ * anew, so a cut before it changes nothing, invalid bytes included. This lets each read be decoded in one plain call,
+ * which node does at 2-5 times the speed of `{stream: true}`.
+ */
+class LineText {
+  #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  /** @type {Uint8Array} */ #unfinished = NOTHING;
+  #started = false;
+  #swallowLf = false;
+  #narrow = true; // so far each character was one byte
+
+  /** Return the text that these bytes complete. @param {Uint8Array} chunk */
+  decode(chunk) {
+    const bytes = this.#characters(chunk);
+    let text = this.#decoder.decode(bytes);
+    if (!text) return text;
+    if (text.length !== bytes.length) this.#narrow = false;
+    if (!this.#started) {
+      this.#started = true;
+      if (text.startsWith('\uFEFF')) text = text.slice(1);
+    }
+    // A CR that ends a read ends its line at once; the LF that may open the next read is swallowed.
+    if (this.#swallowLf && text) {
+      this.#swallowLf = false;
+      if (text.startsWith('\n')) text = text.slice(1);
+    }
+    if (!text.includes('\r')) return text;
+    this.#swallowLf = text.endsWith('\r');
+    const shorter = text.replaceAll('\r\n', '\n'); // in two steps, at twice the speed of a pattern for both
+    return shorter.includes('\r') ? shorter.replaceAll('\r', '\n') : shorter;
+  }
+
+  /** Bytes of a part of the text so far; as `utf8Size`. @param {string} part */
+  size(part) {
+    return this.#narrow ? part.length : utf8Size(part);
+  }
+
+  /** Return what waited and these bytes, up to the last whole character. @param {Uint8Array} chunk */
+  #characters(chunk) {
+    let bytes = chunk;
+    if (this.#unfinished.length) {
+      bytes = new Uint8Array(this.#unfinished.length + chunk.length);
+      bytes.set(this.#unfinished);
+      bytes.set(chunk, this.#unfinished.length);
+      this.#unfinished = NOTHING;
+    }
+    const left = unfinishedBytes(bytes);
+    if (!left) return bytes;
+    this.#unfinished = bytes.slice(-left);
+    return bytes.subarray(0, -left);
+  }
+}
+
+/** How many bytes at the end begin a character that is not complete. @param {Uint8Array} bytes */
+function unfinishedBytes(bytes) {
+  for (let back = 1; back <= 3 && back <= bytes.length; back++) {
+    const byte = bytes[bytes.length - back];
+    if (byte < 0x80) return 0;
+    if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) ? back : 0;
+  }
+  return 0;
+}
+
+/** Bytes of a text in UTF-8. A U+FFFD counts as one: mostly it stands for one damaged byte. @param {string} text */
+function utf8Size(text) {
+  if (!WIDE.test(text)) return text.length;
+  let size = text.length;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    // Each half of a surrogate pair stands for two of its four bytes.
+    if (unit > 0x7f && unit !== 0xfffd) size += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
+  }
+  return size;
+}
+
+/** A text that grows by pieces, however many and short, in linear time. `size` is that of the whole, in bytes. */
+class Pieces {
+  size = 0;
+  #joined = '';
+  /** @type {string[]} */ #newest = [];
+
+  /** @param {string} piece @param {number} size */
+  push(piece, size) {
+    this.size += size;
+    if (this.#newest.push(piece) < MANY) return;
+    this.#joined += this.#newest.join('');
+    this.#newest = [];
+  }
+
+  /** Return the text and begin anew. */
+  take() {
+    const text = this.#joined + this.#newest.join('');
+    this.#joined = '';
+    this.#newest = [];
+    this.size = 0;
+    return text;
   }
 }

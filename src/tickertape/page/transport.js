@@ -1,17 +1,17 @@
 // @ts-check
 /**
  * Two ways to read the same answer: `fetch` (one POST, then GETs where it was cut) and the browser's own EventSource
- * (a POST that only begins it, then a GET). Both tell the same story to the same handlers.
+ * (a POST that only begins it, then a GET). Both call the same handlers with the same events.
  */
-import { BASE } from './base.js';
-import { eventSize } from './stream-events.js';
-import { ResumableEventSource } from './stream.js';
+import { BASE } from './api.js';
+import { ResumableEventSource } from './event-source.js';
+import { eventSize } from './sse.js';
 
 /** @import { StreamEvent } from './sse.js' */
 
 /**
  * @typedef {'fetch' | 'eventsource'} Transport
- * @typedef {{ stream: string | null, cursor: string, key: string, json: object }} Want what is asked for, or gone on with
+ * @typedef {{ stream: string | null, cursor: string, key: string, json: object }} AnswerRequest a request for an answer, or with a stream its resumption from the cursor
  * @typedef {{ status: number | null, error: any, message: string | null }} Refusal
  * @typedef {object} Handlers
  * @property {(stream: string | null) => void} opened
@@ -28,8 +28,8 @@ const SILENCE = 45_000;
 const LONGEST_WAIT = 15_000;
 const FIRST_WAIT = 500;
 
-/** Where a turn of a conversation is asked for: it answers with the stream, and tells its place. */
-const ASK = `${BASE}/backend-api/conversation`;
+/** Where an answer is requested: the response is its stream, and `Location` names it. */
+const ASK_URL = `${BASE}/backend-api/conversation`;
 const JSON_ONLY = { Accept: 'application/json' };
 
 /** @param {string} stream */
@@ -47,31 +47,34 @@ export async function stop(stream) {
   return response.ok ? response.json() : null;
 }
 
-/** @param {Transport} transport @param {Want} want @param {Handlers} handlers @returns {{ close: () => void }} */
-export function connect(transport, want, handlers) {
-  return transport === 'eventsource' ? new Native(want, handlers) : viaFetch(want, handlers);
+/**
+ * @param {Transport} transport
+ * @param {AnswerRequest} request @param {Handlers} handlers @returns {{ close: () => void }}
+ */
+export function connect(transport, request, handlers) {
+  return transport === 'eventsource' ? new NativeSource(request, handlers) : openFetchSource(request, handlers);
 }
 
 /** The events of a read go straight to their handler, all at once. */
-class Source extends ResumableEventSource {
+class FetchSource extends ResumableEventSource {
   /** @type {Handlers | null} */ handlers = null;
 
-  #told = 0; // bytes
+  #reported = 0; // bytes
 
   /** @param {StreamEvent[]} events */
   deliver(events) {
-    const bytes = this.bytesReceived - this.#told;
-    this.#told += bytes;
+    const bytes = this.bytesReceived - this.#reported;
+    this.#reported += bytes;
     this.handlers?.events(events, bytes);
   }
 }
 
-/** @param {Want} want @param {Handlers} handlers */
-function viaFetch({ stream, cursor, key, json }, handlers) {
+/** @param {AnswerRequest} request @param {Handlers} handlers */
+function openFetchSource({ stream, cursor, key, json }, handlers) {
   const patience = { readTimeout: SILENCE, maxDelay: LONGEST_WAIT, reconnectionTime: FIRST_WAIT };
   const source = stream
-    ? new Source(urlOf(stream), { ...patience, lastEventId: cursor, reconnecting: true })
-    : new Source(ASK, {
+    ? new FetchSource(urlOf(stream), { ...patience, lastEventId: cursor, reconnecting: true })
+    : new FetchSource(ASK_URL, {
         ...patience,
         method: 'POST',
         json,
@@ -98,15 +101,15 @@ function streamOf(location) {
  * The browser's EventSource. It comes back by itself after a cut, but any refusal closes it for good and does not say
  * why: then the snapshot is asked, and a new one is made.
  */
-class Native {
+class NativeSource {
   /** @type {EventSource | null} */ #source = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #controller = new AbortController();
   #attempt = 0;
 
-  /** @param {Want} want @param {Handlers} handlers */
-  constructor(want, handlers) {
-    this.want = { ...want };
+  /** @param {AnswerRequest} request @param {Handlers} handlers */
+  constructor(request, handlers) {
+    this.request = { ...request };
     this.handlers = handlers;
     addEventListener('online', () => this.#again(), { signal: this.#controller.signal });
     queueMicrotask(() => this.#begin());
@@ -122,13 +125,13 @@ class Native {
   async #begin() {
     const { signal } = this.#controller;
     try {
-      const { stream } = this.want;
+      const { stream } = this.request;
       const response = stream ? await fetch(urlOf(stream), { headers: JSON_ONLY, signal }) : await this.#ask(signal);
       if (signal.aborted) return;
       const id = stream ?? streamOf(response.headers.get('location'));
       if (response.ok && id) {
         response.body?.cancel().catch(() => {}); // it is read by an EventSource from its start
-        return this.#open((this.want.stream = id));
+        return this.#open((this.request.stream = id));
       }
       const body = await response.json().catch(() => null);
       if (signal.aborted) return;
@@ -143,20 +146,20 @@ class Native {
 
   /** @param {AbortSignal} signal */
   #ask(signal) {
-    const { key, json } = this.want;
+    const { key, json } = this.request;
     const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
-    return fetch(ASK, { method: 'POST', headers, body: JSON.stringify(json), signal });
+    return fetch(ASK_URL, { method: 'POST', headers, body: JSON.stringify(json), signal });
   }
 
   /** @param {string} stream */
   #open(stream) {
-    const { cursor } = this.want;
+    const { cursor } = this.request;
     const source = new EventSource(urlOf(stream) + (cursor && `?last_event_id=${encodeURIComponent(cursor)}`));
     this.#source = source;
     source.onopen = () => this.handlers.opened(stream);
     source.onmessage = ({ data, lastEventId: id }) => {
       this.#attempt = 0;
-      this.want.cursor = id;
+      this.request.cursor = id;
       const event = { type: 'message', data, id, retry: null };
       this.handlers.events([event], eventSize(event));
     };

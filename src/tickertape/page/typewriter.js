@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * Paces text that came over the wire, so that it reads as typed. Pure: time is an argument.
+ * Paces text that came over the wire, so that it reads as typed. `Typewriter` decides and is pure: time is an argument;
+ * `TypingAnimation` shows what it gives, frame by frame.
  *
  * Two forces move it. The pace follows the measured arrival rate, so that bursts are spread over the gap that
  * follows them. The deadline is hard: no character is handed out later than `limit` after it came in, whatever
@@ -19,6 +20,7 @@ const LONGEST_FRAME = 100;
 
 const GROWS = /[\p{Extended_Pictographic}\p{Regional_Indicator}\u200d\ufe0f\p{Emoji_Modifier}]$/u;
 const segmenter = typeof Intl === 'object' && 'Segmenter' in Intl ? new Intl.Segmenter(undefined) : null;
+const STILL = globalThis.matchMedia?.('(prefers-reduced-motion: reduce)');
 
 export class Typewriter {
   /** @type {{ end: number, due: number }[]} how far the text had come in, and when that must be out */
@@ -149,6 +151,61 @@ export class Typewriter {
     while (this.#marks.length && this.#marks[0].end <= this.#start) this.#marks.shift();
     return text;
   }
+}
+
+/** Types on the page: one commit a frame, and all at once where nobody could watch it being typed. */
+export class TypingAnimation {
+  #typewriter = new Typewriter();
+  #ready = ''; // to be shown with the next commit, whatever the pace
+  #frame = 0;
+  #types = false; // asked once a frame
+  #quiet = new AbortController();
+
+  /** @param {(text: string) => void} commit @param {() => boolean} wanted the setting */
+  constructor(commit, wanted) {
+    this.commit = commit;
+    this.wanted = wanted;
+    const now = () => document.hidden && this.flush();
+    document.addEventListener('visibilitychange', now, { signal: this.#quiet.signal });
+  }
+
+  /** @param {string} text @param {boolean} live written just now, and not before we came */
+  push(text, live) {
+    if (!this.#frame) this.#types = typed(this.wanted());
+    if (live && this.#types) this.#typewriter.push(text, performance.now());
+    else this.#ready += this.#typewriter.flush() + text;
+    if (document.hidden)
+      queueMicrotask(() => this.flush()); // no frames come; events of one read are shown together
+    else this.#frame ||= requestAnimationFrame((now) => this.#tick(now));
+  }
+
+  /** Show everything now. */
+  flush() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const text = this.#ready + this.#typewriter.flush();
+    this.#ready = '';
+    if (text) this.commit(text);
+  }
+
+  /** Forget what is pending, for good. */
+  close() {
+    this.#quiet.abort();
+    cancelAnimationFrame(this.#frame);
+  }
+
+  /** @param {number} now */
+  #tick(now) {
+    const text = this.#ready + this.#typewriter.take(now);
+    this.#ready = '';
+    this.#frame = this.#typewriter.pending ? requestAnimationFrame((next) => this.#tick(next)) : 0;
+    if (text) this.commit(text);
+  }
+}
+
+/** Whether text is typed at all: not if switched off, unseen, or unwanted motion. @param {boolean} wanted */
+function typed(wanted) {
+  return wanted && !document.hidden && !STILL?.matches;
 }
 
 /** Where the grapheme clusters of a text begin, lazily. Without Intl.Segmenter: its code points.

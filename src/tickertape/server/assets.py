@@ -30,7 +30,7 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types tickertape"
 )
 _ASSET_POLICY = "default-src 'none'; sandbox"
-_WORKER = "worker.js"
+_WORKER = "service-worker.js"
 _WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 
 _PAGES = 16

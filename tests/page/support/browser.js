@@ -1,6 +1,6 @@
 // @ts-check
 /** What the browser runs of the conformance tests; each function returns what is wrong, by name. */
-import { ResumableEventSource } from '../../../src/tickertape/page/stream.js';
+import { ResumableEventSource } from '../../../src/tickertape/page/event-source.js';
 import { decoded } from './decode.js';
 import { DIFFERS, judged } from './follow.js';
 

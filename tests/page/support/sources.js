@@ -1,6 +1,6 @@
 // @ts-check
 /** Sources to test with: on a fetch that is played by hand, and waits for what they dispatch. */
-import { ResumableEventSource } from '../../../src/tickertape/page/stream.js';
+import { ResumableEventSource } from '../../../src/tickertape/page/event-source.js';
 
 /** Wait for one event. @param {EventTarget} source @param {string} type @returns {Promise<any>} */
 export const next = (source, type) => new Promise((resolve) => source.addEventListener(type, resolve, { once: true }));

@@ -1,9 +1,9 @@
 // Checked by tsc, never run: the hand-written types of clients/js fit the code, and serve a caller.
 import * as declared from '../../../clients/js/index.js';
+import * as sizes from '../../../clients/js/sse.js';
 import * as sse from '../../../src/tickertape/page/sse.js';
-import * as events from '../../../src/tickertape/page/stream-events.js';
-import * as stream from '../../../src/tickertape/page/stream.js';
-import type { Options } from '../../../src/tickertape/page/policy.js';
+import * as stream from '../../../src/tickertape/page/event-source.js';
+import type { Options } from '../../../src/tickertape/page/event-source.js';
 
 // What is declared exists as declared.
 type Listening = 'addEventListener' | 'removeEventListener'; // more is known of their events than the code says
@@ -11,15 +11,16 @@ export const source: Omit<declared.ResumableEventSource, Listening> = new stream
 export const readyStates: Pick<typeof declared.ResumableEventSource, 'CONNECTING' | 'OPEN' | 'CLOSED'> = stream.ResumableEventSource;
 export const decoder: typeof declared.Decoder = sse.Decoder;
 export const tooLarge: typeof declared.EventTooLarge = sse.EventTooLarge;
+export const size: typeof sizes.eventSize = sse.eventSize;
 export const limit: typeof declared.MAX_EVENT_SIZE = sse.MAX_EVENT_SIZE;
-export const message: typeof declared.StreamMessageEvent = events.StreamMessageEvent;
-export const open: typeof declared.OpenEvent = events.OpenEvent;
+export const message: typeof declared.StreamMessageEvent = stream.StreamMessageEvent;
+export const open: typeof declared.OpenEvent = stream.OpenEvent;
 
 // Every option of one is an option of the other.
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 export const options: Same<Required<Options>, Required<declared.ResumableEventSourceOptions>> = true;
 export const fields: Same<
-  Exclude<keyof events.StreamErrorEvent, symbol>,
+  Exclude<keyof stream.StreamErrorEvent, symbol>,
   Exclude<keyof declared.StreamErrorEvent, symbol>
 > = true;
 export const members: Same<keyof stream.ResumableEventSource, keyof declared.ResumableEventSource> = true;

@@ -1,38 +1,37 @@
 // @ts-check
 /** The list of chats: as this browser last saw it, then as the server has it; or what a search finds. */
-import { api, Refused } from './api.js';
-import { oneAtATime } from './once.js';
+import { api, coalesce, Refused } from './api.js';
 
-/** @import { Item } from './api.js' */
-/** @import { Store } from './store.js' */
+/** @import { ListItem } from './api.js' */
+/** @import { LocalStore } from './local-store.js' */
 
-/** `found` is the message that a search found, and `snippet` the place in it; "" if none.
- * @typedef {{ id: string, title: string, at: number, running: boolean, found: string, snippet: string }} Row */
+/** `match` is the id of the message that a search found, and `snippet` the place in it; "" if none.
+ * @typedef {{ id: string, title: string, at: number, running: boolean, match: string, snippet: string }} Row */
 
-export class Chats {
+export class ChatList {
   /** @type {Row[]} */ rows = [];
   /** What is searched for; "" lists all. */
-  words = '';
+  query = '';
   /** How many there are on the server. */
   total = 0;
   /** The server could not be asked: these are the copies in this browser. */
   offline = false;
-  #asked = 0;
+  #requested = 0;
   /** @type {Row[]} */ #newest = [];
-  /** @type {Row[]} those that were asked for since; they stay when the newest are looked at again */ #older = [];
-  /** Something is different: look again, once at a time however often this is called. */
-  refresh = oneAtATime(() => this.#load());
+  /** @type {Row[]} those that were loaded since; they stay when the newest are loaded again */ #older = [];
+  /** Something has changed: load the newest again, one load at a time however often this is called. */
+  refresh = coalesce(() => this.#load());
 
-  /** @param {Store} store @param {() => void} changed */
+  /** @param {LocalStore} store @param {() => void} changed */
   constructor(store, changed) {
     this.store = store;
     this.changed = changed;
-    this.#showKept();
+    this.#showCopies();
   }
 
-  /** @param {string} words */
-  search(words) {
-    this.words = words.trim();
+  /** @param {string} query */
+  search(query) {
+    this.query = query.trim();
     this.#older = [];
     return this.#load();
   }
@@ -52,19 +51,19 @@ export class Chats {
     if (!kept?.local) await api.change(id, { title });
   }
 
-  /** @param {string} id @returns {Promise<() => Promise<void>>} what brings it back */
+  /** @param {string} id @returns {Promise<() => Promise<void>>} restores it */
   async remove(id) {
     const local = this.store.chat(id)?.local ?? false;
     if (!local) await api.remove(id);
-    const bringBack = this.drop(id);
+    const restore = this.drop(id);
     return async () => {
       if (!local) await api.change(id, { deleted: false });
-      bringBack();
+      restore();
       await this.refresh();
     };
   }
 
-  /** It is gone: here too. @param {string} id @returns {() => void} what brings back what was kept of it */
+  /** Drop a chat that was deleted on the server. @param {string} id @returns {() => void} restores the copy of it */
   drop(id) {
     this.rows = this.rows.filter((row) => row.id !== id);
     this.#older = this.#older.filter((row) => row.id !== id);
@@ -74,11 +73,11 @@ export class Chats {
 
   /** @param {number} [offset] */
   async #load(offset = 0) {
-    const asked = ++this.#asked;
-    const { words } = this;
+    const request = ++this.#requested;
+    const { query } = this;
     try {
-      const { items, total } = await api.list(words, offset);
-      if (asked !== this.#asked) return;
+      const { items, total } = await api.list(query, offset);
+      if (request !== this.#requested) return;
       const rows = items.map((item) => this.#rowOf(item));
       if (offset) this.#older.push(...rows);
       else {
@@ -88,25 +87,25 @@ export class Chats {
       const seen = new Set();
       const fresh = (/** @type {Row} */ { id }) => !seen.has(id) && seen.add(id);
       this.#older = [...this.#newest, ...this.#older].filter(fresh).slice(this.#newest.length);
-      this.rows = [...(words ? [] : this.#unsent(rows)), ...this.#newest, ...this.#older];
+      this.rows = [...(query ? [] : this.#unsent(rows)), ...this.#newest, ...this.#older];
       Object.assign(this, { total, offline: false });
     } catch (error) {
-      if (asked !== this.#asked) return;
+      if (request !== this.#requested) return;
       this.offline = !(error instanceof Refused);
-      this.#showKept();
+      this.#showCopies();
     }
     this.changed();
   }
 
-  /** @param {Item} item @returns {Row} */
-  #rowOf({ id, title, update_time: updated, running, message_id: found, snippet, model }) {
+  /** @param {ListItem} item @returns {Row} */
+  #rowOf({ id, title, update_time: updated, running, message_id: match, snippet, model }) {
     const at = updated * 1000;
     const kept = this.store.chat(id);
     if (kept?.title !== title || kept.at !== at || kept.local) {
       const nothing = { leaf: null, system: '' };
       this.store.saveChat({ ...nothing, ...kept, id, title, at, model: model ?? '', local: false });
     }
-    return { id, title, at, running, found: found ?? '', snippet: snippet ?? '' };
+    return { id, title, at, running, match: match ?? '', snippet: snippet ?? '' };
   }
 
   /** What has not reached the server. @param {Row[]} rows @returns {Row[]} */
@@ -117,25 +116,25 @@ export class Chats {
       .map(rowOfCopy);
   }
 
-  #showKept() {
-    const words = this.words.toLowerCase();
+  #showCopies() {
+    const query = this.query.toLowerCase();
     const kept = this.store.chats().map(rowOfCopy);
-    this.rows = words ? kept.filter((row) => this.#holds(row, words)) : kept;
+    this.rows = query ? kept.filter((row) => this.#matches(row, query)) : kept;
     this.total = 0;
   }
 
-  /** @param {Row} row @param {string} words */
-  #holds(row, words) {
-    if (row.title.toLowerCase().includes(words)) return true;
-    const { id = '', text = '' } = this.store.messages(row.id).findLast((one) => one.text.toLowerCase().includes(words)) ?? {};
-    const at = text.toLowerCase().indexOf(words);
-    row.found = id;
+  /** @param {Row} row @param {string} query */
+  #matches(row, query) {
+    if (row.title.toLowerCase().includes(query)) return true;
+    const { id = '', text = '' } = this.store.messages(row.id).findLast((one) => one.text.toLowerCase().includes(query)) ?? {};
+    const at = text.toLowerCase().indexOf(query);
+    row.match = id;
     row.snippet = `${at > 40 ? '…' : ''}${text.slice(Math.max(0, at - 40), at + 80)}`;
     return id !== '';
   }
 }
 
-/** @param {import('./store.js').ChatInfo} copy @returns {Row} */
+/** @param {import('./chat.js').ChatInfo} copy @returns {Row} */
 function rowOfCopy({ id, title, at }) {
-  return { id, title, at, running: false, found: '', snippet: '' };
+  return { id, title, at, running: false, match: '', snippet: '' };
 }

@@ -1,16 +1,17 @@
 // @ts-check
 /** The wire panel: every event of the answer as it came, and what can be measured about it. */
+import { BASE } from './api.js';
 import { byId, copy, h } from './dom.js';
-import { eventSize } from './stream-events.js';
-import { rawOf, WireLog } from './wirelog.js';
-import { duration, size as inBytes } from './words.js';
+import { eventSize } from './sse.js';
+import { duration, size as inBytes } from './status-text.js';
+import { rawOf, WireLog } from './wire-log.js';
 
-/** @import { Record } from './wirelog.js' */
+/** @import { Record } from './wire-log.js' */
 
 /** Rows that are shown; the log keeps a little more. */
 const ROWS = 400;
 
-export class Panel {
+export class WirePanel {
   #panel = byId('wire');
   #list = byId('wire-events');
   #facts = byId('wire-facts');
@@ -18,7 +19,7 @@ export class Panel {
   #shown = 0; // records of the log that have been looked at
   #frame = 0;
   #raw = false;
-  #opener = byId('tape');
+  #opener = byId('activity');
   /** @type {() => void} called when it opens or closes */
   ontoggle = () => {};
 
@@ -27,7 +28,7 @@ export class Panel {
     const raw = byId('wire-raw');
     raw.addEventListener('click', () => this.#unfold(raw.getAttribute('aria-pressed') !== 'true'));
     const curl = byId('wire-curl');
-    curl.addEventListener('click', () => copy(curl, this.#log.curl(location.origin)));
+    curl.addEventListener('click', () => copy(curl, this.#log.curl(location.origin + BASE)));
     // One that is unfolded by hand is seen whole. The event does not bubble.
     const seen = (/** @type {Event} */ { target }) => {
       if (!this.#raw && target instanceof HTMLDetailsElement && target.open) target.scrollIntoView({ block: 'nearest' });
@@ -96,7 +97,7 @@ export class Panel {
   }
 
   #drawFacts() {
-    const { state, stream, firstText, rate, events, bytes, splices, transport, tokens } = this.#log;
+    const { state, stream, firstText, rate, events, bytes, reconnects, transport, tokens } = this.#log;
     /** @type {[string, string][]} */
     const facts = [
       ['State', state],
@@ -105,7 +106,7 @@ export class Panel {
       ['Pace', rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} ${tokens ? 'tokens' : 'events'}/s` : '–'],
       ['Events', String(events)],
       ['Bytes', inBytes(bytes)],
-      ['Reconnects', String(splices)],
+      ['Reconnects', String(reconnects)],
       ['Stream', stream ? `${stream.slice(0, 8)}…` : '–'],
     ];
     const shown = facts.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)));
@@ -126,7 +127,7 @@ function row({ kind, gap, text, event, count }) {
 }
 
 /** @type {{ [kind: string]: string }} */
-const LABELS = { splice: 'connected again', end: 'the end', torn: 'torn off' };
+const LABELS = { reconnect: 'connected again', end: 'the end', broken: 'torn off' };
 
 /** What an event without text is about. @param {string} raw */
 function gist(raw) {

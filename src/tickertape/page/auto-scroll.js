@@ -7,11 +7,13 @@
 /** Pixels from the end that count as the end for who comes down to it; who leaves it may do so in smaller steps. */
 const NEAR = 32;
 
-/** Pixels: beyond any page's end. The browser goes as far as there is something, and need not be asked how far that is. */
+/**
+ * Pixels: beyond any page's end. The browser goes as far as there is something, and need not be asked how far that is.
+ */
 const END = 1e9;
 
-export class Sticky {
-  #held = true;
+export class AutoScroll {
+  #following = true;
   #last = 0;
 
   /** @param {HTMLElement} scroller @param {HTMLElement} newest the button that leads back to the end */
@@ -22,72 +24,75 @@ export class Sticky {
     this.scroller = scroller;
     this.newest = newest;
     const passive = { passive: true };
-    scroller.addEventListener('wheel', (event) => event.deltaY < 0 && this.#letGo(), passive);
-    scroller.addEventListener('touchmove', () => this.#look(), passive);
+    scroller.addEventListener('wheel', (event) => event.deltaY < 0 && this.#release(), passive);
+    scroller.addEventListener('touchmove', () => this.#onScroll(), passive);
     scroller.addEventListener('keydown', ({ key }) => {
-      if (['ArrowUp', 'PageUp', 'Home'].includes(key)) this.#letGo();
+      if (['ArrowUp', 'PageUp', 'Home'].includes(key)) this.#release();
       else if (key === 'End') this.toEnd(); // by itself the browser goes to where the end was
     });
-    scroller.addEventListener('scroll', () => this.#look(), passive);
+    scroller.addEventListener('scroll', () => this.#onScroll(), passive);
     newest.addEventListener('click', () => this.toEnd());
   }
 
   /** Something was written: stay at the end, if that is where we were. */
   follow() {
     const { scroller } = this;
-    if (!this.#held) return this.#show();
+    if (!this.#following) return this.#showButton();
     scroller.scrollTop = END;
     this.#last = scroller.scrollTop;
   }
 
   toEnd() {
-    this.#held = true;
+    this.#following = true;
     this.follow();
-    this.#show();
+    this.#showButton();
   }
 
   /** Whether the newest line is kept in view. */
-  get held() {
-    return this.#held;
+  get following() {
+    return this.#following;
   }
 
   /** Put something above what is read, and let that stay where it is. @param {() => void} work */
-  keep(work) {
+  preserve(work) {
     const { scroller } = this;
     const { scrollHeight, scrollTop } = scroller;
     work();
     scroller.scrollTop = this.#last = scrollTop + scroller.scrollHeight - scrollHeight;
   }
 
-  /** Scroll by this, for the page and not by hand: the end is kept in view if that is where it leads. @param {number} by */
-  move(by) {
+  /**
+   * Scroll by this, for the page and not by hand: the end is kept in view if that is where it leads.
+   * @param {number} by
+   */
+  scrollBy(by) {
     this.scroller.scrollTop += by;
     this.#last = this.scroller.scrollTop;
-    this.#held = this.#rest <= NEAR;
-    this.#show();
+    this.#following = this.#distance <= NEAR;
+    this.#showButton();
   }
 
-  get #rest() {
+  get #distance() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     return scrollHeight - scrollTop - clientHeight;
   }
 
-  #letGo() {
-    if (this.scroller.scrollHeight > this.scroller.clientHeight) this.#held = false;
-    this.#show();
+  #release() {
+    if (this.scroller.scrollHeight > this.scroller.clientHeight) this.#following = false;
+    this.#showButton();
   }
 
   /** A scrollbar or a finger moved up, or the end is reached. */
-  #look() {
+  #onScroll() {
     const { scrollTop } = this.scroller;
-    if (this.#held && scrollTop === this.#last) return; // we have done that
-    if (this.#rest < (scrollTop > this.#last ? NEAR : 1)) this.#held = true;
-    else if (scrollTop < this.#last) this.#held = false;
+    if (this.#following && scrollTop === this.#last) return; // we have done that
+    if (this.#distance < (scrollTop > this.#last ? NEAR : 1)) this.#following = true;
+    else if (scrollTop < this.#last) this.#following = false;
     this.#last = scrollTop;
-    this.#show();
+    this.#showButton();
   }
 
-  #show() {
-    this.newest.hidden = this.#held || this.#rest <= NEAR;
+  #showButton() {
+    this.newest.hidden = this.#following || this.#distance <= NEAR;
   }
 }

@@ -1,60 +1,17 @@
 // @ts-check
 /**
  * What this browser keeps: drafts, questions that have not reached the server yet, and a copy of the chats that were
- * shown, so that they can be read where there is no server. The conversations themselves are the server's.
+ * shown, so that they can be read without a server. The conversations themselves are the server's.
  *
- * Each message has a key of its own, so that two tabs never write over each other's messages. Text and cursor stand in
+ * Each message has a key of its own, so that two tabs never overwrite each other's messages. Text and cursor are in
  * the same value: what is kept is always a state from which the answer can be resumed. When the storage is full the
- * chats that were shown longest ago make room; where there is none, this tab goes on from memory and says so once.
+ * copies of the chats that changed longest ago are dropped; without a storage this tab goes on from memory and says so once.
  */
 
-/** @import { State, ToolCall } from './chunks.js' */
-/** @import { Extras } from './extras.js' */
-
-/**
- * @typedef {object} Message
- * @property {string} id
- * @property {string} chat
- * @property {string | null} parent
- * @property {'user' | 'assistant'} role
- * @property {number} at milliseconds
- * @property {string} text
- * @property {string} reasoning
- * @property {ToolCall[]} tools
- * @property {Extras | null} [extras] what stands beside its text
- * @property {string} model the one asked for; "" for the server's default
- * @property {State | 'sending' | 'unsent' | 'gone'} state of an answer; a question is always completed
- * @property {string | null} finish
- * @property {string | null} error
- * @property {'next' | 'variant' | 'continue'} action how it was asked for
- * @property {string} key the Idempotency-Key of the request for it
- * @property {string | null} stream
- * @property {string} cursor the last event id
- * @property {number} count events of this stream so far
- * @property {number} base characters that were there before this stream: an answer that was gone on with has several
- * @property {number} thought milliseconds until the first word
- * @property {number} took milliseconds until the end
- *
- * @typedef {object} ChatInfo
- * @property {string} id
- * @property {string} title
- * @property {number} at milliseconds, of the last change
- * @property {string | null} leaf the last message that is shown
- * @property {string} model
- * @property {string} system what the model is told before every question
- * @property {boolean} local nothing of it has reached the server yet
- */
+/** @import { ChatInfo, Message } from './chat.js' */
 
 const ROOT = 'tickertape/2/';
-const OPEN = new Set(['sending', 'running', 'unsent']);
-
-/** Whether nothing will be added to it. @param {Message} message */
-export const isOver = (message) => !OPEN.has(message.state);
-
-/** Whether the server may not have it yet. @param {Message} message */
-export const isPending = (message) => message.state === 'sending' || message.state === 'unsent';
-
-export class Store {
+export class LocalStore {
   #area = storage();
   /** @type {Map<string, string>} what could not be stored */ #memory = new Map();
   /** Called once when something could not be stored. */
@@ -160,7 +117,10 @@ export class Store {
     }
   }
 
-  /** Drop the copy of the chat that is oldest, but not the one that is being written; false if there is none. @param {string} writing */
+  /**
+   * Drop the copy of the chat that is oldest, but not the one that is being written; false if there is none.
+   * @param {string} writing
+   */
   #makeRoom(writing) {
     const oldest = this.chats().findLast(
       ({ id, local }) => !local && !writing.includes(id) && this.#keys(`${ROOT}message/${id}/`).length,

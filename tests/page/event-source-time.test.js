@@ -1,5 +1,5 @@
 // @ts-check
-/** page/stream.js: when it comes back, and when silence is a lost connection. The clock is the test's own. */
+/** page/event-source.js: when it comes back, and when silence is a lost connection. The clock is the test's own. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 

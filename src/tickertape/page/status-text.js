@@ -1,13 +1,13 @@
 // @ts-check
 /** What the page says about an answer: its state in words, and what can be done about it. Pure. */
 
-/** @import { Phase } from './phases.js' */
-/** @import { Message } from './store.js' */
+/** @import { Phase } from './answer-reader.js' */
+/** @import { Message } from './chat.js' */
 
 /**
  * `live`: something is going on. `quiet`: a fact. `alert`: something went wrong.
- * @typedef {'continue' | 'again' | 'resend' | 'now' | 'unlock'} Action
- * @typedef {{ words: string, tone: '' | 'live' | 'quiet' | 'alert', actions: Action[] }} Description
+ * @typedef {'continue' | 'again' | 'resend' | 'now' | 'signIn'} Action
+ * @typedef {{ label: string, tone: '' | 'live' | 'quiet' | 'alert', actions: Action[] }} Description
  */
 
 /** @type {Record<Action, string>} */
@@ -16,7 +16,7 @@ export const ACTIONS = {
   again: 'Try again',
   resend: 'Send again',
   now: 'Try now',
-  unlock: 'Enter the key',
+  signIn: 'Enter the key',
 };
 
 /** @type {Record<string, string>} */
@@ -29,52 +29,58 @@ const FINISHED = {
 /** An answer that is being read. @param {Message} message @param {Phase} phase
  * @param {{ since: number, now: number, nextTry: number, online: boolean }} circumstances @returns {Description} */
 export function describeRunning(message, phase, { since, now, nextTry, online }) {
-  if (phase === 'stopping') return { words: 'Stopping…', tone: 'live', actions: [] };
-  if (phase === 'locked') return { words: 'The server wants a key.', tone: 'alert', actions: ['unlock'] };
+  if (phase === 'stopping') return { label: 'Stopping…', tone: 'live', actions: [] };
+  if (phase === 'locked') return { label: 'The server wants a key.', tone: 'alert', actions: ['signIn'] };
   if (phase === 'waiting') return describeWaiting(message, { now, nextTry, online });
-  if (phase === 'writing') return { words: '', tone: 'live', actions: [] };
+  if (phase === 'writing') return { label: '', tone: 'live', actions: [] };
   const seconds = Math.floor((now - since) / 1000);
-  return { words: seconds < 1 ? 'Thinking' : `Thinking, ${seconds} s`, tone: 'live', actions: [] };
+  return { label: seconds < 1 ? 'Thinking' : `Thinking, ${seconds} s`, tone: 'live', actions: [] };
 }
 
-/** @param {Message} message @param {{ now: number, nextTry: number, online: boolean }} circumstances @returns {Description} */
+/**
+ * @param {Message} message
+ * @param {{ now: number, nextTry: number, online: boolean }} circumstances @returns {Description}
+ */
 function describeWaiting(message, { now, nextTry, online }) {
   const begun = message.stream !== null;
   if (!online) {
     const goesOn = 'You are offline. The answer goes on without you, and will be here when you are back.';
     return {
-      words: begun ? goesOn : 'You are offline. This is sent as soon as you are back.',
+      label: begun ? goesOn : 'You are offline. This is sent as soon as you are back.',
       tone: 'alert',
       actions: [],
     };
   }
   const seconds = Math.ceil((nextTry - now) / 1000);
   const when = seconds > 2 ? ` Next try in ${seconds} s.` : '';
-  const words = begun
+  const label = begun
     ? 'The connection dropped. Picking up where it left off.'
     : 'The server does not answer. Trying again.';
-  return { words: words + when, tone: 'alert', actions: seconds > 2 ? ['now'] : [] };
+  return { label: label + when, tone: 'alert', actions: seconds > 2 ? ['now'] : [] };
 }
 
-/** An answer that is over. What is written of a part can be gone on with. @param {Message} message @returns {Description} */
+/**
+ * An answer that is over. What is written of a part can be gone on with.
+ * @param {Message} message @returns {Description}
+ */
 export function describeEnd({ state, finish, error, text, extras }) {
   const why = error ? ` ${ended(error)}` : '';
   /** @type {Action[]} */ const again = text ? ['continue', 'again'] : ['again'];
   switch (state) {
     case 'cancelled':
       return text
-        ? { words: 'Stopped by you.', tone: 'quiet', actions: ['continue'] }
-        : { words: 'Stopped by you before the first word.', tone: 'quiet', actions: ['again'] };
+        ? { label: 'Stopped by you.', tone: 'quiet', actions: ['continue'] }
+        : { label: 'Stopped by you before the first word.', tone: 'quiet', actions: ['again'] };
     case 'incomplete':
-      return { words: 'The model stopped before it was done.', tone: 'alert', actions: again };
+      return { label: 'The model stopped before it was done.', tone: 'alert', actions: again };
     case 'lost':
-      return { words: text ? `${RESTARTED}; this is what was written.` : `${RESTARTED} before anything was written.`, tone: 'alert', actions: again };
+      return { label: text ? `${RESTARTED}; this is what was written.` : `${RESTARTED} before anything was written.`, tone: 'alert', actions: again };
     case 'gone':
-      return { words: 'The server no longer has this answer; this is what had arrived.', tone: 'alert', actions: ['again'] };
+      return { label: 'The server no longer has this answer; this is what had arrived.', tone: 'alert', actions: ['again'] };
     case 'unsent':
-      return { words: `This was not sent: the server could not be reached.${why}`, tone: 'alert', actions: ['resend'] };
+      return { label: `This was not sent: the server could not be reached.${why}`, tone: 'alert', actions: ['resend'] };
     case 'failed':
-      return { words: `The answer failed.${why}`, tone: 'alert', actions: again };
+      return { label: `The answer failed.${why}`, tone: 'alert', actions: again };
     default:
       return finished(finish ?? '', text !== '' || Boolean(extras));
   }
@@ -85,17 +91,20 @@ const NOTHING = 'The model had nothing to say.';
 
 /** @param {string} finish @param {boolean} said whether it holds anything @returns {Description} */
 function finished(finish, said) {
-  const words = FINISHED[finish] ?? (said ? '' : NOTHING);
-  const actions = { length: ['continue'], content_filter: ['again'] }[finish] ?? (words === NOTHING ? ['again'] : []);
-  return { words, tone: 'quiet', actions: /** @type {Action[]} */ (actions) };
+  const label = FINISHED[finish] ?? (said ? '' : NOTHING);
+  const actions = { length: ['continue'], content_filter: ['again'] }[finish] ?? (label === NOTHING ? ['again'] : []);
+  return { label, tone: 'quiet', actions: /** @type {Action[]} */ (actions) };
 }
 
-/** What a screen reader is told when the state changes; never each second. @param {Message} message @param {Phase} phase */
+/**
+ * What a screen reader is told when the state changes; never each second.
+ * @param {Message} message @param {Phase} phase
+ */
 export function announcement(message, phase) {
-  if (phase === 'over') return describeEnd(message).words || 'The answer is complete.';
+  if (phase === 'over') return describeEnd(message).label || 'The answer is complete.';
   if (phase === 'thinking' || phase === 'sending') return 'Thinking.';
   if (phase === 'writing') return 'The answer is being written.';
-  return describeRunning(message, phase, { since: 0, now: 0, nextTry: 0, online: true }).words;
+  return describeRunning(message, phase, { since: 0, now: 0, nextTry: 0, online: true }).label;
 }
 
 /** Milliseconds as people say them. @param {number} time */

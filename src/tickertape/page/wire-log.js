@@ -1,11 +1,12 @@
 // @ts-check
-/** What happened on the wire for one answer: the records behind its tape and the panel. Pure; time is an argument. */
-
-import { BASE } from './base.js';
+/**
+ * What happened on the wire for one answer: the records behind the activity strip and the panel. Pure; time is an
+ * argument.
+ */
 
 /** @import { Chunk } from './chunks.js' */
 /** @import { StreamEvent } from './sse.js' */
-/** @import { Message } from './store.js' */
+/** @import { Message } from './chat.js' */
 /** @import { Transport } from './transport.js' */
 
 /**
@@ -14,8 +15,8 @@ import { BASE } from './base.js';
  *   | { what: 'events', events: StreamEvent[], chunks: Chunk[], bytes: number, replayed: boolean }
  *   | { what: 'comment', text: string }
  *   | { what: 'cut' }
- *   | { what: 'end', state: Message['state'] }} Happening
- * @typedef {'event' | 'comment' | 'splice' | 'end' | 'torn'} Kind
+ *   | { what: 'end', state: Message['state'] }} WireEvent
+ * @typedef {'event' | 'comment' | 'reconnect' | 'end' | 'broken'} Kind
  * @typedef {{ kind: Kind, at: number, gap: number, text: string, event: StreamEvent | null, count: number }} Record
  * `text` is what the event adds to the answer, or what there is to say without one; `count` how many events there were
  */
@@ -31,7 +32,7 @@ export class WireLog {
   seen = 0;
   bytes = 0;
   /** How often it was connected again. */
-  splices = 0;
+  reconnects = 0;
   /** @type {Transport} */ transport = 'fetch';
   /** @type {string | null} */ stream = null;
   /** @type {object | null} */ json = null;
@@ -47,19 +48,19 @@ export class WireLog {
   #texts = 0;
   #last = 0;
 
-  /** @param {Happening} happening @param {number} now */
-  add(happening, now) {
-    if (happening.what === 'request') return this.#request(happening, now);
-    if (happening.what === 'open') return this.#open(happening.stream, now);
-    if (happening.what === 'events') return this.#read(happening, now);
-    if (happening.what === 'comment') return this.#record('comment', now, `:${happening.text}`);
-    if (happening.what === 'cut') {
+  /** @param {WireEvent} event @param {number} now */
+  add(event, now) {
+    if (event.what === 'request') return this.#request(event, now);
+    if (event.what === 'open') return this.#open(event.stream, now);
+    if (event.what === 'events') return this.#read(event, now);
+    if (event.what === 'comment') return this.#record('comment', now, `:${event.text}`);
+    if (event.what === 'cut') {
       this.state = 'cut';
       return;
     }
-    this.state = happening.state;
-    const whole = happening.state === 'completed' || happening.state === 'cancelled';
-    this.#record(whole ? 'end' : 'torn', now, happening.state);
+    this.state = event.state;
+    const whole = event.state === 'completed' || event.state === 'cancelled';
+    this.#record(whole ? 'end' : 'broken', now, event.state);
   }
 
   /** Tokens a second, if the provider has counted them, else events with text, over the time in which they came; 0 before
@@ -75,15 +76,18 @@ export class WireLog {
     return this.#last - this.#began;
   }
 
-  /** The request as a command for a terminal. Without the ids of its messages: run again it asks again. @param {string} origin */
-  curl(origin) {
+  /**
+   * The request as a command for a terminal. Without the ids of its messages: run again it asks again.
+   * @param {string} server its URL
+   */
+  curl(server) {
     const { message_id: _, messages, ...json } = /** @type {any} */ (this.json ?? {});
     const asked = messages?.map((/** @type {any} */ { role, content }) => ({ role, content }));
     const quoted = `'${JSON.stringify({ ...json, messages: asked }).replaceAll("'", "'\\''")}'`;
-    return `curl -N ${origin}${BASE}/backend-api/conversation -H 'Content-Type: application/json' -d ${quoted}`;
+    return `curl -N ${server}/backend-api/conversation -H 'Content-Type: application/json' -d ${quoted}`;
   }
 
-  /** @param {Extract<Happening, { what: 'request' }>} request @param {number} now */
+  /** @param {Extract<WireEvent, { what: 'request' }>} request @param {number} now */
   #request({ transport, stream, json }, now) {
     if (!this.records.length) this.#began = this.#last = now;
     Object.assign(this, { transport, stream, json, state: this.events ? 'cut' : 'running' });
@@ -92,14 +96,14 @@ export class WireLog {
   /** @param {string | null} stream @param {number} now */
   #open(stream, now) {
     if (this.state === 'cut') {
-      this.splices++;
-      this.#record('splice', now, 'connected again');
+      this.reconnects++;
+      this.#record('reconnect', now, 'connected again');
     }
     this.stream = stream;
     this.state = 'running';
   }
 
-  /** @param {Extract<Happening, { what: 'events' }>} read @param {number} now */
+  /** @param {Extract<WireEvent, { what: 'events' }>} read @param {number} now */
   #read({ events, chunks, bytes, replayed }, now) {
     this.bytes += bytes;
     if (replayed) this.#missed = true;
@@ -124,7 +128,10 @@ export class WireLog {
   }
 }
 
-/** An event as it was written, but for the spaces and the lines' order that only the sender knows. @param {StreamEvent} event */
+/**
+ * An event as it was written, but for the spaces and the lines' order that only the sender knows.
+ * @param {StreamEvent} event
+ */
 export function rawOf({ data, id, retry }) {
   return `${retry === null ? '' : `retry: ${retry}\n`}id: ${id}\ndata: ${data.replaceAll('\n', '\ndata: ')}`;
 }

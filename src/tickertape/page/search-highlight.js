@@ -1,25 +1,28 @@
 // @ts-check
-/** Words that were searched for, set off where they stand: by the style sheet's `::highlight(found)`, without another node. */
+/**
+ * Highlights the words that were searched for where they are: by the style sheet's `::highlight(search)`, without
+ * another node.
+ */
 
-/** @type {MutationObserver | undefined} */ let watched;
+/** @type {MutationObserver | undefined} */ let observer;
 
-/** Set these off in an element, and nothing elsewhere. @param {Element | null} element @param {string} words
+/** Highlight these in an element, and nothing elsewhere. @param {Element | null} element @param {string} words
  * @returns {Range | undefined} the first of them, in view within the element */
-export function setOff(element, words) {
+export function highlight(element, words) {
   if (!globalThis.Highlight) return;
-  watched?.disconnect();
+  observer?.disconnect();
   const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
   const mark = () => {
     const ranges = element ? rangesOf(element, wanted) : [];
-    if (ranges.length) CSS.highlights.set('found', new Highlight(...ranges));
-    else CSS.highlights.delete('found');
+    if (ranges.length) CSS.highlights.set('search', new Highlight(...ranges));
+    else CSS.highlights.delete('search');
     return ranges[0];
   };
   const first = mark();
   if (!element || !first) return;
   // Code is coloured when there is time for it, and an answer goes on: the words stand in other nodes then.
-  watched = new MutationObserver(mark);
-  watched.observe(element, { childList: true, subtree: true });
+  observer = new MutationObserver(mark);
+  observer.observe(element, { childList: true, subtree: true });
   for (let box = first.startContainer.parentElement; box && box !== element; box = box.parentElement) uncover(first, box);
   return first;
 }

@@ -1,66 +1,79 @@
 // @ts-check
 /**
- * One answer on its way from the wire into a message: begun, cut, resumed, stopped, ended.
+ * Reads one answer from the wire into a message: begun, cut, resumed, stopped, ended.
  *
- * The message holds the truth and is saved as events arrive; text and cursor change together, so that a reload at any
- * moment goes on from the last event that was taken.
+ * The message is the state and is saved as events arrive; text and cursor change together, so that a reload at any
+ * moment goes on from the last event that was applied.
  */
-import { LOCKED } from './base.js';
-import { ChunkReader, sentence } from './chunks.js';
-import { Replay, startAgain, takeAll, takeSnapshot } from './taking.js';
+import { INVALID_KEY } from './api.js';
+import { ChunkReader, errorMessage } from './chunks.js';
+import { reduceAll, reduceSnapshot, ReplayDetector, restart } from './message-reducer.js';
 import { connect, snapshot, stop } from './transport.js';
 
-/** @import { Hooks, Phase } from './phases.js' */
+/** @import { Message } from './chat.js' */
 /** @import { StreamEvent } from './sse.js' */
-/** @import { Message } from './store.js' */
 /** @import { Refusal, Transport } from './transport.js' */
+
+/**
+ * @typedef {'sending' | 'thinking' | 'writing' | 'waiting' | 'locked' | 'stopping' | 'over'} Phase
+ * @typedef {object} AnswerHooks what follows from its events
+ * @property {() => object} request what to POST
+ * @property {(message: Message) => void} save
+ * @property {(live: boolean, added?: string) => void} onText there is more of the answer; not live if it was written before
+ * @property {() => void} onParts there is more of its reasoning or its tool calls
+ * @property {() => void} onReset the text begins anew
+ * @property {(message: string) => void} onRefused the chat is to be read from the server again; the message for the person, if any
+ * @property {() => void} onChange the phase or the state has changed
+ * @property {(what: import('./wire-log.js').WireEvent) => void} onWire
+ * @property {() => Promise<boolean>} signIn the server wants a key; returns whether it has accepted one
+ */
 
 const SAVE_EVERY = 1000; // milliseconds while events arrive; more for a long answer, which costs more to save
 const GRACE = 200; // milliseconds for a response to end by itself: its connection can then be used again
 const PATIENCE = 30_000; // for a stream to begin that is to be stopped at once
 
-export class Answer {
+export class AnswerReader {
   /** @type {Phase} */ phase = 'sending';
   /** When the next connection is tried, by Date.now(). */
   nextTry = 0;
   /** @type {{ close: () => void } | null} */ #connection = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #saving;
-  #stopWanted = false;
-  #known = false; // the stream was there before we came
+  #stopRequested = false;
+  #resumed = false; // the stream had begun before
   #before; // milliseconds that earlier streams of the message took
-  #replay = new Replay();
-  #reader = new ChunkReader();
+  #replay = new ReplayDetector();
+  #chunks = new ChunkReader();
 
-  /** @param {Message} message @param {Transport} transport @param {Hooks} hooks */
+  /** @param {Message} message @param {Transport} transport @param {AnswerHooks} hooks */
   constructor(message, transport, hooks) {
     this.message = message;
     this.transport = transport;
     this.hooks = hooks;
-    /** Since when it has been waited for: an answer that is gone on with began long ago. */
+    /** Since when it has been waited for: a continued answer began long ago. */
     this.since = message.base ? Date.now() : message.at;
     this.#before = message.base ? message.took : 0;
   }
 
-  /** Ask, or go on where it was; also after `detach`, or to change the transport. */
+  /** Request the answer, or resume it; also after `detach`, or to change the transport. */
   attach() {
     this.detach();
     const { stream, cursor, key, text } = this.message;
     const json = this.hooks.request();
-    this.#known = stream !== null;
-    this.#to(!stream ? 'sending' : text ? 'writing' : 'thinking');
-    this.hooks.wire({ what: 'request', transport: this.transport, stream, json });
-    const want = { stream, cursor, key, json };
-    this.#connection = connect(this.transport, want, {
+    this.#resumed = stream !== null;
+    this.#setPhase(!stream ? 'sending' : text ? 'writing' : 'thinking');
+    this.hooks.onWire({ what: 'request', transport: this.transport, stream, json });
+    const request = { stream, cursor, key, json };
+    this.#connection = connect(this.transport, request, {
       opened: (id) => this.#opened(id),
       events: (events, bytes) => this.#events(events, bytes),
-      comment: (comment) => this.hooks.wire({ what: 'comment', text: comment }),
+      comment: (comment) => this.hooks.onWire({ what: 'comment', text: comment }),
       waiting: (delay) => this.#waiting(delay),
       refused: (refusal) => this.#refused(refusal),
-      finished: () => this.#adopt(),
+      finished: () => this.#loadSnapshot(),
     });
   }
 
-  /** Leave the stream; it goes on without us. */
+  /** Stop reading; the stream goes on. */
   detach() {
     this.#connection?.close();
     this.#connection = null;
@@ -70,12 +83,12 @@ export class Answer {
   /** Stop the answer itself. What is written stays. */
   async stop() {
     const { stream } = this.message;
-    if (this.phase === 'over' || this.#stopWanted) return;
-    this.#stopWanted = true;
-    // Where nobody answers nothing has begun, as far as we know: it can be sent again with the same key. Otherwise the
-    // stream is stopped as soon as it has a name.
+    if (this.phase === 'over' || this.#stopRequested) return;
+    this.#stopRequested = true;
+    // Without a response nothing has begun, as far as we know: it can be sent again with the same key. Otherwise the
+    // stream is stopped as soon as its id is known.
     if (!stream) return this.#end(this.phase === 'sending' ? 'cancelled' : 'unsent');
-    this.#to('stopping');
+    this.#setPhase('stopping');
     await this.#cancel(stream);
   }
 
@@ -91,8 +104,8 @@ export class Answer {
   }
 
   #reset() {
-    startAgain(this.message);
-    this.hooks.reset();
+    restart(this.message);
+    this.hooks.onReset();
   }
 
   /** @param {string | null} stream */
@@ -103,26 +116,29 @@ export class Answer {
       Object.assign(message, { stream, state: 'running' });
       this.#save();
     }
-    this.#replay.begin(this.#known || message.count > 0, performance.now());
-    this.hooks.wire({ what: 'open', stream: message.stream });
-    if (this.#stopWanted && message.stream) this.#cancel(message.stream);
-    else this.#to(message.text ? 'writing' : 'thinking');
+    this.#replay.begin(this.#resumed || message.count > 0, performance.now());
+    this.hooks.onWire({ what: 'open', stream: message.stream });
+    if (this.#stopRequested && message.stream) this.#cancel(message.stream);
+    else this.#setPhase(message.text ? 'writing' : 'thinking');
   }
 
-  /** Take what came in one read: many events of a fast model, and what follows is done once. @param {StreamEvent[]} events @param {number} bytes */
+  /**
+   * Take what came in one read: many events of a fast model, and what follows is done once.
+   * @param {StreamEvent[]} events @param {number} bytes
+   */
   #events(events, bytes) {
     const { message } = this;
     if (this.phase === 'over') return;
-    const chunks = events.map(({ data }) => this.#reader.read(data));
-    const replayed = this.#replay.has(performance.now());
-    this.hooks.wire({ what: 'events', events, chunks, bytes, replayed });
-    const { text, more, again, gap, state } = takeAll(message, events, chunks, Date.now());
-    if (again) this.hooks.reset();
+    const chunks = events.map(({ data }) => this.#chunks.read(data));
+    const replayed = this.#replay.includes(performance.now());
+    this.hooks.onWire({ what: 'events', events, chunks, bytes, replayed });
+    const { text, more, restarted, gap, state } = reduceAll(message, events, chunks, Date.now());
+    if (restarted) this.hooks.onReset();
     if (gap) return this.attach(); // rather than show a hole
-    if (text) this.hooks.text(!replayed && !this.#stopWanted, text);
-    if (more) this.hooks.more();
+    if (text) this.hooks.onText(!replayed && !this.#stopRequested, text);
+    if (more) this.hooks.onParts();
     if (state) return this.#end(state);
-    if (text && this.phase === 'thinking') this.#to('writing');
+    if (text && this.phase === 'thinking') this.#setPhase('writing');
     this.#saving ??= setTimeout(() => this.#save(), Math.max(SAVE_EVERY, message.text.length / 50));
   }
 
@@ -130,25 +146,25 @@ export class Answer {
   #waiting(delay) {
     if (this.phase === 'over') return;
     this.nextTry = Date.now() + delay;
-    this.hooks.wire({ what: 'cut' });
+    this.hooks.onWire({ what: 'cut' });
     this.saveNow();
-    if (!this.#stopWanted) this.#to('waiting');
+    if (!this.#stopRequested) this.#setPhase('waiting');
   }
 
   /** @param {Refusal} refusal */
   async #refused({ status, error, message: why }) {
     if (this.phase === 'over') return;
     this.detach();
-    if (error?.code === LOCKED) {
-      this.#to('locked');
-      return (await this.hooks.unlock()) && this.attach();
+    if (error?.code === INVALID_KEY) {
+      this.#setPhase('locked');
+      return (await this.hooks.signIn()) && this.attach();
     }
     const { message } = this;
-    message.error = error ? sentence(error) : why;
+    message.error = error ? errorMessage(error) : why;
     // Without an error of the server's own it was something in between, and asking again is safe.
     this.#end(message.stream ? 'gone' : error || (status && status < 500) ? 'failed' : 'unsent');
     // What cannot be gone on with is as it was; and a stream that is gone has left its text in the chat.
-    if (message.state !== 'unsent' && (message.stream || message.base)) this.hooks.refused((message.base && message.error) || '');
+    if (message.state !== 'unsent' && (message.stream || message.base)) this.hooks.onRefused((message.base && message.error) || '');
   }
 
   /** @param {string} stream */
@@ -156,25 +172,25 @@ export class Answer {
     // The stream tells its end itself; only where it cannot be read the snapshot has to do. Without an answer the stop
     // is wanted still, and tried again once the stream is open again.
     const now = await stop(stream).catch(() => null);
-    if (now && this.phase !== 'over' && !this.#connection) this.#show(now);
+    if (now && this.phase !== 'over' && !this.#connection) this.#applySnapshot(now);
   }
 
   /** The end was delivered, but not to us: take the whole from the snapshot. */
-  async #adopt() {
+  async #loadSnapshot() {
     if (this.phase === 'over') return;
     this.detach();
     const whole = await snapshot(this.message.stream ?? '').catch(() => undefined);
     if (whole === undefined) this.attach();
-    else this.#show(whole);
+    else this.#applySnapshot(whole);
   }
 
   /** @param {any} whole null if the server has it no longer */
-  #show(whole) {
+  #applySnapshot(whole) {
     if (!whole) return this.#end('gone');
     if (whole.state === 'running') return this.attach();
     this.#reset();
-    takeSnapshot(this.message, whole);
-    this.hooks.text(false);
+    reduceSnapshot(this.message, whole);
+    this.hooks.onText(false);
     this.#end(whole.state);
   }
 
@@ -186,13 +202,13 @@ export class Answer {
     const took = this.#before + Date.now() - this.since;
     Object.assign(this.message, { state, took });
     this.#save();
-    this.hooks.wire({ what: 'end', state });
-    this.#to('over');
+    this.hooks.onWire({ what: 'end', state });
+    this.#setPhase('over');
   }
 
   /** @param {Phase} phase */
-  #to(phase) {
+  #setPhase(phase) {
     this.phase = phase;
-    this.hooks.change();
+    this.hooks.onChange();
   }
 }

@@ -1,22 +1,20 @@
 // @ts-check
-/** The models that can be asked, and what is to be known about the one that is. */
-import { BASE, LOCKED } from './base.js';
+/** The models that can be asked, and a note on the one that is chosen. */
+import { api } from './api.js';
 import { byId, h } from './dom.js';
 import { settings } from './settings.js';
 
 /** @typedef {{ id: string, owned_by: string, note?: string }} Model */
 
-export class Models {
+export class ModelPicker {
   /** @type {Model[]} */ #models = [];
   #select = /** @type {HTMLSelectElement} */ (byId('model'));
   #note = byId('model-note');
 
-  /** @type {(model: string) => void} told when another one was picked by hand */
+  /** @type {(model: string) => void} called when another one was picked by hand */
   onpick = () => {};
 
-  /** @param {() => Promise<boolean>} unlock */
-  constructor(unlock) {
-    this.unlock = unlock;
+  constructor() {
     this.#select.addEventListener('change', () => {
       settings.set('model', this.#select.value);
       this.onpick(this.#select.value);
@@ -42,13 +40,7 @@ export class Models {
 
   async load() {
     try {
-      const response = await fetch(`${BASE}/v1/models`, { headers: { Accept: 'application/json' } });
-      const body = await response.json();
-      if (body.error?.code === LOCKED) {
-        if (await this.unlock()) await this.load();
-        return;
-      }
-      this.#models = body.data ?? [];
+      this.#models = (await api.models()).data ?? [];
     } catch {
       return; // the page works without; an answer says what is wrong
     }
@@ -62,7 +54,7 @@ export class Models {
 
   #show() {
     const model = this.#models.find(({ id }) => id === this.picked);
-    // What runs on this machine says of itself what it is; for it there is something better.
+    // The built-in models come with a note; they are small, and a better one can be connected.
     const better = ['Connect a better one: ', h('code', null, 'tickertape serve --upstream URL')];
     this.#note.replaceChildren(
       ...(model ? ['Answers come from ', h('b', null, model.id), `. ${model.note ?? ''}`] : []),

@@ -1,10 +1,10 @@
 // @ts-check
-/** page/stream.js: what is sent, what is told, and that closing closes. */
+/** page/event-source.js: what is sent, what is told, and that closing closes. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { describe, mock, test } from 'node:test';
 
-import { ResumableEventSource } from '../../src/tickertape/page/stream.js';
+import { ResumableEventSource } from '../../src/tickertape/page/event-source.js';
 import { STREAM, head, listen } from './support/server.js';
 import { next, played, settle, withGlobals } from './support/sources.js';
 
@@ -213,7 +213,7 @@ describe('closing', () => {
 
   test('leaves nothing behind that keeps a program running', () => {
     const script = `
-      import { ResumableEventSource } from ${JSON.stringify(new URL('../../src/tickertape/page/stream.js', import.meta.url).href)};
+      import { ResumableEventSource } from ${JSON.stringify(new URL('../../src/tickertape/page/event-source.js', import.meta.url).href)};
       const fetch = async () => { throw new TypeError('no network'); };
       const source = new ResumableEventSource('http://a.test/', { fetch, reconnectionTime: 600_000 });
       source.onretry = () => setImmediate(() => source.close());`;

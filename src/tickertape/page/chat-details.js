@@ -1,18 +1,18 @@
 // @ts-check
-/** What belongs to one chat: its title, what the model is told before every question, its file, its end. */
+/** What belongs to one chat: its title, its system prompt, its export, its deletion. */
 import { api } from './api.js';
 import { byId } from './dom.js';
 
 /** @import { Session } from './session.js' */
 /** @import { Sidebar } from './sidebar.js' */
 
-export class Details {
+export class ChatDetails {
   #panel = byId('details');
   #title = /** @type {HTMLInputElement} */ (byId('details-title'));
   #system = /** @type {HTMLTextAreaElement} */ (byId('details-system'));
-  #why = byId('details-why');
+  #status = byId('details-status');
 
-  /** @param {Session} session @param {Sidebar} sidebar @param {() => void} kept the chat is one of the server's now */
+  /** @param {Session} session @param {Sidebar} sidebar @param {() => void} kept the chat is on the server now */
   constructor(session, sidebar, kept) {
     this.session = session;
     this.sidebar = sidebar;
@@ -34,11 +34,11 @@ export class Details {
     const { id, title, system, local } = this.session.chat.info;
     this.#title.value = title;
     this.#system.value = system;
-    this.#title.disabled = this.#system.disabled = false; // before this module was here nobody would have listened
-    this.#why.textContent = '';
-    for (const part of this.#panel.querySelectorAll('.of-a-chat')) part.toggleAttribute('hidden', local);
+    this.#title.disabled = this.#system.disabled = false; // until this module was loaded nothing listened
+    this.#status.textContent = '';
+    for (const part of this.#panel.querySelectorAll('.saved-chat')) part.toggleAttribute('hidden', local);
     for (const format of /** @type {const} */ (['markdown', 'json'])) {
-      byId(`export-${format}`).setAttribute('href', api.file(id, format));
+      byId(`export-${format}`).setAttribute('href', api.exportUrl(id, format));
     }
   }
 
@@ -48,7 +48,7 @@ export class Details {
     if (!title || title === info.title) return;
     info.title = title;
     this.sidebar.rename(info.id, title);
-    this.session.hooks.changed();
+    this.session.hooks.onChange();
   }
 
   async #saveSystem() {
@@ -61,10 +61,10 @@ export class Details {
       else await api.change(info.id, { system });
       Object.assign(info, { system, local: false });
       store.saveChat(info);
-      this.#why.textContent = 'Kept. It counts from the next question on.';
+      this.#status.textContent = 'Kept. It counts from the next question on.';
       this.kept();
     } catch (error) {
-      this.#why.textContent = `It could not be kept. ${/** @type {Error} */ (error).message}`;
+      this.#status.textContent = `It could not be kept. ${/** @type {Error} */ (error).message}`;
     }
   }
 }

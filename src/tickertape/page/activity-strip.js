@@ -1,25 +1,25 @@
 // @ts-check
 /**
- * The strip along the composer's upper edge: decoration that tells the truth. Each event is a mark, spaced from the one
- * before by its true gap in time and as high as its text is long; a heartbeat is a ring, a reconnect a splice, the end
- * a clean cut, an end without its end a torn one. It moves only while something runs; with reduced motion it is a
+ * The strip along the composer's upper edge: what happens on the wire, to scale. Each event is a line, spaced from the one
+ * before by its true gap in time and as high as its text is long; a heartbeat is a ring, a reconnect two slanted lines, the end
+ * a straight line, an end that is not one a jagged line. It moves only while something runs; with reduced motion it is a
  * counter.
  */
 import { byId } from './dom.js';
-import { WireLog } from './wirelog.js';
-import { duration } from './words.js';
+import { WireLog } from './wire-log.js';
+import { duration } from './status-text.js';
 
 /** Pixels a millisecond. */
 const SPEED = 0.18;
-/** Pixels between the print head and the right edge, and how far a cut slides on. */
+/** Pixels between the newest event and the right edge; milliseconds for which the strip moves on after the end. */
 const MARGIN = 14;
 const SLIDE = 260;
 const HOLES = 12;
 
-export class Tape {
-  #button = byId('tape');
+export class ActivityStrip {
+  #button = byId('activity');
   #canvas = /** @type {HTMLCanvasElement} */ (this.#button.querySelector('canvas'));
-  #counter = byId('tape-count');
+  #counter = byId('activity-count');
   #log = new WireLog();
   #frame = 0;
   #counted = '';
@@ -31,7 +31,7 @@ export class Tape {
   constructor() {
     new ResizeObserver(([{ contentRect }]) => {
       this.#size = contentRect;
-      this.poke();
+      this.requestDraw();
     }).observe(this.#canvas);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
   }
@@ -39,17 +39,17 @@ export class Tape {
   /** The theme is another one. */
   recolour() {
     this.#colours = null;
-    this.poke();
+    this.requestDraw();
   }
 
   /** @param {WireLog} log */
   show(log) {
     this.#log = log;
-    this.poke();
+    this.requestDraw();
   }
 
   /** Something happened, or looks different. */
-  poke() {
+  requestDraw() {
     this.#frame ||= requestAnimationFrame(() => this.#draw());
   }
 
@@ -66,21 +66,24 @@ export class Tape {
     pen.clearRect(0, 0, width, height);
     const now = performance.now();
     const end = this.#log.records.at(-1);
-    const over = end && (end.kind === 'end' || end.kind === 'torn') ? end : null;
+    const over = end && (end.kind === 'end' || end.kind === 'broken') ? end : null;
     const running = this.#log.state === 'running' || this.#log.state === 'cut';
     const time = this.#still.matches ? (end?.at ?? 0) : over ? Math.min(now, over.at + SLIDE) : running ? now : 0;
     this.#paint(pen, width, height, time, running);
-    if (!this.#still.matches && (running || (over && time < over.at + SLIDE))) this.poke();
+    if (!this.#still.matches && (running || (over && time < over.at + SLIDE))) this.requestDraw();
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} time @param {boolean} running */
+  /**
+   * @param {CanvasRenderingContext2D} pen
+   * @param {number} width @param {number} height @param {number} time @param {boolean} running
+   */
   #paint(pen, width, height, time, running) {
     const { ink, live, line } = (this.#colours ??= coloursOf(this.#canvas));
     const head = width - MARGIN;
     const { records } = this.#log;
     const last = records.at(-1);
     const edge =
-      last?.kind === 'end' || last?.kind === 'torn' ? head - (time - last.at) * SPEED : running ? head : width;
+      last?.kind === 'end' || last?.kind === 'broken' ? head - (time - last.at) * SPEED : running ? head : width;
     pen.fillStyle = line;
     for (let x = edge - 6 - ((time * SPEED) % HOLES); x > 0; x -= HOLES) dot(pen, x, height - 4.5, 1);
     pen.fillStyle = ink;
@@ -91,7 +94,7 @@ export class Tape {
       mark(pen, records[i], x, height, ink, line);
       before = x;
     }
-    if (last?.kind === 'torn' || last?.kind === 'end') cut(pen, edge, height, last.kind, ink);
+    if (last?.kind === 'broken' || last?.kind === 'end') cut(pen, edge, height, last.kind, ink);
     if (running) {
       pen.fillStyle = live;
       pen.fillRect(head, 3, 3, height - 6);
@@ -99,9 +102,9 @@ export class Tape {
   }
 
   #count() {
-    const { events, time, splices: times } = this.#log;
-    const splices = times ? ` · ${times} ${times === 1 ? 'splice' : 'splices'}` : '';
-    const text = events ? `${events} ${events === 1 ? 'event' : 'events'} · ${duration(time)}${splices}` : 'wire';
+    const { events, time, reconnects: times } = this.#log;
+    const reconnects = times ? ` · ${times} ${times === 1 ? 'reconnect' : 'splices'}` : '';
+    const text = events ? `${events} ${events === 1 ? 'event' : 'events'} · ${duration(time)}${reconnects}` : 'wire';
     if (this.#counted !== text) this.#counter.textContent = this.#counted = text;
   }
 }
@@ -119,7 +122,7 @@ function dot(pen, x, y, radius) {
   pen.fill();
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {import('./wirelog.js').Record} record @param {number} x @param {number} height
+/** @param {CanvasRenderingContext2D} pen @param {import('./wire-log.js').Record} record @param {number} x @param {number} height
  * @param {string} ink @param {string} line */
 function mark(pen, { kind, text }, x, height, ink, line) {
   const foot = height - 8;
@@ -131,7 +134,7 @@ function mark(pen, { kind, text }, x, height, ink, line) {
     pen.beginPath();
     pen.arc(x, foot - 5, 2.5, 0, 7);
     pen.stroke();
-  } else if (kind === 'splice') {
+  } else if (kind === 'reconnect') {
     pen.clearRect(x - 6, 0, 9, height);
     pen.strokeStyle = line;
     slant(pen, x - 7, height);
@@ -147,13 +150,13 @@ function slant(pen, x, height) {
   pen.stroke();
 }
 
-/** The end of the tape. @param {CanvasRenderingContext2D} pen @param {number} x @param {number} height
- * @param {'end' | 'torn'} kind @param {string} ink */
+/** The end of the strip. @param {CanvasRenderingContext2D} pen @param {number} x @param {number} height
+ * @param {'end' | 'broken'} kind @param {string} ink */
 function cut(pen, x, height, kind, ink) {
   pen.strokeStyle = ink;
   pen.beginPath();
   pen.moveTo(x, 1);
-  if (kind === 'torn') for (let y = 1, side = 3; y < height - 2; y += 3, side = -side) pen.lineTo(x + side, y + 1.5);
+  if (kind === 'broken') for (let y = 1, side = 3; y < height - 2; y += 3, side = -side) pen.lineTo(x + side, y + 1.5);
   pen.lineTo(x, height - 1);
   pen.stroke();
 }
