@@ -22,6 +22,7 @@ from tickertape.asgi.connection import below
 from tickertape.asgi.subscriber import deliver, serve
 from tickertape.asgi.uvicorn_transport import END, MOST_AHEAD, ConnectionSubscriber, take_over
 from tickertape.delivery.fanout import HEARTBEAT, Fanout
+from tickertape.server.http_protocol import ConnectionLimits, Connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,6 +90,20 @@ class Site:
     @property
     def wires(self) -> list[Any]:
         return [reader for channel in self.fanout._channels.values() for reader in channel.subscribers]
+
+
+class LimitedSite(Site):
+    """With deadlines for its connections."""
+
+    def __init__(self, fanout: Fanout, tape: Stream) -> None:
+        super().__init__(fanout, tape)
+        timeouts = dict.fromkeys(("head_timeout", "body_timeout", "keep_alive", "send_timeout"), 0.1)
+        limits = ConnectionLimits(max_head=65536, max_headers=100, connections=9, **timeouts)
+        self.connections = Connections(self.config, self.state, {}, limits)
+
+    def protocol(self) -> HttpToolsProtocol:
+        self.connections.open += 1
+        return self.connections.protocol()
 
 
 @pytest.fixture
@@ -188,6 +203,18 @@ async def test_a_connection_that_is_not_kept_alive_is_closed_after_the_end(site:
     assert not site.state.connections
 
 
+async def test_a_client_that_does_not_take_the_last_bytes_does_not_keep_a_connection_that_is_to_be_closed() -> None:
+    async with LimitedSite(Fanout(), a_tape(b"e1")) as site:
+        _reader, writer = await begun(site, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it for what reads only
+        (wire,) = site.wires
+        wire._transport.set_write_buffer_limits(2**30)  # the rest fits into asyncio's buffer
+        site.tape.extend([b"x" * 16_000_000], ended=True)  # more than the kernel takes
+        await until(lambda: site.fanout.subscribers == 0)
+        await until(lambda: not site.state.connections)
+        assert site.connections.open == 0
+
+
 async def test_a_head_request_is_left_to_send(site: Site) -> None:
     reader, _writer = await site.connect(GET.replace(b"GET", b"HEAD"))
     await head(reader)
@@ -281,6 +308,14 @@ async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves(
         head = b"POST /unread HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size
         _reader, writer = await begun(site, head + b"x" * size)
         assert site.taken == [True]
+        writer.close()
+        await until(lambda: site.fanout.subscribers == 0)
+
+
+async def test_a_reader_that_has_sent_its_next_request_is_noticed_when_it_leaves() -> None:
+    async with LimitedSite(Fanout(), a_tape(b"e1")) as site:
+        _reader, writer = await begun(site, GET + GET)
+        assert site.taken == [False], "the second request has begun: the connection is not the first one's alone"
         writer.close()
         await until(lambda: site.fanout.subscribers == 0)
 

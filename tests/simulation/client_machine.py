@@ -17,8 +17,9 @@ from tickertape.errors import StreamError
 from tickertape.sse.actions import Connect, Loss, Read, Wait
 
 from .clients import HOST, Question, Reader, Single, text_of
-from .network import Exchange, Request
+from .network import Request
 from .run import Run
+from .sockets import open_exchange
 
 if TYPE_CHECKING:
     from random import Random
@@ -162,7 +163,7 @@ class MachineReader(Reader):
         self.log(f"{connect.method} at {server.name}, last event {connect.last_event_id[-5:]!r}")
         request = network_request(self.machine.request(connect, self.authorization))
         self.refusal = b""
-        self.exchange = Exchange(self.run.world, server, request, self, cut_at=self.cut_at)
+        self.exchange = open_exchange(self.run.world, server, request, self, cut_at=self.cut_at)
         self.cut_at = None
 
     def _waits(self, wait: Wait) -> None:

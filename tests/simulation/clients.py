@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from .network import Exchange, Request
+from .network import Request
+from .sockets import open_exchange
 
 if TYPE_CHECKING:
     from random import Random
 
+    from .network import Exchange
     from .run import Run
     from .server import Server
 
@@ -34,6 +36,7 @@ class Question:
         self.readers: list[Reader] = []
         self.stops: list[tuple[float, float]] = []
         self.stop_asked = False
+        self.padding = 0  # bytes of white space that make its request larger
         self.read_at = 0.0  # when anybody last read it, as far as it was looked at
 
     @property
@@ -45,7 +48,7 @@ class Question:
         if self.disconnect:
             headers["tickertape-disconnect"] = self.disconnect
         body = {"model": "simulated", "messages": [{"role": "user", "content": self.name}]}
-        return Request("POST", "/api/openai/stream", headers, json.dumps(body).encode())
+        return Request("POST", "/api/openai/stream", headers, json.dumps(body).encode() + b" " * self.padding)
 
 
 def end_of(frames: list[bytes]) -> str | None:
@@ -118,7 +121,7 @@ class Reader:
         else:
             request = self.question.request
         self.log(f"{request.method} at {server.name}, cursor {self._cursor}")
-        self.exchange = Exchange(self.run.world, server, request, self, cut_at=cut_at)
+        self.exchange = open_exchange(self.run.world, server, request, self, cut_at=cut_at)
 
     def hang_up(self) -> None:
         """Lose the connection; come back if the answer is known."""
@@ -278,7 +281,7 @@ class Single:
 
     def __init__(self, run: Run, server: Server, request: Request, then: object) -> None:
         self._then, self._status, self._body = then, 0, b""
-        Exchange(run.world, server, request, self)
+        open_exchange(run.world, server, request, self)
 
     def answered(self, status: int, headers: dict[bytes, bytes]) -> None:
         self._status = status

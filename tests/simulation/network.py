@@ -1,11 +1,13 @@
 """The network between clients and processes: requests go in, bytes come out, later, in pieces, or not at all.
 
-One connection carries one request, straight to the ASGI app. The client's end is a `Caller`.
+The client's end of a connection is a `Caller`. Here a connection carries one request straight to the ASGI app, as
+other servers than uvicorn do; in `sockets` it ends at the server's own HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +40,16 @@ class Request:
     def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
         self.method, self.path, self.headers, self.body = method, path, headers, body
 
+    def encode(self, *, keep: bool) -> bytes:
+        """Return it as HTTP/1.1 has it; without ``keep`` the connection is to be closed after the answer."""
+        headers = dict(self.headers)
+        if self.body or self.method == "POST":
+            headers["content-length"] = str(len(self.body))
+        if not keep:
+            headers["connection"] = "close"
+        head = [f"{self.method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\r\n".join((*head, "", "")).encode() + self.body
+
     def scope(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return it as ASGI has it."""
         return {
@@ -58,10 +70,10 @@ class Request:
         }
 
 
-class Exchange:
+class Exchange(ABC):
     """One request to one process, on a connection of its own.
 
-    ``cut_at`` is the byte of the body after which the client is gone; ``window`` is how much it takes before it has
+    ``cut_at`` is the byte of the response after which the client is gone; ``window`` is how much it takes before it has
     to be read.
     """
 
@@ -72,18 +84,15 @@ class Exchange:
         self.random = world.randomness(f"connection {len(server.exchanges)} of {server.name}")
         self.window = WINDOW
         self.cut_at = cut_at
-        self.sent = 0  # bytes of the body that the server has handed over
+        self.sent = 0  # bytes that the server has handed over
         self.taken = 0  # of these, those that have arrived
         self.stalled_until = 0.0
         self.lost = False  # by the client, or with the server
         self.over = False  # the server has done with it
+        self.vanished = False  # the client is gone, and the server cannot know
         self.status = 0
         self._arrival = 0.0
         self._inbox: deque[bytes | bool] = deque()
-        self._headers: dict[bytes, bytes] = {}
-        self._room: asyncio.Future[None] | None = None
-        self._gone: asyncio.Future[None] | None = None
-        self._given = False
         server.exchanges.append(self)
         world.later(self._delay(), world.outside, self._connect)
 
@@ -97,13 +106,16 @@ class Exchange:
         self._arrival = max(self._arrival, self.world.now + self._delay())
         self.world.at(self._arrival, self.world.outside, step)
 
-    # --- the client's end
+    def _pieces(self, data: bytes) -> list[bytes]:
+        """Cut what was sent together anywhere, now and then."""
+        if len(data) < 2 or self.random.random() < 0.8:
+            return [data] if data else []
+        at = self.random.randrange(1, len(data))
+        return [data[:at], data[at:]]
 
+    @abstractmethod
     def cut(self) -> None:
         """Hang up: nothing comes any more."""
-        if not self.lost:
-            self.lost = True
-            self.world.later(self._delay(), self.server, lambda: self.server.act(self._hung_up))
 
     def stall(self, seconds: float, window: int) -> None:
         """Read nothing for so long; the server may send ``window`` bytes before it notices."""
@@ -120,10 +132,55 @@ class Exchange:
         while self._inbox and not self.lost and self.stalled_until <= self.world.now:
             event = self._inbox.popleft()
             if isinstance(event, bool):
-                self.lost = True
-                self.caller.ended(event)
+                self._end(event)
             else:
                 self._take(event)
+
+    @abstractmethod
+    def _take(self, data: bytes) -> None:
+        """Take what has arrived, and say so to the server."""
+
+    @abstractmethod
+    def _end(self, whole: bool) -> None:
+        """Take the end."""
+
+    def _connect(self) -> None:
+        if self.server.dead or not self.server.listening:
+            self._arrive(False)
+        else:
+            self.world.later(self._delay(), self.server, lambda: self.server.act(self._accept))
+            self._connected()
+
+    def _connected(self) -> None:  # noqa: B027 - to be overridden by those who have something to do
+        """Go on at the client's end: there is somebody who listens."""
+
+    @abstractmethod
+    def _accept(self) -> None:
+        """Begin to serve it, in its process."""
+
+    @abstractmethod
+    def died(self) -> None:
+        """Close it from the server's side, whatever has been sent."""
+
+
+class AsgiExchange(Exchange):
+    """A request that another ASGI server hands to the app."""
+
+    def __init__(
+        self, world: World, server: Server, request: Request, caller: Caller, *, cut_at: int | None = None
+    ) -> None:
+        super().__init__(world, server, request, caller, cut_at=cut_at)
+        self._headers: dict[bytes, bytes] = {}
+        self._room: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._given = False
+
+    # --- the client's end
+
+    def cut(self) -> None:
+        if not self.lost:
+            self.lost = True
+            self.world.later(self._delay(), self.server, lambda: self.server.act(self._hung_up))
 
     def _take(self, data: bytes) -> None:
         left = len(data) if self.cut_at is None else max(self.cut_at - self.taken, 0)
@@ -135,13 +192,11 @@ class Exchange:
             self.cut()
             self.caller.ended(False)
 
-    # --- the server's end
+    def _end(self, whole: bool) -> None:
+        self.lost = True
+        self.caller.ended(whole)
 
-    def _connect(self) -> None:
-        if self.server.dead or not self.server.listening:
-            self._arrive(False)
-        else:
-            self.world.later(self._delay(), self.server, lambda: self.server.act(self._accept))
+    # --- the server's end
 
     def _accept(self) -> None:
         self.server.create_task(self._serve())
@@ -190,13 +245,6 @@ class Exchange:
             self._room = self.server.create_future()
             await self._room
 
-    def _pieces(self, body: bytes) -> list[bytes]:
-        """Cut what was sent together anywhere, now and then."""
-        if len(body) < 2 or self.random.random() < 0.8:
-            return [body] if body else []
-        at = self.random.randrange(1, len(body))
-        return [body[:at], body[at:]]
-
     def _drained(self) -> None:
         if self._room is not None and not self._room.done() and (self.lost or self.sent - self.taken <= self.window):
             self._room.set_result(None)
@@ -207,6 +255,5 @@ class Exchange:
         self._drained()
 
     def died(self) -> None:
-        """Close it from the server's side, with the response unfinished."""
         self.over = True
         self._later(lambda: self._arrive(False))

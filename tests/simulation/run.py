@@ -19,6 +19,7 @@ from .clients import HEARTBEAT, HOST, Question, Reader, Single, end_of, text_of
 from .network import Request
 from .plan import LONG, Action, Plan
 from .server import Server
+from .sockets import HttpExchange
 from .upstream import LONG_ANSWER, piece
 from .world import World
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
 
+    from .network import Exchange
     from .upstream import Call
 
 NOTICED = 10.0
@@ -40,6 +42,9 @@ STOPPED = 3.0
 
 UNREAD = 7.0
 """Seconds after its grace in which an answer that nobody reads is ended; a reader elsewhere counts until then."""
+
+ANSWERED = 5.0
+"""Seconds in which a request is answered that comes second on its connection."""
 
 ABANDONED = 15.0
 """Seconds for which an answer goes on unread: the default of the setting ``disconnect``."""
@@ -141,7 +146,7 @@ class Run:
                     heartbeat=HEARTBEAT,
                     api_keys=("ann", "bob"),
                     grace=4.0,
-                    send_timeout=8.0,
+                    send_timeout=5.0,
                     synchronous=self.plan.synchronous,
                 )
                 with seams.simulated(self.world, self.disk):
@@ -187,6 +192,7 @@ class Run:
                 self.blame("TT-4", reader, f"hangs after event {len(reader.frames)}")
                 reader.leave()
         self._judge()
+        self.violations += [Violation(promise, what) for promise, what in world.broken]
         self.violations += [Violation("crash", crash) for crash in world.crashes]
 
     # --- for clients and processes
@@ -272,6 +278,8 @@ class Run:
     def _do_ask(self, random: Random, number: int) -> bool:
         key = f"key {number}" if random.random() < 0.6 else None
         question = Question(f"q{number}", self.world.now, key, random.choice((None, "continue", "continue", "cancel")))
+        size = self.world.randomness(f"size {number}")
+        question.padding = size.randrange(70_000, 200_000) if size.random() < 0.04 else 0
         self.questions.append(question)
         for turn in range(random.choice((1, 1, 2, 4)) if key else 1):
             reader = Reader(self, question, f"r{number}.{turn}")
@@ -527,19 +535,42 @@ class Run:
 
         for question in self.questions:
             self._check_abandoned(question)
+        for server in self.servers:
+            for exchange in () if server.dead else server.exchanges:
+                self._check_connection(exchange)
+
+    def _check_connection(self, exchange: Exchange) -> None:
+        """See that who takes nothing is dropped (TT-8), and that a second request on a connection is answered."""
+        if not isinstance(exchange, HttpExchange):
+            return
+        now, server = self.world.now, exchange.server
+        blocked, asked = exchange.blocked_since, exchange.asked_again
+        allowed = self.settings.send_timeout + 2 * SLACK
+        if blocked is not None and now - blocked > allowed and self.healthy(server, blocked, now):
+            self.world.blame("TT-8", f"a connection of {server.name} has taken nothing for {now - blocked:.1f} s")
+            exchange.died()
+        if asked is not None and now - asked > ANSWERED and self.healthy(server, asked - 1, now):
+            self.world.blame("HTTP", f"a second request on a connection of {server.name} was not answered")
+            exchange.cut()
 
     def _check_abandoned(self, question: Question) -> None:
         """See that an answer which nobody reads is ended, if that is the policy (TT-5)."""
         now, call = self.world.now, self._running_call(question)
         if question.disconnect == "continue" or call is None:
             return
-        if any(reader.exchange is not None and not reader.done for reader in question.readers):
+        reading = any(reader.exchange is not None and not reader.done for reader in question.readers)
+        if reading or any(self._seems_to_read(question, exchange) for exchange in call.server.exchanges):
             question.read_at = now
         allowed = UNREAD + (0.0 if question.disconnect == "cancel" else ABANDONED)
         since = max(question.read_at, call.began)
         if now - since > allowed and self.healthy(call.server, since - 1, now):
             self.blame("TT-5", None, f"{question.name} goes on, though nobody has read it for {now - since:.1f} s")
             question.read_at = now
+
+    def _seems_to_read(self, question: Question, exchange: Exchange) -> bool:
+        """Whether this is the connection of a reader who is gone, and the server cannot know."""
+        caller = exchange.caller
+        return exchange.vanished and not exchange.over and isinstance(caller, Reader) and caller.question is question
 
     def _dead_since(self, question: Question) -> float | None:
         """Return since when all who produced this are dead, or frozen for longer than a lease."""

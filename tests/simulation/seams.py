@@ -6,6 +6,7 @@ so is its file. Its statements are the places where a thread may be interrupted,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
@@ -25,10 +26,12 @@ from unittest import mock
 
 import filelock
 
+from tickertape.asgi.subscriber import Cut
 from tickertape.delivery.subscriber import Subscriber
 from tickertape.generation.generation import Generation
 from tickertape.server import app
 from tickertape.server.assets import Assets
+from tickertape.server.http_protocol import HttpProtocol
 from tickertape.streams.contract import Stream, StreamWriter
 
 from .world import EPOCH, START, Lock, Process, Queue, Thread, World
@@ -97,8 +100,6 @@ def simulated(world: World, disk: Disk) -> Iterator[None]:
         world.thread.pause(seconds)
 
     names = itertools.count(1)
-    level = logging.getLogger("tickertape").level
-    handler = Handler(world)
     with contextlib.ExitStack() as stack:
         for owner, name, value in (
             (time, "monotonic", lambda: world.now),
@@ -122,15 +123,10 @@ def simulated(world: World, disk: Disk) -> Iterator[None]:
             (app, "Assets", assets),  # the page's files take longer to read than a run to run
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
-        for kind in (Stream, StreamWriter, Subscriber, Generation):
+        for kind in (Stream, StreamWriter, Subscriber, Generation, HttpProtocol):
             stack.enter_context(numbered(kind))
-        logger = logging.getLogger("tickertape")
-        stack.callback(logger.setLevel, level)
-        stack.callback(logger.removeHandler, handler)
-        stack.callback(setattr, logger, "propagate", logger.propagate)
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+        stack.enter_context(logged("tickertape", Handler(world)))
+        stack.enter_context(logged("uvicorn.error", UvicornHandler(world)))
         yield
 
 
@@ -149,6 +145,22 @@ def numbered(kind: type) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def logged(name: str, handler: Handler) -> Iterator[None]:
+    """Have a logger write to this handler and nowhere else."""
+    logger = logging.getLogger(name)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.removeHandler(handler)
+
+
 class Handler(logging.Handler):
     """Writes what the server logs into the trace; a traceback is a crash, and so is word of damage: no file has any."""
 
@@ -164,6 +176,15 @@ class Handler(logging.Handler):
             self._world.crashes.append(f"{who}: {message}: {record.exc_info[1]!r}")
         elif "damaged" in message:
             self._world.crashes.append(f"{who} says of a file that is well: {message}")
+
+
+class UvicornHandler(Handler):
+    """Takes what the app raised for a crash, unless it did so on purpose; the rest says what the trace has anyway."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, Cut | asyncio.CancelledError):
+            super().emit(record)
 
 
 class Disk:

@@ -1,22 +1,26 @@
-"""One process of the server: the real app with its log, generations and fan-out, on a simulated event loop."""
+"""One process of the server: uvicorn and the app with its log, generations and fan-out, on a simulated event loop."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tickertape.errors import TickertapeError
 from tickertape.providers.catalog import Catalog
 from tickertape.server.app import App
+from tickertape.server.run import make_server
 
 from .seams import PLACE
+from .sockets import ListeningSocket
 from .upstream import Upstream
 from .world import Process
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from tickertape.server.settings import Settings
 
     from .network import Exchange
+    from .sockets import HttpExchange
     from .upstream import Call
     from .world import World
 
@@ -28,7 +32,6 @@ class Server(Process):
         self, world: World, name: str, settings: Settings, calls: dict[str, list[Call]], capacity: int | None = None
     ) -> None:
         super().__init__(world, name)
-        self.listening = False
         self.epoch = 0  # how many power cuts before its start took something from the log
         self.failed = ""
         self.opened: float | None = None
@@ -36,49 +39,57 @@ class Server(Process):
         self.stopping: float | None = None
         self.frozen: list[tuple[float, float]] = []
         self.exchanges: list[Exchange] = []
-        self.state: dict[str, Any] = {}
+        self.socket = ListeningSocket(self)
         self.app = self.act(lambda: App(settings, Catalog([Upstream(world, self, calls, capacity)])))
-        self._stop = asyncio.Event()
+        self._http = self.act(lambda: make_server(settings, self.app, self._started))
         world.log(name, "starts")
         self.act(lambda: self.create_task(self._live()))
 
+    @property
+    def listening(self) -> bool:
+        """Whether it takes connections."""
+        return self._http.started and not self._http.should_exit and not self.dead
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the app keeps for its requests."""
+        return self._http.lifespan.state
+
     async def _live(self) -> None:
-        asked = iter(("lifespan.startup", "lifespan.shutdown"))
-
-        async def receive() -> dict[str, Any]:
-            word = next(asked)
-            if word == "lifespan.shutdown":
-                await self._stop.wait()
-                self.listening = False
-                await self.app.drain()
-            return {"type": word}
-
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                self.listening = True
-                self.opened = self.world.now
-                self.world.log(self.name, "listens")
-
         try:
-            await self.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}, receive, send)
-        except TickertapeError as error:
-            self.failed = str(error)
+            await self._http._serve([self.socket])
+        except SystemExit:
+            self.failed = str(self.app.failure)
             self.world.log(self.name, f"cannot start: {PLACE.sub('data', self.failed)}")
         self.exit()
+
+    def _started(self) -> None:
+        self.opened = self.world.now
+        self.world.log(self.name, "listens")
 
     def stop(self) -> None:
         """Ask for an orderly end, as SIGTERM does."""
         self.stopping = self.world.now
-        self.call_soon_threadsafe(self._stop.set)
+        self._http.end()
+
+    # --- as the event loop of a listener
+
+    def add_reader(self, socket: ListeningSocket, callback: Callable[[], object]) -> None:
+        socket.watch(callback)
+
+    def remove_reader(self, socket: ListeningSocket) -> None:
+        socket.watch(None)
+
+    async def connect_accepted_socket(self, factory: Callable[[], asyncio.Protocol], sock: HttpExchange) -> None:
+        sock.accepted(factory())
 
     def exit(self) -> None:
         """Be gone, one way or the other."""
         self.world.log(self.name, "is gone")
-        self.listening = False
         self.died = self.world.now
         self.kill()
         for exchange in self.exchanges:
-            if not exchange.over and not exchange.lost:
+            if not exchange.over:
                 exchange.died()
 
     def freeze(self, seconds: float) -> None:

@@ -62,6 +62,7 @@ class World:
         self.thread: Thread | None = None  # which of its threads, None for its loop
         self.trace: list[str] = []
         self.crashes: list[str] = []  # what went wrong in a way that nobody foresaw
+        self.broken: list[tuple[str, str]] = []  # promises, and by what: where no reader is concerned
         self.steps = 0
         self._agenda: list[tuple[float, int, Owner, Callable[[], object]]] = []
         self._order = itertools.count()
@@ -74,6 +75,11 @@ class World:
     def log(self, who: str, what: str) -> None:
         """Write a line of the trace."""
         self.trace.append(f"{self.now - START:10.4f}  {who:8} {what}")
+
+    def blame(self, promise: str, what: str) -> None:
+        """Note that a promise is broken."""
+        self.broken.append((promise, what))
+        self.log("!!", f"{promise}: {what}")
 
     @property
     def elapsed(self) -> float:

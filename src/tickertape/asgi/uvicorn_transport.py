@@ -68,26 +68,26 @@ class ConnectionSubscriber(Subscriber, asyncio.Protocol):
             self._give_back()
 
     def cut(self, reason: str) -> None:
-        """Close the connection, at once if it does not take what has been written."""
+        """Close the connection, at once if the client has not taken all that was written."""
         logger.debug("A reader of stream %s is cut: %s", self.stream.header.id, reason)
-        if self.open:
-            self._transport.close()
-        else:
+        if self._transport.get_write_buffer_size():
             self._transport.abort()
+        else:
+            self._transport.close()
         self.channel.leave(self)
 
     def _give_back(self) -> None:
-        if not self._keep_alive:
-            self._transport.close()
-            return
+        """Have uvicorn's protocol wait for the next request, or for the client to take the rest: neither for ever."""
         after = self._connection.protocol()
         after.connection_made(self._transport)
         if not self.open:
             after.pause_writing()
             self.open = True  # what is not sent yet is the next one's concern
         self._transport.set_protocol(after)
-        after.on_response_complete()  # waits for the next request, though not for ever
-        if self._ahead:
+        if not self._keep_alive:
+            self._transport.close()
+        after.on_response_complete()
+        if self._ahead and self._keep_alive:
             self._transport.resume_reading()
             after.data_received(self._ahead)
 

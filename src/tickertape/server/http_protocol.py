@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from tickertape.errors import BadRequest, ProviderError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uvicorn import Config
+    from uvicorn._types import ASGI3Application
 
 NEVER = float("inf")
 
@@ -149,7 +150,7 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol within limits."""
 
     # Beside uvicorn's attributes: with more than 30 in the dictionary, a connection would take 1 kB more.
-    __slots__ = ("_beyond", "_content", "_received", "_refusal", "deadline", "phase", "shared")
+    __slots__ = ("_answering", "_beyond", "_content", "_received", "_refusal", "deadline", "phase", "shared")
 
     def __init__(self, shared: Connections) -> None:
         super().__init__(shared.config, shared.state, shared.app_state)
@@ -157,6 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.phase = Phase.IDLE
         self.deadline = NEVER
         self.url = b""
+        self._answering: RequestResponseCycle | None = None  # `cycle` is the last request, which may wait behind it
         self._received = 0  # bytes of this head, or of this body with its framing
         self._content = 0  # bytes of this body
         self._beyond = shared.open > shared.limits.connections
@@ -176,6 +178,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         handed_over = not self.transport.is_closing()  # to a stream's own protocol
+        answering = self._answering
+        if answering is not None and not answering.response_complete:  # uvicorn tells only the last request
+            answering.disconnected = True
+            answering.message_event.set()
         super().connection_lost(exc)
         if not handed_over:
             self.shared.closed()
@@ -263,6 +269,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.phase, self.deadline = Phase.ANSWER, NEVER
         if self.cycle.response_complete:
             self._wait_for_next()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     # --- as the response's
 
