@@ -21,7 +21,7 @@ from .plan import LONG, Action, Plan
 from .server import Server
 from .sockets import HttpExchange
 from .upstream import LONG_ANSWER, piece
-from .world import World
+from .world import PREFIX, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +140,7 @@ class Run:
         """Return what came of it."""
         gc.disable()
         try:
-            with tempfile.TemporaryDirectory(dir=seams.folder() or None, prefix=seams.PREFIX) as folder:
+            with tempfile.TemporaryDirectory(dir=seams.folder() or None, prefix=PREFIX) as folder:
                 self.settings = Settings(
                     data=Path(folder),
                     heartbeat=HEARTBEAT,

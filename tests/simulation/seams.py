@@ -15,7 +15,6 @@ import logging
 import os
 import queue
 import random
-import re
 import secrets
 import sqlite3
 import struct
@@ -46,11 +45,6 @@ WAL_HEADER, WAL_FRAME = 32, 24
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "BEGIN IMMEDIATE", "CREATE", "ALTER")
 READS = ("SELECT", "BEGIN")
-
-PREFIX = "tickertape-simulation-"
-"""How the folders of runs are called."""
-
-PLACE = re.compile(rf"\S*/{PREFIX}[^/ ]+")
 
 
 @functools.cache
@@ -170,7 +164,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         who = self._world.acting.name if self._world.acting else "-"
-        message = PLACE.sub("data", record.getMessage())  # the folder is another one every time
+        message = record.getMessage()
         self._world.log(who, f"says: {message}")
         if record.exc_info and record.levelno >= logging.ERROR:
             self._world.crashes.append(f"{who}: {message}: {record.exc_info[1]!r}")

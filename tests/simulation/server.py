@@ -8,7 +8,6 @@ from tickertape.providers.catalog import Catalog
 from tickertape.server.app import App
 from tickertape.server.run import make_server
 
-from .seams import PLACE
 from .sockets import ListeningSocket
 from .upstream import Upstream
 from .world import Process
@@ -60,7 +59,7 @@ class Server(Process):
             await self._http._serve([self.socket])
         except SystemExit:
             self.failed = str(self.app.failure)
-            self.world.log(self.name, f"cannot start: {PLACE.sub('data', self.failed)}")
+            self.world.log(self.name, f"cannot start: {self.failed}")
         self.exit()
 
     def _started(self) -> None:

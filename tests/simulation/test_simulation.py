@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tickertape.streams.sqlite import journal
 
 from .plan import Plan
 from .run import many, shrunk, simulate
+from .world import PREFIX, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,12 @@ def test_a_seed_gives_the_same_run_every_time() -> None:
     first, second = ([simulate(plan).trace for plan in plans] for _ in range(2))
     assert first == second
     assert len({"\n".join(trace) for trace in first}) == len(plans)
+
+
+def test_a_trace_does_not_say_where_the_files_of_its_run_are() -> None:
+    world = World(0)
+    world.log("p1", f"says: {tempfile.gettempdir()}/{PREFIX}x7d_/tape.db cannot be used")
+    assert world.trace == ["    0.0000  p1       says: data/tape.db cannot be used"]
 
 
 def test_a_broken_promise_is_noticed_and_shown_with_the_least_that_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:

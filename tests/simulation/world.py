@@ -15,6 +15,7 @@ import contextlib
 import heapq
 import itertools
 import queue
+import re
 from asyncio import events
 from collections import deque
 from functools import partial
@@ -39,6 +40,11 @@ START = 1_000_000.0
 
 EPOCH = 1_800_000_000.0
 """What the wall clock shows then."""
+
+PREFIX = "tickertape-simulation-"
+"""How the names of the folders of runs begin."""
+
+PLACE = re.compile(rf"\S*/{PREFIX}[^/ ]+")
 
 
 class Owner:
@@ -73,7 +79,9 @@ class World:
         return Random(f"{self.seed}/{name}")
 
     def log(self, who: str, what: str) -> None:
-        """Write a line of the trace."""
+        """Write a line of the trace; the run's folder, which has another name every time, is called ``data`` there."""
+        if PREFIX in what:
+            what = PLACE.sub("data", what)
         self.trace.append(f"{self.now - START:10.4f}  {who:8} {what}")
 
     def blame(self, promise: str, what: str) -> None:
