@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from machine import describe
 from tickertape.conversations.models import ConversationLimits, MessageRequest, NewMessage, Outcome
-from tickertape.conversations.sql_store import SqlStore
+from tickertape.conversations.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tickertape.conversations.sql_store import SqlStore
 
 CONFESSION = """\
 What this does not show, first. One small machine with other work on it; the file is in the page cache. The words are
@@ -63,12 +65,14 @@ def least(call: Callable[[], Any]) -> float:
 
 def conversations(path: Path, said: list[str]) -> tuple[float, SqlStore]:
     """Keep all that is said as turns; return the CPU seconds a turn, and the store."""
-    store, chat = SqlStore(path, ConversationLimits()), ""
+    store, conversation = SqliteDatabase(path).open(ConversationLimits()), ""
     start = time.process_time()
     for number in range(0, len(said), 2):
-        chat = next(_ids) if number % EACH == 0 else chat
-        messages = [NewMessage(next(_ids), said[number])]
-        asked = MessageRequest(action="next", chat=chat, messages=messages, message=next(_ids), stream=next(_ids))
+        conversation = next(_ids) if number % EACH == 0 else conversation
+        messages = [NewMessage(said[number], next(_ids))]
+        asked = MessageRequest(
+            action="next", conversation=conversation, messages=messages, message=next(_ids), stream=next(_ids)
+        )
         store.finalize_message(
             store.prepare_answer("me", asked).stream, Outcome(state="completed", text=said[number + 1])
         )

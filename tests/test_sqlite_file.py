@@ -28,7 +28,7 @@ def log(path: Path) -> None:
 
 def chats(path: Path) -> None:
     sqlite.check(path)
-    sqlite.engine(path).dispose()
+    sqlite.open_engine(path).dispose()
 
 
 @pytest.mark.parametrize("opened", [log, chats])

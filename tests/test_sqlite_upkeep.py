@@ -15,8 +15,8 @@ from streams.conftest import quick_path
 from streams.engines import DONE, LOST, begin, caught_up
 from support.answers import answer, conversations_of
 from tickertape import sqlite_upkeep
-from tickertape.conversations import AsyncStore
-from tickertape.conversations.sqlite import check
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.sqlite import SqliteDatabase, check
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect
@@ -53,16 +53,16 @@ def found(folder: Path) -> dict[str, int]:
 async def test_what_was_deleted_for_good_is_in_no_file_of_a_server_that_runs(quick_path: Path) -> None:
     """Guards: `secure_delete`, and that the write-ahead logs are cut after a purge."""
     async with SqliteEngine(quick_path / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(quick_path, log, undo=1e-9)
-        chat = await answer(chats, log, conversations, SECRET, size=300)
-        await answer(chats, log, conversations, "something else")
-        await kept_up(log._upkeep, chats._upkeep)
+        async_store, service = conversations_of(quick_path, log, undo=1e-9)
+        conversation = await answer(async_store, log, service, SECRET, size=300)
+        await answer(async_store, log, service, "something else")
+        await kept_up(log._upkeep, async_store._maintenance)
         assert set(found(quick_path)) >= {"tape.db", "chats.db"}, "it is there as long as it is kept"
-        await conversations.delete(OWNER, chat)
-        await conversations.tidy()
-        await kept_up(log._upkeep, chats._upkeep)
+        await service.delete(OWNER, conversation)
+        await service.gc()
+        await kept_up(log._upkeep, async_store._maintenance)
         assert found(quick_path) == {}
-        await conversations.close()
+        await service.close()
 
 
 async def test_what_has_expired_is_in_no_file_even_if_somebody_read_when_it_was_deleted(quick_path: Path) -> None:
@@ -97,21 +97,21 @@ async def test_a_deletion_that_nobody_waited_for_is_carried_out_at_the_end(quick
 async def test_a_plain_copy_of_the_two_files_holds_what_was_answered_before(quick_path: Path) -> None:
     """Guards: a checkpoint now and then, without which all of it may stand in the write-ahead logs alone."""
     async with SqliteEngine(quick_path / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(quick_path, log)
-        asked = [await answer(chats, log, conversations, f"number {number}") for number in range(5)]
-        await kept_up(log._upkeep, chats._upkeep)
+        async_store, service = conversations_of(quick_path, log)
+        asked = [await answer(async_store, log, service, f"number {number}") for number in range(5)]
+        await kept_up(log._upkeep, async_store._maintenance)
         copy = quick_path / "copy"
         copy.mkdir()
         for name in ("tape.db", "chats.db"):
             shutil.copyfile(quick_path / name, copy / name)
-        await conversations.close()
+        await service.close()
     async with SqliteEngine(copy / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(copy, log)
-        assert (await chats.read(lambda store: store.list_page(OWNER))).total == 5
-        for number, chat in enumerate(asked):
-            kept = await chats.read(lambda store, chat=chat: store.get(OWNER, chat))  # type: ignore[misc]
+        async_store, service = conversations_of(copy, log)
+        assert (await async_store.read(lambda store: store.list_page(OWNER))).total == 5
+        for number, conversation in enumerate(asked):
+            kept = await async_store.read(lambda store, conversation=conversation: store.get(OWNER, conversation))  # type: ignore[misc]
             assert (kept.messages[1].state, f"number {number} 2" in kept.messages[1].content) == ("completed", True)
-        await conversations.close()
+        await service.close()
 
 
 async def test_nothing_is_done_where_nothing_was_written(quick_path: Path) -> None:
@@ -220,10 +220,10 @@ async def test_a_file_that_could_not_shrink_can_after_the_next_start_if_it_is_sm
 
     async def open_and_close() -> tuple[int]:
         async with SqliteEngine(quick_path / "tape.db", lost=LOST):
-            chats = AsyncStore(quick_path / "chats.db")
+            async_store = AsyncStore(SqliteDatabase(quick_path / "chats.db"))
             check(quick_path / "chats.db")
-            await chats.write(lambda store: store.changelog_range())
-            await chats.close()
+            await async_store.write(lambda store: store.changelog_range())
+            await async_store.close()
         with closing(sqlite3.connect(path)) as connection:
             found: tuple[int] = connection.execute("PRAGMA auto_vacuum").fetchone()
             return found

@@ -35,11 +35,12 @@ from tickertape.deltas import (
     ToolCall,
     Typed,
     Usage,
+    decode_delta,
 )
 from tickertape.tool_calls import merge_tool_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _JOINED = ("text", "summary", "data", "signature")
 """Fields of a reasoning detail whose pieces are joined."""
@@ -92,6 +93,17 @@ class Transcript:
             self._reasoning.append(delta.text)
         else:
             _ADD[type(delta)](self, delta)
+
+    def add_entries(self, entries: Iterable[bytes]) -> End | None:
+        """Add a stream's entries; return its end, None while it runs. Raises LogUnavailable for a damaged entry."""
+        end = None
+        for entry in entries:
+            delta = decode_delta(entry)
+            if isinstance(delta, End):
+                end = delta
+            else:
+                self.add(delta)
+        return end
 
     def message(self) -> dict[str, Any]:
         """Return OpenAI's message object with what there is so far."""

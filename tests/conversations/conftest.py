@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from tickertape.conversations.models import ConversationLimits, MessageRequest, NewMessage, Outcome, PreparedAnswer
-from tickertape.conversations.sql_store import SqlStore
+from tickertape.conversations.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tickertape.conversations.sql_store import SqlStore
 
 OWNER = "ann"
 _numbers = count(1)
@@ -45,7 +47,7 @@ def make_store(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., SqlStore]
     made: list[SqlStore] = []
 
     def make(**limits: Any) -> SqlStore:
-        made.append(SqlStore(tmp_path / "chats.db", ConversationLimits(**limits), clock=clock))
+        made.append(SqliteDatabase(tmp_path / "chats.db").open(ConversationLimits(**limits), clock=clock))
         return made[-1]
 
     yield make
@@ -58,35 +60,40 @@ def store(make_store: Callable[..., SqlStore]) -> SqlStore:
     return make_store()
 
 
-def ask(text: str, chat: str | None = None, **fields: Any) -> MessageRequest:
+def ask(text: str, conversation: str | None = None, **fields: Any) -> MessageRequest:
     """Return a question that goes on where the conversation stands, or begins one."""
-    messages = fields.pop("messages", [NewMessage(new_id(), text)])
-    fields = {"action": "next", "chat": chat or new_id(), "message": new_id(), "stream": new_id()} | fields
+    messages = fields.pop("messages", [NewMessage(text, new_id())])
+    fields = {
+        "action": "next",
+        "conversation": conversation or new_id(),
+        "message": new_id(),
+        "stream": new_id(),
+    } | fields
     return MessageRequest(messages=messages, **fields)
 
 
-def vary(turn: PreparedAnswer, **fields: Any) -> MessageRequest:
+def vary(prepared: PreparedAnswer, **fields: Any) -> MessageRequest:
     """Return the request for another answer to the same question."""
-    fields = {"action": "variant", "parent": turn.parent, "message": new_id(), "stream": new_id()} | fields
-    return MessageRequest(chat=turn.chat, **fields)
+    fields = {"action": "variant", "parent": prepared.parent, "message": new_id(), "stream": new_id()} | fields
+    return MessageRequest(conversation=prepared.conversation, **fields)
 
 
-def go_on(turn: PreparedAnswer, **fields: Any) -> MessageRequest:
+def go_on(prepared: PreparedAnswer, **fields: Any) -> MessageRequest:
     """Return the request to go on from an answer."""
-    fields = {"action": "continue", "parent": turn.message, "message": new_id(), "stream": new_id()} | fields
-    return MessageRequest(chat=turn.chat, **fields)
+    fields = {"action": "continue", "parent": prepared.message, "message": new_id(), "stream": new_id()} | fields
+    return MessageRequest(conversation=prepared.conversation, **fields)
 
 
 def answer(
     store: SqlStore, question: MessageRequest, text: str = "An answer", owner: str = OWNER, **outcome: Any
 ) -> PreparedAnswer:
     """Ask and have it answered."""
-    turn = store.prepare_answer(owner, question)
+    prepared = store.prepare_answer(owner, question)
     fields = {"state": "completed", "finish_reason": "stop", "text": text} | outcome
-    store.finalize_message(turn.stream, Outcome(**fields))
-    return turn
+    store.finalize_message(prepared.stream, Outcome(**fields))
+    return prepared
 
 
-def messages(store: SqlStore, turn: PreparedAnswer) -> dict[str, Any]:
+def messages(store: SqlStore, prepared: PreparedAnswer) -> dict[str, Any]:
     """Return the conversation's messages by their ids, as plain values."""
-    return {message.id: msgspec.to_builtins(message) for message in store.get(OWNER, turn.chat).messages}
+    return {message.id: msgspec.to_builtins(message) for message in store.get(OWNER, prepared.conversation).messages}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conversations.conftest import OWNER, answer, ask
 from tickertape.conversations import changelog
+from tickertape.conversations.models import ConversationUpdate
 
 if TYPE_CHECKING:
     import pytest
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 def test_every_change_is_noted_for_its_owner_in_order(store: SqlStore) -> None:
     assert store.changelog_range() == (0, 0)
-    turn = answer(store, ask("Hello"))
+    prepared = answer(store, ask("Hello"))
     answer(store, ask("Hello"), owner="ben")
-    store.update(OWNER, turn.chat, {"title": "New"})
+    store.update(OWNER, prepared.conversation, ConversationUpdate(title="New"))
     mine = store.changes_after(0, OWNER)
-    assert [change.what for change in mine] == ["created", "message", "ended", "updated"]
-    assert [change.message for change in mine] == [None, turn.message, turn.message, None]
+    assert [change.kind for change in mine] == ["created", "message", "ended", "updated"]
+    assert [change.message for change in mine] == [None, prepared.message, prepared.message, None]
     assert [change.no for change in store.changes_after(0)] == list(range(1, 8))
     assert store.changelog_range() == (0, 7)
     assert [change.no for change in store.changes_after(mine[2].no, OWNER)] == [mine[3].no]

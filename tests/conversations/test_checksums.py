@@ -15,13 +15,14 @@ from conversations.conftest import OWNER, answer, ask, new_id
 from tickertape.conversations import sqlite
 from tickertape.conversations.checksums import seal
 from tickertape.conversations.models import ConversationLimits, Outcome
-from tickertape.conversations.sql_store import SqlStore
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.errors import ConversationConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tickertape.conversations.models import Message, MessageRequest, PreparedAnswer
+    from tickertape.conversations.sql_store import SqlStore
 
 FORMATS = Path(__file__).parent / "formats"
 CALLS: list[dict[str, Any]] = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"é"}'}}]
@@ -34,20 +35,25 @@ def damage(folder: Path, changed: str) -> None:
 
 
 def answered(store: SqlStore) -> PreparedAnswer:
-    turn = store.prepare_answer(OWNER, ask("What is black and white?"))
+    prepared = store.prepare_answer(OWNER, ask("What is black and white?"))
     outcome = Outcome(state="completed", text="A penguin.", reasoning="Birds.", tool_calls=CALLS, finish_reason="stop")
-    store.finalize_message(turn.stream, outcome)
-    return turn
+    store.finalize_message(prepared.stream, outcome)
+    return prepared
 
 
-def last(store: SqlStore, turn: PreparedAnswer) -> Message:
-    return store.get(OWNER, turn.chat).messages[-1]
+def last(store: SqlStore, prepared: PreparedAnswer) -> Message:
+    return store.get(OWNER, prepared.conversation).messages[-1]
 
 
-def gone_on(turn: PreparedAnswer) -> MessageRequest:
+def gone_on(prepared: PreparedAnswer) -> MessageRequest:
     """Return the request to go on from an answer."""
     return msgspec.structs.replace(
-        ask(""), action="continue", chat=turn.chat, parent=turn.message, message=turn.message, stream=new_id()
+        ask(""),
+        action="continue",
+        conversation=prepared.conversation,
+        parent=prepared.message,
+        message=prepared.message,
+        stream=new_id(),
     )
 
 
@@ -76,39 +82,39 @@ def test_what_is_whole_is_shown_as_it_was_written(store: SqlStore) -> None:
 def test_a_damaged_answer_is_said_to_be_and_neither_shown_nor_told_to_a_model(
     store: SqlStore, tmp_path: Path, changed: str
 ) -> None:
-    turn = answered(store)
+    prepared = answered(store)
     damage(tmp_path, changed)
-    found = last(store, turn)
+    found = last(store, prepared)
     assert (found.state, found.content, found.reasoning, found.tool_calls) == ("lost", "", "", None)
     assert found.error is not None
     assert found.error["code"] == "message_damaged"
-    assert store.list_page(OWNER, "penguin").chats[0].snippet is None
-    next_one = msgspec.structs.replace(ask("And red?"), chat=turn.chat)
+    assert store.list_page(OWNER, "penguin").conversations[0].snippet is None
+    next_one = msgspec.structs.replace(ask("And red?"), conversation=prepared.conversation)
     with pytest.raises(ConversationConflict, match="is damaged on the server's disk") as refused:
         store.prepare_answer(OWNER, next_one)
     assert refused.value.code == "message_damaged"
     with pytest.raises(ConversationConflict):
-        store.prepare_answer(OWNER, gone_on(turn))
-    assert len(store.get(OWNER, turn.chat).messages) == 2, "nothing was changed"
-    again = msgspec.structs.replace(ask("Otherwise?"), chat=turn.chat, parent=None)
-    assert len(store.prepare_answer(OWNER, again).history) == 1, "another branch is as good as ever"
+        store.prepare_answer(OWNER, gone_on(prepared))
+    assert len(store.get(OWNER, prepared.conversation).messages) == 2, "nothing was changed"
+    again = msgspec.structs.replace(ask("Otherwise?"), conversation=prepared.conversation, parent=None)
+    assert len(store.prepare_answer(OWNER, again).prompt) == 1, "another branch is as good as ever"
 
 
 def test_what_is_added_to_a_damaged_answer_does_not_make_it_whole(store: SqlStore, tmp_path: Path) -> None:
-    turn = answered(store)
-    more = store.prepare_answer(OWNER, gone_on(turn))
+    prepared = answered(store)
+    more = store.prepare_answer(OWNER, gone_on(prepared))
     damage(tmp_path, "content = 'A pinguin.'")
     store.finalize_message(more.stream, Outcome(state="completed", text=" It swims."))
-    assert last(store, turn).state == "lost"
+    assert last(store, prepared).state == "lost"
 
 
 def test_a_file_of_the_version_before_is_opened_with_all_that_is_in_it(tmp_path: Path) -> None:
     file = Path(shutil.copyfile(FORMATS / "1.db", tmp_path / "chats.db"))
     sqlite.check(file)
     for _ in range(2):
-        store = SqlStore(file, ConversationLimits())
-        (chat,) = store.list_page("ann").chats
-        found = store.get("ann", chat.id).messages
+        store = SqliteDatabase(file).open(ConversationLimits())
+        (conversation,) = store.list_page("ann").conversations
+        found = store.get("ann", conversation.id).messages
         assert [message.content for message in found] == ["What is old?", "What was written before."]
         assert [message.error for message in found] == [None, None]
         store.close()
@@ -119,7 +125,7 @@ def test_a_file_of_the_version_before_is_opened_with_all_that_is_in_it(tmp_path:
 def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path, make_store: Callable[..., SqlStore]) -> None:
     make_store()
     shutil.copyfile(FORMATS / "1.db", tmp_path / "old.db")
-    SqlStore(tmp_path / "old.db", ConversationLimits()).close()
+    SqliteDatabase(tmp_path / "old.db").open(ConversationLimits()).close()
     columns = []
     for name in ("chats.db", "old.db"):
         with closing(sqlite3.connect(tmp_path / name)) as connection:
@@ -136,13 +142,13 @@ def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path, make_store:
 
 def test_what_a_process_of_the_version_before_ends_is_read_as_before(store: SqlStore, tmp_path: Path) -> None:
     """During a takeover it adds the text of its answers to messages that may be a new process's."""
-    turn = answered(store)
-    damage(tmp_path, f"crc = {seal(turn.message, turn.parent, 'assistant')}")
-    assert last(store, turn).content == "A penguin."
+    prepared = answered(store)
+    damage(tmp_path, f"crc = {seal(prepared.message, prepared.parent, 'assistant')}")
+    assert last(store, prepared).content == "A penguin."
 
 
 def test_a_long_conversation_is_checked_as_a_short_one(store: SqlStore) -> None:
-    turn = answer(store, ask("Hello"))
+    prepared = answer(store, ask("Hello"))
     for _ in range(5):
-        turn = answer(store, msgspec.structs.replace(ask("And?"), chat=turn.chat))
-    assert len(turn.history) == 11
+        prepared = answer(store, msgspec.structs.replace(ask("And?"), conversation=prepared.conversation))
+    assert len(prepared.prompt) == 11

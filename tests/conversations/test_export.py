@@ -8,6 +8,7 @@ import pytest
 
 from conversations.conftest import OWNER, answer, ask, vary
 from tickertape.conversations.export import as_json, as_markdown
+from tickertape.conversations.models import ConversationUpdate
 
 if TYPE_CHECKING:
     from tickertape.conversations.sql_store import SqlStore
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 def test_the_branch_that_is_shown_becomes_markdown(store: SqlStore) -> None:
     first = answer(store, ask("Count", model="echo"), "1, 2", model="echo")
-    store.update(OWNER, first.chat, {"system": "Be brief"})
+    store.update(OWNER, first.conversation, ConversationUpdate(system="Be brief"))
     answer(store, vary(first), "1, 2, 3", model="large")
-    answer(store, ask("On", first.chat), "4", state="cancelled", finish_reason=None, model="echo")
-    assert as_markdown(store.get(OWNER, first.chat)) == (
+    answer(store, ask("On", first.conversation), "4", state="cancelled", finish_reason=None, model="echo")
+    assert as_markdown(store.get(OWNER, first.conversation)) == (
         "# Count\n\n*2023-11-14, echo*\n\n## System prompt\n\nBe brief\n\n## You\n\nCount\n\n## large\n\n1, 2, 3\n\n"
         "## You\n\nOn\n\n## echo\n\n4\n\n*Stopped.*\n"
     )
@@ -35,14 +36,14 @@ def test_the_branch_that_is_shown_becomes_markdown(store: SqlStore) -> None:
     ],
 )
 def test_an_answer_that_is_not_whole_says_so(store: SqlStore, state: str, reason: str | None, note: str) -> None:
-    turn = answer(store, ask("Count"), "1", state=state, finish_reason=reason)
-    assert as_markdown(store.get(OWNER, turn.chat)).endswith(f"1\n\n{note}\n")
+    prepared = answer(store, ask("Count"), "1", state=state, finish_reason=reason)
+    assert as_markdown(store.get(OWNER, prepared.conversation)).endswith(f"1\n\n{note}\n")
 
 
 def test_everything_becomes_json(store: SqlStore) -> None:
     first = answer(store, ask("Count"), "1")
     second = answer(store, vary(first), "2")
-    exported = as_json(store.get(OWNER, first.chat))
+    exported = as_json(store.get(OWNER, first.conversation))
     assert (exported["format"], exported["version"]) == ("tickertape conversation", 1)
     assert exported["mapping"][first.parent]["children"] == [first.message, second.message]
     assert exported["mapping"][second.message]["message"]["content"]["parts"] == ["2"]

@@ -12,12 +12,14 @@ import pytest
 from conversations.conftest import OWNER, answer, ask
 from tickertape.conversations import schema, sqlite
 from tickertape.conversations.models import ConversationLimits
-from tickertape.conversations.sql_store import SqlStore
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.errors import ConversationsUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tickertape.conversations.sql_store import SqlStore
 
 
 def test_the_file_and_what_sqlite_lays_beside_it_are_for_their_owner_only(store: SqlStore, tmp_path: Path) -> None:
@@ -29,16 +31,16 @@ def test_the_file_and_what_sqlite_lays_beside_it_are_for_their_owner_only(store:
 
 def test_what_was_kept_is_there_when_the_file_is_opened_again(make_store: Callable[..., SqlStore]) -> None:
     store = make_store()
-    turn = answer(store, ask("Hello"), "World")
+    prepared = answer(store, ask("Hello"), "World")
     store.close()
-    assert make_store().get(OWNER, turn.chat).messages[1].content == "World"
+    assert make_store().get(OWNER, prepared.conversation).messages[1].content == "World"
 
 
 @pytest.mark.parametrize("name", ["what?", "50%25", "a#b", "a&b=c"])
 def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    store = SqlStore(folder / "chats.db", ConversationLimits())
+    store = SqliteDatabase(folder / "chats.db").open(ConversationLimits())
     answer(store, ask("Hello"))
     store.close()
     assert [file.name for file in tmp_path.iterdir()] == [name]
@@ -55,7 +57,7 @@ def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
 def test_a_damaged_file_is_one_sentence_and_is_left_as_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     file = tmp_path / "chats.db"
     file.write_bytes(content)
-    for look in (sqlite.check, sqlite.engine):
+    for look in (sqlite.check, sqlite.open_engine):
         with pytest.raises(ConversationsUnavailable, match=says) as error:
             look(file)
         assert str(file) in str(error.value)
@@ -77,24 +79,24 @@ def test_a_newer_file_and_another_programs_are_refused(
     file = tmp_path / "chats.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(statement)
-    for look in (sqlite.check, sqlite.engine):
+    for look in (sqlite.check, sqlite.open_engine):
         with pytest.raises(ConversationsUnavailable, match=says):
             look(file)
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConversationsUnavailable, match="Choose another --data folder"):
-        SqlStore(tmp_path / "none" / "chats.db", ConversationLimits())
+        SqliteDatabase(tmp_path / "none" / "chats.db").open(ConversationLimits())
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_kept_stays(store: SqlStore) -> None:
-    turn = answer(store, ask("Hello"))
-    with store._engine.connect() as connection:  # the pool's one connection keeps the limit
+    prepared = answer(store, ask("Hello"))
+    with store._database.engine.connect() as connection:  # the pool's one connection keeps the limit
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
     with pytest.raises(ConversationsUnavailable, match="the disk is full") as error:
         store.prepare_answer(OWNER, ask("x" * 100_000))
     assert "chats.db" not in error.value.shown
-    assert store.get(OWNER, turn.chat).messages[1].content == "An answer"
+    assert store.get(OWNER, prepared.conversation).messages[1].content == "An answer"
     assert store.list_page(OWNER).total == 1
 
 
@@ -108,7 +110,7 @@ def test_a_file_that_another_program_keeps_locked_is_one_sentence_until_it_is_fr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "TIMEOUT", 0)
-    store = SqlStore(tmp_path / "chats.db", ConversationLimits())
+    store = SqliteDatabase(tmp_path / "chats.db").open(ConversationLimits())
     with closing(sqlite3.connect(tmp_path / "chats.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(ConversationsUnavailable, match="another program keeps the file locked"):

@@ -10,9 +10,9 @@ import pytest
 
 from conversations.conftest import OWNER, ask
 from tickertape import Decoder
-from tickertape.conversations import AsyncStore
+from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.models import ConversationLimits
-from tickertape.conversations.sql_store import SqlStore
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.delivery.fanout import Fanout
 from tickertape.errors import LogUnavailable
 from tickertape.server import changes as module
@@ -66,8 +66,8 @@ class Watcher:
 
 
 @pytest.fixture
-async def chats(tmp_path: Path) -> AsyncIterator[AsyncStore]:
-    made = AsyncStore(tmp_path / "chats.db")
+async def async_store(tmp_path: Path) -> AsyncIterator[AsyncStore]:
+    made = AsyncStore(SqliteDatabase(tmp_path / "chats.db"))
     yield made
     await made.close()
 
@@ -78,46 +78,48 @@ async def refreshed() -> asyncio.Event:
 
 
 @pytest.fixture
-async def changes(chats: AsyncStore, refreshed: asyncio.Event) -> AsyncIterator[Changes]:
+async def changes(async_store: AsyncStore, refreshed: asyncio.Event) -> AsyncIterator[Changes]:
     async def refresh() -> None:
         refreshed.set()
 
     fanout = Fanout()
-    made = Changes(chats, fanout, refresh)
+    made = Changes(async_store, fanout, refresh)
     yield made
     made.close()
     fanout.close()
 
 
-async def tell(chats: AsyncStore, owner: str = OWNER) -> None:
-    await chats.write(lambda store: store.prepare_answer(owner, ask("Hello")))
+async def tell(async_store: AsyncStore, owner: str = OWNER) -> None:
+    await async_store.write(lambda store: store.prepare_answer(owner, ask("Hello")))
 
 
-async def test_a_reader_is_told_to_read_everything_and_then_what_changes(chats: AsyncStore, changes: Changes) -> None:
-    await tell(chats)
+async def test_a_reader_is_told_to_read_everything_and_then_what_changes(
+    async_store: AsyncStore, changes: Changes
+) -> None:
+    await tell(async_store)
     watcher = Watcher(changes)
     assert await watcher.until(1) == ["reset"]
-    await tell(chats)
-    await tell(chats, "ben")
-    await tell(chats)
+    await tell(async_store)
+    await tell(async_store, "ben")
+    await tell(async_store)
     assert await watcher.until(5) == ["reset", "created", "message", "created", "message"]
     assert [event.id for event in watcher.events] == [f"changes.{number}" for number in (2, 3, 4, 7, 8)]
     assert watcher.events[0].retry == 1000
     await watcher.leave()
 
 
-async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(chats: AsyncStore, changes: Changes) -> None:
+async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(async_store: AsyncStore, changes: Changes) -> None:
     stays, first = Watcher(changes), Watcher(changes)
     for watcher in (stays, first):
         await watcher.until(1)
-    await tell(chats)
+    await tell(async_store)
     await first.until(3)
     cursor = await first.leave()
     for _ in range(3):
-        await tell(chats)
+        await tell(async_store)
     back = Watcher(changes, cursor=cursor)
     await back.until(2)
-    await tell(chats)
+    await tell(async_store)
     await back.until(8)
     await stays.until(11)
     ids = [event.id for event in [*first.events, *back.events]]
@@ -128,23 +130,25 @@ async def test_who_comes_back_gets_what_it_missed_and_nothing_twice(chats: Async
 
 
 @pytest.mark.parametrize("cursor", ["changes.99", "changes.x", "other.1", "garbage", "changes.0"])
-async def test_a_cursor_that_is_not_known_is_told(chats: AsyncStore, changes: Changes, cursor: str) -> None:
-    await tell(chats)
+async def test_a_cursor_that_is_not_known_is_told(async_store: AsyncStore, changes: Changes, cursor: str) -> None:
+    await tell(async_store)
     if cursor == "changes.0":  # so old that what came after it was dropped
-        await chats.write(lambda store: store.hard_delete())
+        await async_store.write(lambda store: store.hard_delete())
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("tickertape.conversations.changelog.KEPT", 1)
-            await chats.write(lambda store: store.hard_delete())
+            await async_store.write(lambda store: store.hard_delete())
     watcher = Watcher(changes, cursor=cursor)
     assert await watcher.until(1) == ["reset"]
     assert watcher.headers[b"tickertape-cursor"] == b"reset"
     await watcher.leave()
 
 
-async def test_what_another_process_changes_is_told_too(chats: AsyncStore, changes: Changes, tmp_path: Path) -> None:
+async def test_what_another_process_changes_is_told_too(
+    async_store: AsyncStore, changes: Changes, tmp_path: Path
+) -> None:
     watcher = Watcher(changes)
     await watcher.until(1)
-    other = SqlStore(tmp_path / "chats.db", ConversationLimits())
+    other = SqliteDatabase(tmp_path / "chats.db").open(ConversationLimits())
     await asyncio.to_thread(other.prepare_answer, OWNER, ask("Hello"))
     assert await watcher.until(3) == ["reset", "created", "message"]
     await watcher.leave()
@@ -161,7 +165,7 @@ async def test_while_somebody_watches_the_dead_are_looked_for(
 
 
 async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
-    chats: AsyncStore, monkeypatch: pytest.MonkeyPatch
+    async_store: AsyncStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = asyncio.Event()
 
@@ -171,18 +175,18 @@ async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
 
     monkeypatch.setattr(module, "SWEEP", 0.0)
     fanout = Fanout()
-    changes = Changes(chats, fanout, refresh)
+    changes = Changes(async_store, fanout, refresh)
     watcher = Watcher(changes)
     await watcher.until(1)
     await refused.wait()
-    await tell(chats)
+    await tell(async_store)
     assert await watcher.until(3) == ["reset", "created", "message"]
     await watcher.leave()
     changes.close()
     fanout.close()
 
 
-async def test_nobody_looks_when_nobody_watches(chats: AsyncStore, changes: Changes) -> None:
+async def test_nobody_looks_when_nobody_watches(async_store: AsyncStore, changes: Changes) -> None:
     watcher = Watcher(changes)
     await watcher.until(1)
     await watcher.leave()
@@ -192,19 +196,19 @@ async def test_nobody_looks_when_nobody_watches(chats: AsyncStore, changes: Chan
     assert changes._tapes == {}
     again = Watcher(changes)
     await again.until(1)
-    await tell(chats)
+    await tell(async_store)
     assert await again.until(3) == ["reset", "created", "message"]
     await again.leave()
 
 
 async def test_a_feed_that_is_long_ends_and_goes_on_with_the_next_request(
-    chats: AsyncStore, changes: Changes, monkeypatch: pytest.MonkeyPatch
+    async_store: AsyncStore, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LONGEST", 2)
     watcher = Watcher(changes)
     await watcher.until(1)
     for _ in range(3):
-        await tell(chats)
+        await tell(async_store)
     await watcher.task
     assert watcher.ended
     back = Watcher(changes, cursor=watcher.events[-1].id)

@@ -18,7 +18,7 @@ from support.conversations import CHANGES, TURN, listed, message, place, questio
 from support.http import open_stream, request, texts
 from support.server import ServerEnded
 from tickertape.conversations.models import ConversationLimits, NewMessage
-from tickertape.conversations.sql_store import SqlStore
+from tickertape.conversations.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,19 +79,19 @@ def test_a_question_whose_answer_never_began_is_shown_as_lost_and_a_retry_answer
     settled(server.url, where)
     server.kill()
     chat, new = where["conversation_id"], {"id": new_id(), "role": "user", "content": "Unheard"}
-    store = SqlStore(server.data / "chats.db", ConversationLimits(), clock=lambda: time.time() - 60)
-    lost = store.prepare_answer(LOCAL, ask("Unheard", chat, messages=[NewMessage(new["id"], new["content"])]))
+    store = SqliteDatabase(server.data / "chats.db").open(ConversationLimits(), clock=lambda: time.time() - 60)
+    lost = store.prepare_answer(LOCAL, ask("Unheard", chat, messages=[NewMessage(new["content"], new["id"])]))
     store.close()
     server.start()
-    kept = settled(server.url, lost.place)
+    kept = settled(server.url, lost.ids)
     assert (kept["state"], kept["text"], kept["streams"]) == ("lost", "", [])
     assert tree(server.url, chat)["mapping"][lost.parent]["message"]["content"]["parts"] == ["Unheard"]
     again = question("", messages=[new], conversation_id=chat, message_id=lost.message, parent_message_id=None)
     assert request(server.url, "POST", TURN, again).status == 409, "it was asked somewhere else"
     again["parent_message_id"] = where["message_id"]
     with turn(server.url, again) as stream:
-        assert place(stream.read()) == lost.place
-    assert settled(server.url, lost.place)["text"] == "Unheard"
+        assert place(stream.read()) == lost.ids
+    assert settled(server.url, lost.ids)["text"] == "Unheard"
     assert len(tree(server.url, chat)["mapping"]) == 4
 
 
@@ -209,7 +209,7 @@ def test_what_the_log_forgets_is_in_the_conversation_before(serve: Serve) -> Non
 
 
 def test_a_deleted_conversations_answer_is_stopped_and_for_good_its_streams_go_with_it(serve: Serve) -> None:
-    server = serve("--set=chats.undo=1", echo_rate=100)
+    server = serve("--set=conversations.undo=1", echo_rate=100)
     with turn(server.url, question(WORDS)) as stream:
         stream.until(lambda stream: len(stream.events) > 5)
         where = place(stream)
@@ -275,15 +275,15 @@ def test_an_upstream_that_refuses_is_the_status_and_the_question_is_kept(serve: 
 def test_a_model_that_cannot_go_on_says_so_and_the_answer_stays_as_it_was(serve: Serve, upstream: FaultServer) -> None:
     script = upstream.serve(status(500, b"{}"), path="/v1")
     data = serve().data
-    store = SqlStore(data / "chats.db", ConversationLimits())
+    store = SqliteDatabase(data / "chats.db").open(ConversationLimits())
     partial = answer(store, ask("Count"), "one", owner=LOCAL, state="cancelled", finish_reason=None)
     store.close()
     server = serve(f"--upstream={script.url}", "--model=large", provider="openai", data=data)
-    before = tree(server.url, partial.chat)
-    ids = {"conversation_id": partial.chat, "parent_message_id": partial.message}
+    before = tree(server.url, partial.conversation)
+    ids = {"conversation_id": partial.conversation, "parent_message_id": partial.message}
     reply = request(server.url, "POST", TURN, {"action": "continue", "model": "large", **ids})
     assert (reply.status, reply.error["code"]) == (400, "cannot_continue")
-    assert tree(server.url, partial.chat) == before
+    assert tree(server.url, partial.conversation) == before
 
 
 def test_who_has_too_many_answers_is_told_to_come_again_and_a_retry_is_answered(serve: Serve) -> None:

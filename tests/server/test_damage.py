@@ -10,8 +10,9 @@ from conversations.conftest import OWNER, ask
 from streams.engines import DONE, LOST, create, text
 from support.http import ask as question
 from support.http import request
-from tickertape.conversations import AsyncStore
-from tickertape.server.conversations import ConversationService
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.service import ConversationService
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.streams.contract import Header, now
 from tickertape.streams.sqlite.engine import SqliteEngine
 
@@ -26,22 +27,22 @@ async def test_a_conversation_whose_answer_is_damaged_says_so_and_keeps_nothing_
 ) -> None:
     """Its text is gone, the others' need not stay for ever because of it."""
     path = tmp_path / "tape.db"
-    chats = AsyncStore(tmp_path / "chats.db", clock=now)
+    async_store = AsyncStore(SqliteDatabase(tmp_path / "chats.db"), clock=now)
     async with SqliteEngine(path, lost=LOST) as log:
-        conversations = ConversationService(chats, log, cast("Any", None), cast("Any", None))
-        turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
-        writer = await create(log, Header(id=turn.stream, owner=OWNER, model="echo", created=0), [text(1)])
+        service = ConversationService(async_store, log, cast("Any", None), cast("Any", None))
+        prepared = await async_store.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
+        writer = await create(log, Header(id=prepared.stream, owner=OWNER, model="echo", created=0), [text(1)])
         await writer.finish([DONE])
         await log.expire(1e9)
         del writer
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE stream SET crc = 1")
-        await conversations.refresh()
-        kept = (await chats.read(lambda store: store.get(OWNER, turn.chat))).messages[-1]
+        await service.finalize_ended()
+        kept = (await async_store.read(lambda store: store.get(OWNER, prepared.conversation))).messages[-1]
         assert (kept.state, kept.content, kept.error and kept.error["code"]) == ("lost", "", "stream_damaged")
         assert "is damaged on the server's disk" in (kept.error or {})["message"]
         assert await log.expire(-1) == 1
-        await conversations.close()
+        await service.close()
 
 
 def test_a_damaged_answer_is_a_500_with_a_sentence_and_never_text(serve: Serve) -> None:

@@ -17,7 +17,8 @@ from streams.faults import FlakyConnection
 from support.conversations import question
 from support.http import ask as post
 from support.http import request
-from tickertape.conversations import AsyncStore
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.errors import ConversationsUnavailable, LogUnavailable
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
@@ -40,12 +41,12 @@ def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteEngine, AsyncStore]]:
     async with SqliteEngine(folder / "tape.db", lost=LOST) as log:
-        chats = AsyncStore(folder / "chats.db")
+        async_store = AsyncStore(SqliteDatabase(folder / "chats.db"))
         try:
-            await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
-            yield Readiness(folder, min_free, log, chats), log, chats
+            await async_store.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
+            yield Readiness(folder, min_free, log, async_store), log, async_store
         finally:
-            await chats.close()
+            await async_store.close()
 
 
 async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(
@@ -65,9 +66,9 @@ async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(
 
 
 async def test_conversations_that_cannot_be_written_are_not_ready(quick_path: Path) -> None:
-    async with opened(quick_path) as (ready, _log, chats):
-        assert chats._store is not None
-        raw = chats._store._engine.raw_connection()
+    async with opened(quick_path) as (ready, _log, async_store):
+        assert async_store._store is not None
+        raw = async_store._store._database.engine.raw_connection()
         raw.cursor().execute("PRAGMA query_only = ON")
         raw.close()
         (reason,) = await ready.reasons()
@@ -104,7 +105,7 @@ async def test_a_folder_that_was_deleted_or_replaced_takes_no_answers_and_is_tol
     """What is written to a deleted file succeeds, and is on no disk."""
     data = quick_path / "data"
     data.mkdir()
-    async with opened(data) as (ready, log, chats):
+    async with opened(data) as (ready, log, async_store):
         running = await begin(log)
         other = await begin(log)
         if what == "file deleted":
@@ -121,7 +122,7 @@ async def test_a_folder_that_was_deleted_or_replaced_takes_no_answers_and_is_tol
             with pytest.raises(LogUnavailable, match="was deleted or replaced while the server runs"):
                 await log.create(new_header(), [text(1)])
             with pytest.raises(ConversationsUnavailable, match="were deleted or replaced while the server runs"):
-                await chats.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
+                await async_store.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
         said = await ready.reasons()
         assert len(said) == 2
         assert all("nothing is kept until it is restarted" in reason for reason in said)

@@ -40,22 +40,22 @@ async def filled(data: Path, count: int = 3) -> list[str]:
     """Leave a folder with so many conversations; return their ids."""
     data.mkdir(exist_ok=True)
     async with SqliteEngine(data / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(data, log)
-        asked = [await answer(chats, log, conversations, f"number {number}") for number in range(count)]
-        await conversations.close()
+        async_store, service = conversations_of(data, log)
+        asked = [await answer(async_store, log, service, f"number {number}") for number in range(count)]
+        await service.close()
     return asked
 
 
 async def shown(data: Path) -> dict[str, tuple[str, str]]:
     """Return the state and text of every answer in a data folder, as the next server shows them."""
     async with SqliteEngine(data / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(data, log)
-        await conversations.refresh()
+        async_store, service = conversations_of(data, log)
+        await service.finalize_ended()
         found = {}
-        for chat in (await chats.read(lambda store: store.list_page(OWNER))).chats:
-            kept = await chats.read(lambda store, chat=chat: store.get(OWNER, chat.id))  # type: ignore[misc]
-            found[chat.id] = (kept.messages[-1].state, kept.messages[-1].content)
-        await conversations.close()
+        for conversation in (await async_store.read(lambda store: store.list_page(OWNER))).conversations:
+            kept = await async_store.read(lambda store, conversation=conversation: store.get(OWNER, conversation.id))  # type: ignore[misc]
+            found[conversation.id] = (kept.messages[-1].state, kept.messages[-1].content)
+        await service.close()
         return found
 
 
@@ -65,28 +65,28 @@ async def test_a_backup_while_answers_are_written_holds_all_that_was_answered_be
     data, target = quick_path / "data", quick_path / "target"
     data.mkdir()
     async with SqliteEngine(data / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(data, log)
-        before = [await answer(chats, log, conversations, f"number {number}") for number in range(5)]
+        async_store, service = conversations_of(data, log)
+        before = [await answer(async_store, log, service, f"number {number}") for number in range(5)]
         copied = asyncio.Event()
 
         async def go_on() -> None:
             number = 0
             while not copied.is_set() or number < 5:
                 number += 1
-                await answer(chats, log, conversations, f"later {number}", size=20)
+                await answer(async_store, log, service, f"later {number}", size=20)
 
         writing = [asyncio.create_task(go_on()) for _ in range(3)]
         await asyncio.to_thread(backup, data, target, quiet)
         copied.set()
         await asyncio.gather(*writing)
-        await conversations.close()
+        await service.close()
     assert findings(target) == []
     there = await shown(target)
-    for number, chat in enumerate(before):
-        assert there[chat] == ("completed", f"Of number {number} 0 number {number} 1 number {number} 2 ")
-    for chat in there.keys() - set(before):
-        assert there[chat][0] in ("completed", "lost")
-        assert there[chat][0] == "lost" or there[chat][1].count("later") == 20
+    for number, conversation in enumerate(before):
+        assert there[conversation] == ("completed", f"Of number {number} 0 number {number} 1 number {number} 2 ")
+    for conversation in there.keys() - set(before):
+        assert there[conversation][0] in ("completed", "lost")
+        assert there[conversation][0] == "lost" or there[conversation][1].count("later") == 20
 
 
 async def test_what_is_asked_between_the_copies_of_the_two_files_is_not_half_in_the_backup(quick_path: Path) -> None:
@@ -94,20 +94,20 @@ async def test_what_is_asked_between_the_copies_of_the_two_files_is_not_half_in_
     data, target = quick_path / "data", quick_path / "target"
     data.mkdir()
     async with SqliteEngine(data / "tape.db", lost=LOST) as log:
-        chats, conversations = conversations_of(data, log)
-        first = await answer(chats, log, conversations, "number 0")
+        async_store, service = conversations_of(data, log)
+        first = await answer(async_store, log, service, "number 0")
         loop = asyncio.get_running_loop()
         files: list[str] = []
 
         def between(name: str, done: int, total: int) -> None:
             if done == total and not files:
-                work = answer(chats, log, conversations, "in between")
+                work = answer(async_store, log, service, "in between")
                 asyncio.run_coroutine_threadsafe(work, loop).result()
             files.append(name)
 
         await asyncio.to_thread(backup, data, target, between)
         assert len(set(files)) == 2
-        await conversations.close()
+        await service.close()
     assert findings(target) == []
     assert await shown(target) == {first: ("completed", "Of number 0 0 number 0 1 number 0 2 ")}
 

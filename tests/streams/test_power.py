@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tickertape.conversations import AsyncStore
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.errors import UnknownStream
 from tickertape.streams.sqlite.engine import SqliteEngine
 
@@ -64,12 +65,12 @@ async def test_with_full_both_files_wait_for_the_disk_at_every_commit(
 ) -> None:
     """SQLite's word for it: 2 is a wait for the disk before a commit is told, 1 is one at checkpoints."""
     async with SqliteEngine(quick_path / "tape.db", lost=LOST, synchronous=synchronous) as log:
-        chats = AsyncStore(quick_path / "chats.db", synchronous=synchronous)
-        await chats.write(lambda store: store.changelog_range())
-        assert chats._store is not None
-        raw = chats._store._engine.raw_connection()
+        async_store = AsyncStore(SqliteDatabase(quick_path / "chats.db", synchronous))
+        await async_store.write(lambda store: store.changelog_range())
+        assert async_store._store is not None
+        raw = async_store._store._database.engine.raw_connection()
         for connection in (log._writes, log._connection, raw.driver_connection):
             assert isinstance(connection, sqlite3.Connection)
             assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
         raw.close()
-        await chats.close()
+        await async_store.close()

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from conversations.conftest import OWNER, ask
 from streams.engines import DONE, caught_up, create
-from tickertape.conversations import AsyncStore, ConversationLimits
-from tickertape.server.conversations import ConversationService
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.models import ConversationLimits
+from tickertape.conversations.service import ConversationService
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.streams.contract import Header, now
 
 if TYPE_CHECKING:
@@ -17,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def conversations_of(folder: Path, log: SqliteEngine, undo: float = 3600.0) -> tuple[AsyncStore, ConversationService]:
-    chats = AsyncStore(folder / "chats.db", ConversationLimits(undo=undo), clock=now)
-    return chats, ConversationService(chats, log, cast("Any", None), cast("Any", None))
+    async_store = AsyncStore(SqliteDatabase(folder / "chats.db"), ConversationLimits(undo=undo), clock=now)
+    return async_store, ConversationService(async_store, log, cast("Any", None), cast("Any", None))
 
 
 async def answer(
-    chats: AsyncStore, log: SqliteEngine, conversations: ConversationService, text: str, size: int = 3
+    async_store: AsyncStore, log: SqliteEngine, service: ConversationService, text: str, size: int = 3
 ) -> str:
     """Ask and answer, the way that a generation does; return the conversation's id."""
-    turn = await chats.write(lambda store: store.prepare_answer(OWNER, ask(f"What of {text}?")))
-    writer = await create(log, Header(id=turn.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
+    prepared = await async_store.write(lambda store: store.prepare_answer(OWNER, ask(f"What of {text}?")))
+    writer = await create(log, Header(id=prepared.stream, owner=OWNER, model="echo", created=0), [b't"Of "'])
     for number in range(size):
         writer.append([f't"{text} {number} "'.encode()])
         await caught_up(writer.stream, number + 2)
     await writer.finish([DONE])
-    await conversations.refresh()
-    return turn.chat
+    await service.finalize_ended()
+    return prepared.conversation

@@ -1,4 +1,4 @@
-"""Checksums of messages: a conversation is kept for years, and a text that the disk has changed is told, not shown.
+"""Checksums of messages: a text that the disk has changed is never shown, and never sent to a model.
 
 A message has a CRC-32 over what it is (id, parent, role) and what it says (text, reasoning, tool calls). What the
 database itself holds together, as keys do, and what only describes a message, as its usage does, has none.
@@ -44,8 +44,8 @@ def intact(row: Row[Any]) -> bool:
     return row.crc in (found, seal(row.id, row.parent, row.role))
 
 
-def require(row: Row[Any]) -> None:
-    """Raise ConversationConflict for a message that is not: no model is told what nobody wrote."""
+def require_intact(row: Row[Any]) -> None:
+    """Raise ConversationConflict for a damaged message: no model is sent what nobody wrote."""
     if not intact(row):
         raise ConversationConflict(
             f"The message {row.id!r} is damaged on the server's disk: its checksum does not match. Ask from a message "

@@ -20,24 +20,24 @@ _STATES = {
 _REASONS = {"length": "Cut off at the length limit.", "content_filter": "Cut off by the provider's filter."}
 
 
-def item(chat: ConversationSummary) -> dict[str, Any]:
+def summary_object(summary: ConversationSummary) -> dict[str, Any]:
     """Return a conversation as the list shows it."""
-    return _head(chat) | {"running": chat.running, "message_id": chat.found, "snippet": chat.snippet}
+    return _head(summary) | {"running": summary.running, "message_id": summary.match, "snippet": summary.snippet}
 
 
-def _head(chat: ConversationSummary) -> dict[str, Any]:
+def _head(summary: ConversationSummary) -> dict[str, Any]:
     return {
-        "id": chat.id,
-        "title": chat.title,
-        "create_time": chat.created,
-        "update_time": chat.updated,
-        "model": chat.model,
+        "id": summary.id,
+        "title": summary.title,
+        "create_time": summary.created,
+        "update_time": summary.updated,
+        "model": summary.model,
     }
 
 
-def whole(conversation: Conversation) -> dict[str, Any]:
+def conversation_object(conversation: Conversation) -> dict[str, Any]:
     """Return a conversation with its tree."""
-    chat = conversation.chat
+    summary = conversation.summary
     nodes: dict[str, dict[str, Any]] = {
         message.id: {"id": message.id, "parent": message.parent, "children": [], "message": _message(message)}
         for message in conversation.messages
@@ -45,7 +45,7 @@ def whole(conversation: Conversation) -> dict[str, Any]:
     for message in conversation.messages:
         if message.parent is not None:
             nodes[message.parent]["children"].append(message.id)
-    return _head(chat) | {"system": chat.system, "current_node": chat.current, "mapping": nodes}
+    return _head(summary) | {"system": summary.system, "current_node": summary.current, "mapping": nodes}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -68,17 +68,17 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def as_json(conversation: Conversation) -> dict[str, Any]:
-    """Return what is exported as JSON: everything."""
-    return {"format": "tickertape conversation", "version": 1, **whole(conversation)}
+    """Return the export as JSON: everything."""
+    return {"format": "tickertape conversation", "version": 1, **conversation_object(conversation)}
 
 
 def as_markdown(conversation: Conversation) -> str:
     """Return the branch that is shown, as a document."""
-    chat = conversation.chat
-    day = datetime.fromtimestamp(chat.created, UTC).strftime("%Y-%m-%d")
-    parts = [f"# {chat.title or 'Untitled'}", f"*{day}{', ' + chat.model if chat.model else ''}*"]
-    if chat.system:
-        parts += ["## System prompt", chat.system]
+    summary = conversation.summary
+    day = datetime.fromtimestamp(summary.created, UTC).strftime("%Y-%m-%d")
+    parts = [f"# {summary.title or 'Untitled'}", f"*{day}{', ' + summary.model if summary.model else ''}*"]
+    if summary.system:
+        parts += ["## System prompt", summary.system]
     for message in branch(conversation):
         parts.append("## You" if message.role == "user" else f"## {message.model or 'Assistant'}")
         parts += [message.content] if message.content else []
@@ -88,10 +88,10 @@ def as_markdown(conversation: Conversation) -> str:
 
 
 def branch(conversation: Conversation) -> list[Message]:
-    """Return the messages from the root down to the one where the conversation stands."""
+    """Return the messages from the root down to the current one."""
     messages = {message.id: message for message in conversation.messages}
     found: list[Message] = []
-    at = conversation.chat.current
+    at = conversation.summary.current
     while at is not None:
         found.append(messages[at])
         at = messages[at].parent

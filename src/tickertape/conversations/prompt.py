@@ -1,4 +1,4 @@
-"""What the model is told: the conversation down to the answer that is to come."""
+"""The prompt: the messages that the model is sent, from the root of the conversation down to the answer's parent."""
 
 from __future__ import annotations
 
@@ -6,85 +6,44 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from tickertape.conversations.checksums import require
-from tickertape.conversations.models import PreparedAnswer, SegmentState
-from tickertape.conversations.schema import message, segment
+from tickertape.conversations.checksums import require_intact
+from tickertape.conversations.schema import message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection, Row
 
 _TEXTS = select(
     *(message.c[name] for name in ("no", "id", "parent", "role", "content", "reasoning", "tool_calls", "crc"))
 )
-_TREE = select(message.c.id, message.c.parent, message.c.no).where(message.c.chat == bindparam("here"))
+_TREE = select(message.c.id, message.c.parent, message.c.no).where(message.c.conversation == bindparam("here"))
 
 SLICE = 500
-"""Messages whose text is asked for in one statement: databases take a limited number of values."""
+"""Messages whose text is read in one statement: databases take a limited number of values."""
 
 
-def told(
-    connection: Connection,
-    found: Row[Any],
-    answer: tuple[str, str, str | None],
-    stream: str,
-    *,
-    fresh: bool = True,
-    link: SegmentState = SegmentState.OPEN,
-    begun: str = "",
-    before: Sequence[str] = (),
-) -> PreparedAnswer:
-    """Return the turn: the conversation down to this answer, in OpenAI's messages.
+def build_messages(
+    connection: Connection, conversation: Row[Any], leaf: str | None, *, partial: str | None = None
+) -> list[dict[str, str]]:
+    """Return OpenAI's messages: the system prompt, the branch from the root to ``leaf``, and a partial answer.
 
-    The answer is given by its id, its parent's and its model. ``begun`` is its text so far, of the streams ``before``.
+    Answers without text are left out. Raises ConversationConflict for a damaged message.
     """
-    message_id, parent, model = answer
-    history = [{"role": "system", "content": found.system}] if found.system else []
-    history += path(connection, found.no, parent)
-    if before:
-        history.append({"role": "assistant", "content": begun})
-    return PreparedAnswer(
-        chat=found.id,
-        message=message_id,
-        parent=parent,
-        stream=stream,
-        fresh=fresh,
-        link=link,
-        model=model,
-        history=history,
-        continues=before[-1] if before else None,
-    )
+    messages = [{"role": "system", "content": conversation.system}] if conversation.system else []
+    messages += _branch(connection, conversation.no, leaf)
+    if partial is not None:
+        messages.append({"role": "assistant", "content": partial})
+    return messages
 
 
-def streams_before(connection: Connection, message_no: int, stream: str) -> list[str]:
-    """Return the streams that a message consists of, those before this one."""
-    begun = segment.c.link != int(SegmentState.UNSTARTED)
-    streams = connection.execute(
-        select(segment.c.stream)
-        .where(
-            segment.c.message == message_no,
-            begun | (segment.c.stream == stream),
-        )
-        .order_by(segment.c.no)
-    )
-    found = list(streams.scalars())
-    return found[: found.index(stream)]
-
-
-def path(connection: Connection, chat_no: int, leaf: str | None) -> list[dict[str, str]]:
-    """Return the messages from the root down to this one; answers without text are left out.
-
-    Raises ConversationConflict.
-    """
-    tree = {row.id: row for row in connection.execute(_TREE, {"here": chat_no})}
-    way: list[int] = []
+def _branch(connection: Connection, conversation_no: int, leaf: str | None) -> list[dict[str, str]]:
+    tree = {row.id: row for row in connection.execute(_TREE, {"here": conversation_no})}
+    path: list[int] = []
     while leaf is not None:
-        way.append(tree[leaf].no)
+        path.append(tree[leaf].no)
         leaf = tree[leaf].parent
-    found: dict[int, dict[str, str]] = {}
-    for first in range(0, len(way), SLICE):
-        for row in connection.execute(_TEXTS.where(message.c.no.in_(way[first : first + SLICE]))):
-            require(row)
-            found[row.no] = {"role": row.role, "content": row.content}
-    return [found[no] for no in reversed(way) if found[no]["content"]]
+    texts: dict[int, dict[str, str]] = {}
+    for first in range(0, len(path), SLICE):
+        for row in connection.execute(_TEXTS.where(message.c.no.in_(path[first : first + SLICE]))):
+            require_intact(row)
+            texts[row.no] = {"role": row.role, "content": row.content}
+    return [texts[no] for no in reversed(path) if texts[no]["content"]]

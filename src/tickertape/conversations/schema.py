@@ -2,12 +2,15 @@
 
 ::
 
-    chat      one row a conversation; ``current`` is the message at the end of the branch that is shown
-    message   its messages: a tree by ``parent``. ``folded`` is the text as it is searched
-    segment   the streams that made a message: one, and one more each time it was gone on from
-    change    what changed, for those who watch: the newest are kept
+    conversation  one row each; ``current`` is the message at the end of the branch that is shown
+    message       its messages: a tree by ``parent``. ``folded`` is the text in the form that is searched
+    segment       the streams that made a message: one, and one more each time the answer was continued
+    change        the changelog; the newest rows are kept
 
-All SQL is SQLAlchemy's and portable; what concerns SQLite alone is in `tickertape.conversations.sqlite`.
+In the database the table of conversations is called ``chat``, as is the column that refers to it, and some columns
+have other names (the second argument below): files that exist keep them.
+
+All SQL is SQLAlchemy's and portable; what concerns SQLite alone is in `sqlite.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-chat = Table(
+conversation = Table(
     "chat",
     metadata,
     Column("no", Integer, primary_key=True),
@@ -39,7 +42,7 @@ chat = Table(
     Column("id", String(36), nullable=False),
     Column("title", Text, nullable=False),
     Column("folded", Text, nullable=False),
-    Column("titled", Boolean, nullable=False),  # by the user: never overwritten
+    Column("titled", Boolean, nullable=False),  # set by the user: never overwritten
     Column("model", Text),
     Column("system", Text),
     Column("current", String(36)),
@@ -48,13 +51,13 @@ chat = Table(
     Column("deleted", Float),
     UniqueConstraint("owner", "id"),  # ids are the callers': one owner's say nothing of another's
 )
-Index("recent", chat.c.owner, chat.c.updated)
+Index("recent", conversation.c.owner, conversation.c.updated)
 
 message = Table(
     "message",
     metadata,
     Column("no", Integer, primary_key=True),
-    Column("chat", ForeignKey("chat.no"), nullable=False),
+    Column("chat", ForeignKey("chat.no"), key="conversation", nullable=False),
     Column("id", String(36), nullable=False),
     Column("parent", String(36)),
     Column("role", String(16), nullable=False),
@@ -71,7 +74,7 @@ message = Table(
     Column("seconds", Float),
     Column("crc", BigInteger, nullable=False, server_default="-1"),  # see checksums.py
     Column("details", JSON(none_as_null=True)),  # what else an answer holds: citations, images, refusal, …
-    UniqueConstraint("chat", "id"),
+    UniqueConstraint("conversation", "id"),
 )
 
 segment = Table(
@@ -80,26 +83,24 @@ segment = Table(
     Column("no", Integer, primary_key=True),
     Column("stream", String(64), nullable=False, unique=True),
     Column("owner", String(64), nullable=False),
-    Column("chat", ForeignKey("chat.no"), nullable=False, index=True),
+    Column("chat", ForeignKey("chat.no"), key="conversation", nullable=False, index=True),
     Column("message", ForeignKey("message.no"), nullable=False, index=True),
-    Column("link", Integer, nullable=False),
-    Column("begun", Float, nullable=False),
-    Column(
-        "before", JSON(none_as_null=True)
-    ),  # what the message said before it was gone on from, should that never begin
+    Column("link", Integer, key="state", nullable=False),
+    Column("begun", Float, key="started", nullable=False),
+    Column("before", JSON(none_as_null=True), key="previous"),  # the message's fields before it was continued
     Column("key", Text),
     Column("digest", LargeBinary),
     UniqueConstraint("owner", "key"),
 )
-Index("open_segments", segment.c.owner, sqlite_where=segment.c.link == 0, postgresql_where=segment.c.link == 0)
+Index("open_segments", segment.c.owner, sqlite_where=segment.c.state == 0, postgresql_where=segment.c.state == 0)
 
 change = Table(
     "change",
     metadata,
     Column("no", Integer, primary_key=True),
     Column("owner", String(64), nullable=False),
-    Column("chat", String(36), nullable=False),
-    Column("what", String(16), nullable=False),
+    Column("chat", String(36), key="conversation", nullable=False),
+    Column("what", String(16), key="kind", nullable=False),
     Column("message", String(36)),
-    sqlite_autoincrement=True,  # numbers are never used again, also when all rows were dropped
+    sqlite_autoincrement=True,  # numbers are never used again, even when all rows were deleted
 )

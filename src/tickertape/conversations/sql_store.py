@@ -1,21 +1,18 @@
-"""The conversations' file, opened: every call is one transaction. Blocking, and safe to use from several threads."""
+"""The store in SQLAlchemy's terms, for every SQL database: one transaction a call."""
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from tickertape.conversations import changelog, finalize, messages, queries, rows
-from tickertape.conversations.sqlite import Presence, engine, explain, probe, shrink
+from tickertape.conversations import changelog, finalize, lifecycle, messages, queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
     from tickertape.conversations.models import (
         Change,
@@ -23,43 +20,58 @@ if TYPE_CHECKING:
         ConversationLimits,
         ConversationPage,
         ConversationSummary,
+        ConversationUpdate,
         MessageRequest,
         Outcome,
         PreparedAnswer,
         Segment,
     )
+    from tickertape.conversations.store import Clock
+    from tickertape.errors import ConversationsUnavailable
 
-    Clock = Callable[[], float]
+
+class SqlDatabase(Protocol):
+    """What differs between SQL databases, of one that is open."""
+
+    engine: Engine
+    """Begins a transaction that writes so that no other one writes; one with the option ``reads`` may run beside it."""
+
+    def check_present(self) -> None:
+        """Raise ConversationsUnavailable if a commit would succeed and be lost. Called before every write."""
+
+    def explain(self, error: BaseException | None) -> ConversationsUnavailable:
+        """Return the driver's error as one sentence."""
+        ...
+
+    def reclaim_space(self, connection: Connection) -> bool:
+        """Give some of the space that was freed back to the system; return whether there is more."""
+        ...
+
+    def probe(self, connection: Connection) -> None:
+        """Write something that changes nothing."""
 
 
 class SqlStore:
-    """Conversations of all owners. Raises ConversationsUnavailable when the file cannot be used.
+    """The conversations of all owners in an SQL database: `tickertape.conversations.store.Store`."""
 
-    Times are in seconds since 1970, by ``clock``.
-    """
-
-    def __init__(
-        self, path: Path, limits: ConversationLimits, *, synchronous: str = "NORMAL", clock: Clock = time.time
-    ) -> None:
-        self._path = path
+    def __init__(self, database: SqlDatabase, limits: ConversationLimits, clock: Clock) -> None:
+        self._database = database
         self._limits = limits
         self._clock = clock
-        self._engine = engine(path, synchronous)
-        self._presence = Presence(path)
 
     def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
+        """Close the database."""
+        self._database.engine.dispose()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._explained(), self._engine.connect() as connection:
+        with self._explained(), self._database.engine.connect() as connection:
             yield connection.execution_options(reads=True)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        self._presence.check()
-        with self._explained(), self._engine.begin() as connection:
+        self._database.check_present()
+        with self._explained(), self._database.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -67,108 +79,110 @@ class SqlStore:
         try:
             yield
         except IntegrityError:
-            raise  # a mistake of ours, not the file's
+            raise  # a mistake of ours, not the database's
         except DBAPIError as error:
-            raise explain(error.orig, self._path) from error
+            raise self._database.explain(error.orig) from error
 
     # --- answers
 
-    def prepare_answer(self, owner: str, question: MessageRequest) -> PreparedAnswer:
-        """Add the request's messages and the answer that is to come.
+    def prepare_answer(self, owner: str, request: MessageRequest) -> PreparedAnswer:
+        """Add the request's messages and the place for the answer; a repeated request finds its answer.
 
         Raises UnknownConversation, ConversationConflict, ConversationLimitExceeded and KeyReused.
         """
         with self._writing() as connection:
-            return messages.prepare_answer(connection, owner, question, self._limits, self._clock())
+            return messages.prepare_answer(connection, owner, request, self._limits, self._clock())
 
     def finalize_message(self, stream: str, outcome: Outcome, ended: float | None = None) -> None:
-        """Take over what came of a stream; once done, it does nothing."""
+        """Put what a stream ended with into its message; the second time, it does nothing."""
         with self._writing() as connection:
             finalize.finalize_message(connection, stream, outcome, ended)
 
     def mark_unstarted(self, stream: str, outcome: Outcome) -> None:
-        """Say that a stream never began."""
+        """Record that a stream never started."""
         with self._writing() as connection:
             finalize.mark_unstarted(connection, stream, outcome)
 
     def unfinalized(self, owner: str | None = None) -> list[Segment]:
-        """Return the streams whose text is yet to be taken over, of one owner or of all."""
+        """Return the streams whose text is not in a message yet, of one owner or of all."""
         with self._reading() as connection:
             return finalize.unfinalized(connection, owner)
 
     # --- conversations
 
     def create(
-        self, owner: str, chat_id: str, *, title: str | None, model: str | None, system: str | None
+        self, owner: str, conversation_id: str, *, title: str | None, model: str | None, system: str | None
     ) -> ConversationSummary:
-        """Make an empty conversation, or return the one of this id.
+        """Create an empty conversation, or return the one of this id.
 
         Raises ConversationLimitExceeded; UnknownConversation for a deleted one.
         """
         with self._writing() as connection:
-            now = self._clock()
-            if not queries.known(connection, owner, chat_id):
-                rows.create(connection, owner, chat_id, self._limits, now, title=title, model=model, system=system)
-            return queries.item(connection, owner, chat_id)
+            if queries.find(connection, owner, conversation_id) is None:
+                now, given = self._clock(), {"title": title, "model": model, "system": system}
+                lifecycle.create(connection, owner, conversation_id, self._limits, now, **given)
+            return queries.get_summary(connection, queries.require(connection, owner, conversation_id).no)
 
-    def list_page(self, owner: str, words: str = "", offset: int = 0, limit: int = 50) -> ConversationPage:
-        """Return a part of the list, the last changed first."""
+    def list_page(self, owner: str, query: str = "", offset: int = 0, limit: int = 50) -> ConversationPage:
+        """Return a part of the list, the last changed first; with a query, only what holds all its words."""
         with self._reading() as connection:
-            return queries.list_page(connection, owner, words, offset, limit)
+            return queries.list_page(connection, owner, query, offset, limit)
 
-    def get(self, owner: str, chat_id: str) -> Conversation:
+    def get(self, owner: str, conversation_id: str) -> Conversation:
         """Return a conversation with all its messages. Raises UnknownConversation."""
         with self._reading() as connection:
-            return queries.get(connection, owner, chat_id)
+            return queries.get(connection, owner, conversation_id)
 
-    def update(self, owner: str, chat_id: str, values: dict[str, Any], *, restore: bool = False) -> ConversationSummary:
-        """Change title, model, system or current; ``restore`` undoes a deletion before. Raises UnknownConversation."""
+    def update(self, owner: str, conversation_id: str, wanted: ConversationUpdate) -> ConversationSummary:
+        """Change a conversation. Raises UnknownConversation."""
         with self._writing() as connection:
-            if restore:
-                queries.restore(connection, owner, chat_id, self._clock() - self._limits.undo)
-            return queries.update_conversation(connection, owner, chat_id, values)
+            if wanted.restore:
+                lifecycle.restore(connection, owner, conversation_id, self._clock() - self._limits.undo)
+            return lifecycle.change(connection, owner, conversation_id, wanted)
 
-    def soft_delete(self, owner: str, chat_id: str) -> tuple[float, list[str]]:
-        """Delete a conversation; return until when it can be taken back, and the streams to be stopped."""
+    def soft_delete(self, owner: str, conversation_id: str) -> tuple[float, list[str]]:
+        """Delete a conversation; return until when that can be undone, and the streams to be cancelled."""
         with self._writing() as connection:
-            deleted, streams = queries.soft_delete(connection, owner, chat_id, self._clock())
+            deleted, streams = lifecycle.soft_delete(connection, owner, conversation_id, self._clock())
             return deleted + self._limits.undo, streams
 
     def pending_deletion(self) -> list[str]:
-        """Return the streams that must be forgotten before `hard_delete` takes what was deleted for good.
+        """Return the streams that must be deleted before `hard_delete` deletes their conversations.
 
-        It takes its turn with those who write: a deletion that is being taken back is one, or none.
+        It waits for its turn among those who write: a deletion that is being undone is one, or none.
         """
         with self._writing() as connection:
-            return queries.pending_deletion(connection, self._clock() - self._limits.undo)
+            return lifecycle.pending_deletion(connection, self._clock() - self._limits.undo)
 
-    def hard_delete(self, forgotten: Iterable[str] = ()) -> int:
-        """Let nothing be left of what was deleted for good, a few at a time; return how many conversations that were.
+    def hard_delete(self, deleted_streams: Iterable[str] = ()) -> int:
+        """Delete all that is left of some conversations whose deletion can no longer be undone; return how many.
 
-        Those with a stream that is not among the ``forgotten`` stay, to name it the next time.
+        Those with a stream that is not among the ``deleted_streams`` stay, to name it the next time.
         """
         with self._writing() as connection:
             changelog.trim(connection)
-            return queries.hard_delete(connection, self._clock() - self._limits.undo, forgotten)
+            return lifecycle.hard_delete(connection, self._clock() - self._limits.undo, deleted_streams)
 
-    def shrink(self) -> bool:
-        """Give some of the space that was freed back to the file system; return whether there is more."""
-        with self._writing() as connection:
-            return shrink(connection)
-
-    def probe(self) -> None:
-        """Commit something that says nothing, to find out whether anything can be."""
-        with self._writing() as connection:
-            probe(connection)
-
-    # --- changes
+    # --- the changelog
 
     def changelog_range(self) -> tuple[int, int]:
         """Return the number before the oldest change that is kept, and the newest's."""
         with self._reading() as connection:
-            return changelog.retained(connection)
+            return changelog.retained_range(connection)
 
-    def changes_after(self, after: int, owner: str | None = None) -> list[Change]:
-        """Return the changes after this number."""
+    def changes_after(self, no: int, owner: str | None = None) -> list[Change]:
+        """Return the changes after this number, of one owner or of all."""
         with self._reading() as connection:
-            return changelog.changes_after(connection, after, owner)
+            return changelog.changes_after(connection, no, owner)
+
+    # --- the database
+
+    def reclaim_space(self) -> bool:
+        """Give some of the space that was freed back to the system; return whether there is more."""
+        with self._writing() as connection:
+            return self._database.reclaim_space(connection)
+
+    def probe(self) -> None:
+        """Commit something that changes nothing, to find out whether anything can be committed."""
+        with self._writing() as connection:
+            self._database.probe(connection)

@@ -1,7 +1,7 @@
-"""Where conversations are kept: one SQLite file, `chats.db`. All that concerns SQLite alone is here.
+"""Conversations in SQLite: one file, `chats.db`. All that concerns SQLite alone is here.
 
 The file is in WAL mode, so that several processes may use it. A transaction that writes begins as one (``BEGIN
-IMMEDIATE``): it waits for its turn instead of failing half way. The file's ``user_version`` is that of its tables.
+IMMEDIATE``): it waits for its turn instead of failing half way. The file's ``user_version`` is its tables' format.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import time
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from tickertape.conversations.models import ConversationLimits
+    from tickertape.conversations.sql_store import SqlStore
+    from tickertape.conversations.store import Clock
+
 logger = logging.getLogger("tickertape")
 
-APPLICATION_ID = 0x74696368  # "tich", so that file(1) and we can tell
+APPLICATION_ID = 0x74696368  # "tich", so that file(1) and tickertape recognize it
 VERSION = 2
 
 MIGRATIONS = {
@@ -41,8 +46,71 @@ TIMEOUT = 10
 """Seconds that one process waits for another one's transaction."""
 
 
+class SqliteDatabase:
+    """The file of the conversations: `tickertape.conversations.store.Database`. ``synchronous`` is SQLite's."""
+
+    def __init__(self, path: Path, synchronous: str = "NORMAL") -> None:
+        self._path = path
+        self._synchronous = synchronous
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self._path.exists()
+
+    def open(self, limits: ConversationLimits, clock: Clock = time.time) -> SqlStore:
+        """Check the file and open it, created if need be. Raises ConversationsUnavailable with the reason."""
+        from tickertape.conversations.sql_store import SqlStore
+
+        check(self._path)
+        return SqlStore(_OpenFile(self._path, self._synchronous), limits, clock)
+
+    def maintenance(self, reclaim_space: Callable[[], Awaitable[bool]]) -> Upkeep:
+        """Return what does the checkpoints and gives space back; ``reclaim_space`` calls the store's in its thread."""
+        return Upkeep(self._path, reclaim_space)
+
+
+class _OpenFile:
+    """What `SqlStore` needs to know of SQLite: `tickertape.conversations.sql_store.SqlDatabase`."""
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self._path = path
+        self.engine = open_engine(path, synchronous)
+        self._identity = FileIdentity(path)
+        self._reported = False
+
+    def check_present(self) -> None:
+        """Raise ConversationsUnavailable if the file was deleted or replaced; log that once.
+
+        What is written to a deleted file is committed, and is on no disk.
+        """
+        if self._identity.lost:
+            error = ConversationsUnavailable(
+                f"The conversations {self._path} were deleted or replaced while the server runs: what is written now "
+                "is on no disk. Restart the server.",
+                shown="The server's conversations were deleted or replaced while it runs; nothing is kept until it is "
+                "restarted.",
+            )
+            if not self._reported:
+                self._reported = True
+                logger.error("%s", error)
+            raise error
+
+    def explain(self, error: BaseException | None) -> ConversationsUnavailable:
+        """Return the driver's error as one sentence."""
+        return explain(error, self._path)
+
+    def reclaim_space(self, connection: Connection) -> bool:
+        """Give some free pages back to the file system; return whether there are more."""
+        return sqlite_upkeep.shrink(_raw(connection))
+
+    def probe(self, connection: Connection) -> None:
+        """Write something that changes nothing."""
+        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
 def check(path: Path) -> None:
-    """See that a file that exists is one of ours, and is whole, as far as can be seen in a moment.
+    """Check that a file that exists is one of ours, and is whole, as far as can be seen in a moment.
 
     Raises ConversationsUnavailable with the reason; needs no SQLAlchemy.
     """
@@ -61,7 +129,7 @@ def check(path: Path) -> None:
         raise explain(error, path) from error
 
 
-def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
+def open_engine(path: Path, synchronous: str = "NORMAL") -> Engine:
     """Open the file, made if need be, its tables too. Raises ConversationsUnavailable with the reason."""
     from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import DBAPIError
@@ -100,44 +168,6 @@ def engine(path: Path, synchronous: str = "NORMAL") -> Engine:
     return made
 
 
-class Presence:
-    """Sees that the file is still there: what is written to one that was deleted succeeds, and is on no disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._identity = FileIdentity(path)
-        self._told = False
-
-    def check(self) -> None:
-        """Raise ConversationsUnavailable if the file was deleted or replaced; tell the operator once."""
-        if self._identity.lost:
-            error = ConversationsUnavailable(
-                f"The conversations {self._path} were deleted or replaced while the server runs: what is written now "
-                "is on no disk. Restart the server.",
-                shown="The server's conversations were deleted or replaced while it runs; nothing is kept until it is "
-                "restarted.",
-            )
-            if not self._told:
-                self._told = True
-                logger.error("%s", error)
-            raise error
-
-
-def upkeep(path: Path, shrink: Callable[[], Awaitable[bool]]) -> Upkeep:
-    """Return what looks after the file while it is used; ``shrink`` calls the function of that name."""
-    return Upkeep(path, shrink)
-
-
-def shrink(connection: Connection) -> bool:
-    """Give some of the space that was freed back to the file system; return whether there is more."""
-    return sqlite_upkeep.shrink(_raw(connection))
-
-
-def probe(connection: Connection) -> None:
-    """Write something that changes nothing."""
-    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
-
-
 def _raw(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
@@ -160,7 +190,7 @@ def _json(text: str) -> Any:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode(errors="surrogateescape")  # what is no text any more is found by its checksum
+    return raw.decode(errors="surrogateescape")  # damaged text is detected by its checksum
 
 
 def _connected(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
@@ -171,7 +201,7 @@ def _connected(synchronous: str, connection: sqlite3.Connection, _record: object
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # can be set as long as there are no tables
     share(connection, TIMEOUT)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("PRAGMA secure_delete = ON")  # what was deleted for good is not left in the file
+    connection.execute("PRAGMA secure_delete = ON")  # no deleted text is left in the file
     connection.execute("PRAGMA foreign_keys = ON")
 
 

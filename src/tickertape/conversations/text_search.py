@@ -1,4 +1,4 @@
-"""What is made of a conversation's words: its title, the form in which it is searched, and the place found."""
+"""Text search: the form in which text is searched, the snippet around a match, and titles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TITLE = 60
 """Characters of a title that is made from the first question: what a list shows in one line."""
 
 AROUND = 60
-"""Characters that are shown on each side of a place found."""
+"""Characters of a snippet on each side of the match."""
 
 
 def title_of(text: str) -> str:
@@ -29,7 +29,7 @@ def fold(text: str) -> str:
 
 
 def snippet(text: str, words: list[str]) -> str | None:
-    """Return the place in the text where one of the folded words is, with what stands around it; None if nowhere."""
+    """Return the text around the first of the folded words that it holds; None if it holds none."""
     where = min((match.start() for word in words if (match := re.search(re.escape(word), text, re.I))), default=None)
     if where is None:
         folded = fold(text)

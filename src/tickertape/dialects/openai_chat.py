@@ -115,13 +115,7 @@ class Answer(Transcript):
         self.header = tape.header
         self.count = len(tape.entries)
         self.queued = tape.queued
-        self.end: End | None = None
-        for entry in tape.entries:
-            delta = decode_delta(entry)
-            if isinstance(delta, End):
-                self.end = delta
-            else:
-                self.add(delta)
+        self.end = self.add_entries(tape.entries)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what ``GET /v1/streams/{id}`` shows to those who ask for JSON."""

@@ -12,7 +12,9 @@ import msgspec
 from starlette.routing import Route, Router
 
 from tickertape.asgi.subscriber import transport_of
-from tickertape.conversations import AsyncStore
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.service import ConversationService
+from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.delivery.fanout import Fanout
 from tickertape.deltas import encode_delta
 from tickertape.errors import ConversationError, LogError, TickertapeError
@@ -21,7 +23,6 @@ from tickertape.server import conversation_routes
 from tickertape.server.access_log import AccessLog
 from tickertape.server.assets import Assets
 from tickertape.server.changes import Changes
-from tickertape.server.conversations import ConversationService
 from tickertape.server.guard import Guard
 from tickertape.server.metrics import PUBLISH
 from tickertape.server.readiness import Readiness
@@ -108,10 +109,11 @@ class App:
                 raise
             fanout = Fanout(heartbeat=settings.heartbeat, send_timeout=settings.send_timeout)
             generations = Generations(log, settings.limits)
-            chats = AsyncStore(settings.data / CHATS_FILE, settings.chats, synchronous=settings.synchronous, clock=now)
-            conversations = ConversationService(chats, log, self._catalog, generations)
-            changes = Changes(chats, fanout, conversations.refresh)
-            readiness = Readiness(settings.data, settings.min_free, log, chats)
+            database = SqliteDatabase(settings.data / CHATS_FILE, settings.synchronous)
+            store = AsyncStore(database, settings.conversations, clock=now)
+            conversations = ConversationService(store, log, self._catalog, generations)
+            changes = Changes(store, fanout, conversations.finalize_ended)
+            readiness = Readiness(settings.data, settings.min_free, log, store)
             services = self._services = Services(
                 settings,
                 log,
@@ -156,15 +158,15 @@ async def _publish(services: Services) -> None:
 
 
 async def _forget(log: Engine, conversations: ConversationService, retention: float) -> None:
-    """Every so often, let the log forget what ended long ago: its text is in its conversation before."""
+    """Every so often, let the log forget what ended long ago: its text is put into its conversation before."""
     while True:
         try:  # again in the next round, whatever happens in this one
-            if conversations.chats.begun:
-                await conversations.refresh()
-                await conversations.tidy()
+            if conversations.store.exists:
+                await conversations.finalize_ended()
+                await conversations.gc()
             await log.expire(retention)
         except (LogError, ConversationError) as error:
             logger.info("Nothing old is forgotten now: %s", error)  # a full or busy disk
         except Exception:
             logger.exception("Nothing old is forgotten now")
-        await asyncio.sleep(min(retention, conversations.chats.limits.undo, FORGET))
+        await asyncio.sleep(min(retention, conversations.limits.undo, FORGET))

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tickertape.asgi.types import Receive, Send
-    from tickertape.conversations import AsyncStore, Change
+    from tickertape.conversations.async_store import AsyncStore
+    from tickertape.conversations.models import Change
     from tickertape.delivery.fanout import Fanout
 
 logger = logging.getLogger("tickertape")
@@ -65,26 +66,26 @@ class ChangeView(View):
 class Changes:
     """Who listens in this process, and what they are told."""
 
-    def __init__(self, chats: AsyncStore, fanout: Fanout, refresh: Callable[[], Awaitable[object]]) -> None:
-        self._chats = chats
+    def __init__(self, store: AsyncStore, fanout: Fanout, finalize_ended: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
         self._fanout = fanout
-        self._refresh = refresh
+        self._finalize_ended = finalize_ended
         self._tapes: dict[str, Stream] = {}
         self._listening: Counter[str] = Counter()
         self._last = 0
         self._changed = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
-        chats.changed = self._changed.set
+        store.changed = self._changed.set
 
     async def serve(self, owner: str, cursor: str | None, send: Send, receive: Receive) -> None:
         """Tell a reader of the changes after its cursor, then of every one as it happens, until it leaves."""
-        before, newest = await self._chats.read(lambda store: store.changelog_range())
+        before, newest = await self._store.read(lambda store: store.changelog_range())
         tape = self._listen(owner, newest)
         try:
             after = position(cursor, NAME) if cursor else None
             headers = list(STREAM_HEADERS)
             if after is not None and before <= after <= newest:
-                missed = await self._chats.read(lambda store: store.changes_after(after, owner))
+                missed = await self._store.read(lambda store: store.changes_after(after, owner))
                 told = missed[-1].no if missed else after
                 entries = [_entry(change) for change in missed]
             else:
@@ -131,7 +132,7 @@ class Changes:
                 await self._look()
                 if loop.time() - swept > SWEEP:
                     swept = loop.time()
-                    await self._refresh()
+                    await self._finalize_ended()
             except (ConversationError, LogError) as error:  # a busy or full disk: the next look tells
                 logger.debug("What has changed or ended cannot be read: %s", error)
             try:
@@ -142,7 +143,7 @@ class Changes:
 
     async def _look(self) -> None:
         after = self._last
-        self._tell(await self._chats.read(lambda store: store.changes_after(after)))
+        self._tell(await self._store.read(lambda store: store.changes_after(after)))
 
     def _tell(self, changes: list[Change]) -> None:
         for change in changes:
@@ -158,7 +159,7 @@ class Changes:
 
 
 def _entry(change: Change) -> bytes:
-    data = {"conversation_id": change.chat, "what": change.what}
+    data = {"conversation_id": change.conversation, "what": change.kind}
     if change.message is not None:
         data["message_id"] = change.message
     return b"%d %b" % (change.no, _json(data))

@@ -1,26 +1,25 @@
-"""What callers ask of conversations: bodies and queries, checked, with a sentence for what is wrong."""
+"""Requests to the routes of conversations: bodies and queries, checked, with a sentence for what is wrong."""
 
 from __future__ import annotations
 
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from tickertape.conversations import MessageRequest, NewMessage
-from tickertape.errors import BadRequest, ConversationLimitExceeded
-from tickertape.server.conversations import AnswerOptions
+from tickertape.conversations.models import AnswerOptions, ConversationUpdate, MessageRequest, NewMessage, new_id
+from tickertape.errors import BadRequest
 from tickertape.server.requests import parse_key, parse_messages, parse_object, parse_policy
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message
-    from tickertape.conversations import ConversationLimits
 
 ACTIONS = ("next", "variant", "continue")
 MOST = 100
 """Conversations that one request lists at most."""
+
+_SETTABLE = ("title", "model", "system")
 
 _ID = re.compile(r"[0-9a-f-]{24,36}")
 _OURS = frozenset(
@@ -37,23 +36,18 @@ _OURS = frozenset(
 )
 
 
-def new_id() -> str:
-    """Return an id nobody can guess."""
-    return secrets.token_hex(16)
-
-
-def parse_turn(
+def parse_request(
     scope: Message, body: bytes, *, max_messages: int, disconnect: str
 ) -> tuple[MessageRequest, AnswerOptions]:
-    """Return the checked question. Raises BadRequest that names the field, what was read and what is allowed."""
+    """Return the checked request. Raises BadRequest that names the field, what was read and what is allowed."""
     fields = parse_object(body)
     action = fields.get("action", "next")
     if action not in ACTIONS:
         raise BadRequest(f"action must be one of {', '.join(ACTIONS)}; it was {action!r}.", param="action")
     parent = id_of(fields, "parent_message_id") if "parent_message_id" in fields else msgspec.UNSET
-    chat = id_of(fields, "conversation_id")
+    conversation = id_of(fields, "conversation_id")
     if action != "next":
-        if chat is None or not isinstance(parent, str):
+        if conversation is None or not isinstance(parent, str):
             raise BadRequest(f"action {action} needs conversation_id and parent_message_id.", param="parent_message_id")
         if fields.get("messages"):
             raise BadRequest(f"action {action} takes no messages.", param="messages")
@@ -61,19 +55,21 @@ def parse_turn(
     if not isinstance(options, dict):
         raise BadRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
     key = parse_key(scope, body)
-    question = MessageRequest(
+    request = MessageRequest(
         action=action,
-        chat=chat or new_id(),
+        conversation=conversation or new_id(),
         parent=parent,
         messages=_messages(fields, max_messages) if action == "next" else [],
         message=id_of(fields, "message_id") or new_id(),
         model=text_of(fields, "model"),
-        stream=new_id(),
         key=key.value if key else None,
         digest=key.digest if key else b"",
     )
-    parameters = {name: value for name, value in fields.items() if name not in _OURS}
-    return question, AnswerOptions(parameters, bool(options.get("include_usage")), parse_policy(scope, disconnect))
+    return request, AnswerOptions(
+        parameters={name: value for name, value in fields.items() if name not in _OURS},
+        show_usage=bool(options.get("include_usage")),
+        abandon_after=parse_policy(scope, disconnect),
+    )
 
 
 def id_of(fields: dict[str, Any], name: str) -> str | None:
@@ -112,7 +108,7 @@ def _message(message: Any, where: str) -> NewMessage:
     text = _text(message.get("content"))
     if text is None or not text.strip():
         raise BadRequest(f"{where}.content must be text, and not empty.", param=f"{where}.content")
-    return NewMessage(id_of(message, "id") or new_id(), text)
+    return NewMessage(text, id_of(message, "id") or new_id())
 
 
 def _text(content: Any) -> str | None:
@@ -127,45 +123,37 @@ def _text(content: Any) -> str | None:
     return "\n".join(strings) if len(strings) == len(texts) else None
 
 
-def parse_new(body: bytes, limits: ConversationLimits) -> tuple[str, dict[str, Any]]:
+def parse_new(body: bytes) -> tuple[str | None, dict[str, str | None]]:
     """Return the id of a new conversation, and its title, model and system prompt, None where there is none."""
     fields = {name: value for name, value in parse_object(body).items() if value is not None}
-    chat_id = id_of(fields, "id") or new_id()
+    conversation_id = id_of(fields, "id")
     fields.pop("id", None)
-    changes = _changes(fields, ("title", "model", "system"), limits)
-    return chat_id, {name: changes.get(name) for name in ("title", "model", "system")}
+    _check_names(fields, _SETTABLE)
+    return conversation_id, {name: text_of(fields, name) for name in _SETTABLE}
 
 
-def parse_change(body: bytes, limits: ConversationLimits) -> dict[str, Any]:
-    """Return which fields of a conversation are to be what: title, model, system, current, deleted."""
-    return _changes(parse_object(body), ("title", "model", "system", "current_node", "deleted"), limits)
+def parse_update(body: bytes) -> ConversationUpdate:
+    """Return the changes that a body asks for: of title, model, system, current_node, deleted."""
+    fields = parse_object(body)
+    _check_names(fields, (*_SETTABLE, "current_node", "deleted"))
+    values: dict[str, Any] = {name: text_of(fields, name) for name in _SETTABLE if name in fields}
+    if "title" in values:
+        values["title"] = values["title"] or ""
+    if "current_node" in fields:
+        values["current"] = id_of(fields, "current_node")
+    if fields.get("deleted", False) is not False:
+        raise BadRequest("deleted can be set to false, which undoes a deletion; DELETE deletes.", param="deleted")
+    return ConversationUpdate(**values, restore="deleted" in fields)
 
 
-def _changes(fields: dict[str, Any], allowed: tuple[str, ...], limits: ConversationLimits) -> dict[str, Any]:
+def _check_names(fields: dict[str, Any], allowed: tuple[str, ...]) -> None:
     unknown = fields.keys() - set(allowed)
     if unknown:
         raise BadRequest(f"{min(unknown)[:80]!r} cannot be set; {', '.join(allowed)} can.", param=min(unknown)[:80])
-    changes: dict[str, Any] = {name: text_of(fields, name) for name in ("title", "model", "system") if name in fields}
-    if "title" in changes:
-        changes["title"] = " ".join((changes["title"] or "").split())
-        if not changes["title"]:
-            raise BadRequest("title must not be empty.", param="title")
-    for name, most in (("title", limits.title), ("system", limits.system), ("model", 255)):
-        if len(changes.get(name) or "") > most:
-            raise ConversationLimitExceeded(
-                f"{name} has {len(changes[name]):,} characters; at most {most:,} are allowed.", param=name
-            )
-    if "current_node" in fields:
-        changes["current"] = id_of(fields, "current_node")
-    if fields.get("deleted", False) is not False:
-        raise BadRequest("deleted can be set to false, which takes a deletion back; DELETE deletes.", param="deleted")
-    if "deleted" in fields:
-        changes["deleted"] = False
-    return changes
 
 
 def parse_page(scope: Message) -> tuple[str, int, int]:
-    """Return what a query for the list says: the words searched for, offset and limit."""
+    """Return the search, offset and limit of a query for the list."""
     query = parse_qs(scope["query_string"].decode("latin-1"))
     return query.get("q", [""])[-1][:500], _number(query, "offset", 0, 10**9), _number(query, "limit", 50, MOST)
 

@@ -26,8 +26,8 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from tickertape.error_objects import error_object
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.server.responses import error_object
 
 if TYPE_CHECKING:
     import asyncio

@@ -13,7 +13,7 @@ from tickertape.errors import ConversationsUnavailable, LogUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tickertape.conversations import AsyncStore
+    from tickertape.conversations.async_store import AsyncStore
     from tickertape.streams.contract import Engine
 
 logger = logging.getLogger("tickertape")
@@ -28,11 +28,11 @@ PATIENCE = 2.0
 class Readiness:
     """Looks when it is asked, once for all who ask at the same time; the operator is told of every change."""
 
-    def __init__(self, data: Path, min_free: int, log: Engine, chats: AsyncStore) -> None:
+    def __init__(self, data: Path, min_free: int, log: Engine, conversations: AsyncStore) -> None:
         self._data = data
         self._min_free = min_free
         self._log = log
-        self._chats = chats
+        self._conversations = conversations
         self._looking: asyncio.Task[list[str]] | None = None
         self._looked = -FRESH
         self._told: list[str] = []
@@ -51,7 +51,7 @@ class Readiness:
                 if free is not None and free < self._min_free:
                     says = f"The disk has {free:,} bytes free, fewer than min_free, {self._min_free:,}."
                     found.append((f"{self._data}: {says}", says))
-                for probe in (self._log.probe, self._chats.probe):
+                for probe in (self._log.probe, self._conversations.probe):
                     try:
                         await probe()
                     except (LogUnavailable, ConversationsUnavailable) as error:

@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
 async def find(services: Services, stream_id: str, owner: str) -> Stream:
     """Return a stream's tape. Raises UnknownStream."""
-    await services.conversations.begun(stream_id)
+    await services.conversations.wait_started(stream_id)
     return await services.log.get(stream_id, owner)
 
 

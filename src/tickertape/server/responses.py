@@ -7,25 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import (
-    BadRequest,
-    ConversationConflict,
-    ConversationLimitExceeded,
-    ConversationsUnavailable,
-    KeyReused,
-    LogUnavailable,
-    ProviderError,
-    StreamDamaged,
-    TickertapeError,
-    UnknownConversation,
-    UnknownStream,
-)
+from tickertape.error_objects import error_object, to_api_error
 from tickertape.server.requests import url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tickertape.asgi.types import Message, Send
+    from tickertape.errors import TickertapeError
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -65,37 +54,8 @@ async def reply_json(send: Send, body: Any, status: int = 200, headers: Iterable
 
 async def reply_error(send: Send, error: TickertapeError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Send an error as OpenAI's clients expect it: a status and ``{"error": {message, type, code, param}}``."""
-    error = as_shown(error)
+    error = to_api_error(error)
     await reply_failure(send, error_object(error), error.status, error.retry_after, headers)
-
-
-def error_object(error: ProviderError) -> dict[str, Any]:
-    """Return OpenAI's error object."""
-    return {"message": error.message, "type": error.type, "code": error.code, "param": error.param}
-
-
-def as_shown(error: TickertapeError) -> ProviderError:
-    """Return the error with the status and the words in which a caller is told of it."""
-    match error:
-        case ProviderError():
-            return error
-        case UnknownStream():
-            return BadRequest(str(error), status=404, code="unknown_stream")
-        case KeyReused():
-            return BadRequest(str(error), status=422, code="idempotency_key_reused")
-        case LogUnavailable():
-            return ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
-        case StreamDamaged():
-            return ProviderError(str(error), status=500, type="server_error", code="stream_damaged")
-        case UnknownConversation():
-            return BadRequest(str(error), status=404, code="unknown_conversation")
-        case ConversationConflict():
-            return BadRequest(str(error), status=409, code=error.code)
-        case ConversationLimitExceeded():
-            return BadRequest(str(error), code="limit_exceeded", param=error.param)
-        case ConversationsUnavailable():
-            return ProviderError(error.shown, status=503, type="server_error", code="chats_unavailable")
-    return ProviderError(str(error), status=500, type="server_error")
 
 
 async def reply_failure(

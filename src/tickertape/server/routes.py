@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.conversations.service import ConversationService
     from tickertape.delivery.fanout import Fanout
     from tickertape.generation import Generations
     from tickertape.providers.catalog import Catalog
     from tickertape.server.assets import Assets
     from tickertape.server.changes import Changes
-    from tickertape.server.conversations import ConversationService
     from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings

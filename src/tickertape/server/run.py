@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from tickertape.asgi.subscriber import Cut
-from tickertape.conversations.sqlite import check as check_chats
+from tickertape.conversations.sqlite import check as check_conversations
 from tickertape.errors import SettingsError
 from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> None:
     if settings.network_data == "refuse":
         check_local(settings.data)
     check(settings.data / LOG_FILE)
-    check_chats(settings.data / CHATS_FILE)
+    check_conversations(settings.data / CHATS_FILE)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -39,7 +39,7 @@ TUNABLE = (
     "retries",
     "page_disconnect",
     *(f"limits.{name}" for name in Limits.__struct_fields__),
-    *(f"chats.{name}" for name in ConversationLimits.__struct_fields__),
+    *(f"conversations.{name}" for name in ConversationLimits.__struct_fields__),
 )
 """What ``--set NAME=VALUE`` takes: settings that few need, without an option of their own."""
 
@@ -173,8 +173,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a question is asked again that met a passing failure before the first byte of an answer."""
     limits: Limits = Limits()
     """How many answers, and how long."""
-    chats: ConversationLimits = ConversationLimits()
-    """How large conversations may be, and for how long a deletion can be taken back."""
+    conversations: ConversationLimits = ConversationLimits()
+    """How large conversations may be, and for how long a deletion can be undone."""
     retention: float = 24 * 3600.0
     """Seconds that a stream is kept after its end."""
     min_free: int = 64 * 1024 * 1024
