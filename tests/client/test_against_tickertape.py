@@ -6,14 +6,20 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
 
 from faults.proxy import CuttingProxy
 from tickertape.client import aask, ask
+from tickertape.client.answer_request import NO_STREAM
 from tickertape.deltas import State
 from tickertape.errors import ConnectionFailed
+from tickertape.sse.actions import Loss
+
+from .driver import AnswerDriver, Response
 
 if TYPE_CHECKING:
     from support.server import Server
+    from tickertape.client.request import HttpRequest
 
 QUESTION = "Gr\u00fc\u00dfe"
 
@@ -29,8 +35,52 @@ def test_an_answer_is_read_whole_from_every_route(client, echo_server: Server, r
     assert again.answer.text == asked.answer.text
 
 
-@pytest.mark.parametrize(("route", "step"), [("/api/openai/stream", 3), ("/v1/chat/completions", 11)])
-async def test_cut_after_byte_n_the_answer_is_whole(echo_server: Server, route: str, step: int) -> None:
+class Recorded:
+    """A real server's responses, each asked for once; the first is cut after so many bytes, before its head at -1."""
+
+    def __init__(self) -> None:
+        self.replies: dict[tuple[str, str, str], Response] = {}
+        self.cut = -1
+        self.loss = Loss.BROKEN
+        self._cut_next = True
+
+    def cut_at(self, cut: int, loss: Loss) -> Recorded:
+        self.cut, self.loss, self._cut_next = cut, loss, True
+        return self
+
+    def __call__(self, request: HttpRequest) -> Response | Loss:
+        key = (request.method, request.url, request.headers.get("last-event-id", ""))
+        if key not in self.replies:
+            reply = urllib3.request(request.method, request.url, body=request.body, headers=request.headers)
+            content_type = reply.headers.get("content-type", "")
+            self.replies[key] = Response(reply.status, dict(reply.headers), [reply.data], content_type=content_type)
+        if not self._cut_next or request.url.endswith(NO_STREAM):
+            return self.replies[key]
+        self._cut_next = False
+        return self.replies[key].cut(self.cut, self.loss) if self.cut >= 0 else Loss.BROKEN
+
+
+@pytest.mark.parametrize("route", ["/api/openai/stream", "/v1/chat/completions"])
+def test_cut_after_any_byte_the_answer_is_whole(serve, route: str) -> None:
+    """Every byte of what a real server sends, without sockets between it and the client's machine."""
+    server = Recorded()
+    url = serve(echo_rate=200).url + route  # paced, so that every word is an event
+    question = f"{QUESTION} one two three"
+    whole = AnswerDriver(server.cut_at(1_000_000, Loss.BROKEN), url, question).run().transcript
+    assert whole.state is State.COMPLETED
+    [body] = server.replies["POST", url, ""].pieces
+    assert len(body) > 1500
+    for loss in (Loss.BROKEN, Loss.ENDED):
+        for cut in range(-1, len(body)):
+            driver = AnswerDriver(server.cut_at(cut, loss), url, question).run()
+            it = driver.transcript
+            assert driver.error is None, f"cut after byte {cut}"
+            assert "".join(driver.pieces) == it.text == whole.text, f"cut after byte {cut}"
+            assert (it.state, it.events) == (State.COMPLETED, whole.events)
+
+
+@pytest.mark.parametrize(("route", "step"), [("/api/openai/stream", 29), ("/v1/chat/completions", 61)])
+async def test_cut_over_sockets_the_answer_is_whole(echo_server: Server, route: str, step: int) -> None:
     with CuttingProxy(echo_server.port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}{route}"
         whole = aask(url, QUESTION)
@@ -50,12 +100,12 @@ async def test_cut_after_byte_n_the_answer_is_whole(echo_server: Server, route: 
                 group.create_task(once(cut))
 
 
-def test_cut_after_byte_n_every_event_of_a_stream_comes_once(client, echo_server: Server) -> None:
+def test_cut_over_sockets_every_event_of_a_stream_comes_once(client, echo_server: Server) -> None:
     first = ask(echo_server.url, QUESTION)
     first.read()
     with CuttingProxy(echo_server.port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}/v1/streams/{first.stream_id}"
-        for cut in range(0, 330, 15):  # up to the first frame, whose `retry` would make it slow
+        for cut in range(0, 330, 30):  # up to the first frame, whose `retry` would make it slow
             outcome = client.read(url, headers={"X-Cut": str(cut)}, limit=len(first.events))
             assert [event.id for event in outcome.events] == [event.id for event in first.events]
 

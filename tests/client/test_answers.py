@@ -215,7 +215,7 @@ def test_a_server_in_a_deploy_is_waited_for(client, server) -> None:
     def play(connection) -> None:
         if connection.request.method == "POST":
             located(connection, log[:2], break_off=True)
-        elif connection.script.opened < 4:
+        elif connection.script.opened < 3:
             faults.status(503, Retry_After="0")(connection)
         else:
             faults.events(*log[2:])(connection)
