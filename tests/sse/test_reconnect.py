@@ -147,6 +147,14 @@ def test_a_bad_certificate_is_final() -> None:
     assert isinstance(it.lost(Loss.FUTILE, "certificate has expired", 0), Stop)
 
 
+def test_a_server_that_cut_the_first_connection_is_awaited_when_it_cannot_be_reached_next() -> None:
+    """It was there a moment ago: a server that restarts, not a wrong address."""
+    it = machine(await_server=False)
+    assert isinstance(it.lost(Loss.BROKEN, "", 0), Wait)
+    it.connect()
+    assert isinstance(it.lost(Loss.UNREACHABLE, "refused", 0), Wait)
+
+
 def test_a_server_that_is_not_awaited_is_an_error_at_first_and_a_wait_later() -> None:
     it = machine(await_server=False)
     it.connect()

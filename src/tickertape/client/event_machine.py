@@ -171,8 +171,12 @@ class EventMachine:
 
     def connection_lost(self, loss: Loss, detail: str, now: float) -> None:
         """Take the failure to make a connection, or its loss; ``detail`` is the reason in the HTTP library's words."""
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             self._follow(self._reconnector.lost(loss, detail, now))
+        except EventTooLarge as error:
+            self._finish(error)
 
     def receive_refusal(self, body: bytes) -> None:
         """Take the beginning of a refusal's body, empty if it could not be read."""

@@ -142,6 +142,7 @@ class Reconnector:
         self.last_event_id = last_event_id
         self.reconnection_time = self.policy.reconnection_time
         self.was_open = False
+        self._reached = False  # a connection was made, and lost
         self._random = random
         self._on_comment = on_comment
         self._max_event_size = max_event_size
@@ -193,14 +194,19 @@ class Reconnector:
         return events
 
     def lost(self, loss: Loss, detail: str, now: float) -> Wait | Stop:
-        """Take the end of a connection, or the failure to make one; the second table above."""
-        if self.state is State.OPEN and now - self._opened_at >= HEALTHY_AFTER:
-            self._progress = True
+        """Take the end of a connection, or the failure to make one; the second table above.
+
+        Raises EventTooLarge if the body ended in such an event: another connection would bring it again.
+        """
+        if self.state is State.OPEN:
+            self._decoder.close()
+            self._progress = self._progress or now - self._opened_at >= HEALTHY_AFTER
+        self._reached = self._reached or loss not in (Loss.UNREACHABLE, Loss.FUTILE)
         reason = f"The connection to {self._now_url} {loss.value}" + (f": {detail}" if detail else "")
         match loss:
             case Loss.FUTILE:
                 return self._stop(reason)
-            case Loss.UNREACHABLE if self.was_open or self.policy.await_server:
+            case Loss.UNREACHABLE if self._reached or self.was_open or self.policy.await_server:
                 return self._wait(reason)
             case Loss.UNREACHABLE:
                 return self._stop(reason)
