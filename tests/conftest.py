@@ -18,19 +18,11 @@ if TYPE_CHECKING:
     Serve = Callable[..., Server]
 
 
+pytest.register_assert_rewrite("tickertape.testing.engine_contract")
+
 # No example is failed for being slow: the machine may be busy.
 settings.register_profile("tickertape", deadline=None)
 settings.load_profile("tickertape")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--log-engine",
-        action="append",
-        default=[],
-        metavar="MODULE:FACTORY",
-        help="run the log's contract suite on this engine too: FACTORY(folder, lost) returns a Log",
-    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

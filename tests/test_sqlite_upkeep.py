@@ -12,7 +12,6 @@ import pytest
 
 from conversations.conftest import OWNER
 from streams.conftest import quick_path
-from streams.engines import DONE, LOST, begin, caught_up
 from support.answers import answer, conversations_of
 from tickertape import sqlite_upkeep
 from tickertape.conversations.async_store import AsyncStore
@@ -20,6 +19,7 @@ from tickertape.conversations.sqlite import SqliteDatabase, check
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up
 
 if TYPE_CHECKING:
     from pathlib import Path

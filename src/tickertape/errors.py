@@ -97,6 +97,13 @@ class LogUnavailable(LogError):
         return self._shown
 
 
+class Fenced(LogUnavailable):
+    """Another process took this one for dead: what it sends with its old epoch is refused."""
+
+    def __init__(self) -> None:
+        super().__init__("This process stood still, was taken for dead, and its running answers were ended as lost.")
+
+
 class StreamDamaged(LogError):
     """What is stored of this stream, of this owner as far as that can be read, is not what was written."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from conversations.conftest import OWNER, ask, go_on, vary
-from streams.engines import whole
 from support.scripted import Scripted
+from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.export import as_markdown
 from tickertape.conversations.models import ConversationUpdate, MessageRequest, NewMessage, Segment
@@ -34,8 +34,8 @@ from tickertape.errors import (
 from tickertape.generation import Generations, Limits
 from tickertape.providers.catalog import Catalog
 from tickertape.server.app import _forget
-from tickertape.streams.contract import now
 from tickertape.streams.memory import MemoryEngine
+from tickertape.testing.engine_contract import whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.engines import create
 from tickertape.deltas import End, Finish, State, Text, encode_delta
 from tickertape.generation import LOST, OPENING
 from tickertape.server.guard import LOCAL
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import create
 
 from .meddling import lease, meddle
 from .scale import at_scale

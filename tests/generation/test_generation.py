@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from streams.engines import caught_up, key, whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import (
     End,
@@ -29,6 +28,7 @@ from tickertape.generation import LOST, OPENING, Generations, GenerationSpec, Li
 from tickertape.providers.base import Model, Provider
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import caught_up, key, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -623,7 +623,7 @@ async def test_a_log_that_cannot_begin_a_stream_says_so_and_leaves_no_upstream_c
     with pytest.raises(LogUnavailable):
         await beginning
     await provider.closed.wait()
-    assert not log.writers
+    assert not log.store.writers
 
 
 async def test_nothing_of_an_answer_is_shown_before_its_stream_is_created(provider: Scripted) -> None:
@@ -635,7 +635,7 @@ async def test_nothing_of_an_answer_is_shown_before_its_stream_is_created(provid
     provider.finish()
     await provider.closed.wait()
     assert not beginning.done()
-    assert not log._streams
+    assert not log.store.streams
     log.go.set()
     deltas, end = await ended(await beginning)
     assert (deltas, end.state) == ([Text("Hel"), Text("lo"), Finish("stop")], State.COMPLETED)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.engines import whole
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError
@@ -16,6 +15,7 @@ from tickertape.streams.contract import Key
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.production import SqliteWriter
+from tickertape.testing.engine_contract import whole
 
 if TYPE_CHECKING:
     from pathlib import Path

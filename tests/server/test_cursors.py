@@ -6,11 +6,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from streams.engines import DONE, LOST, begin, caught_up, text
 from streams.test_single_flight import untold
 from tickertape.delivery.fanout import Fanout
 from tickertape.server.routes import get_stream
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,14 +7,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from conversations.conftest import OWNER, ask
-from streams.engines import DONE, LOST, create, text
 from support.http import ask as question
 from support.http import request
+from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.service import ConversationService
 from tickertape.conversations.sqlite import SqliteDatabase
-from tickertape.streams.contract import Header, now
+from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, create, text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,6 @@ import pytest
 
 from conversations.conftest import OWNER, ask
 from streams.conftest import quick_path
-from streams.engines import DONE, LOST, begin, new_header, text
 from streams.faults import FlakyConnection
 from support.conversations import question
 from support.http import ask as post
@@ -23,6 +22,7 @@ from tickertape.errors import ConversationsUnavailable, LogUnavailable
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, begin, new_header, text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

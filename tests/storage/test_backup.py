@@ -14,12 +14,12 @@ import pytest
 
 from conversations.conftest import OWNER
 from streams.conftest import quick_path
-from streams.engines import DONE, LOST, begin, caught_up, text
 from support.answers import answer, conversations_of
 from tickertape.errors import SettingsError, TickertapeError
 from tickertape.storage.backup import backup, restore
 from tickertape.storage.check import check
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.engines import LOST
 from tickertape.errors import SettingsError
 from tickertape.storage.folder import LOG_FILE, check_agreement, check_local, file_system, in_use
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import LOST
 
 if TYPE_CHECKING:
     from pathlib import Path

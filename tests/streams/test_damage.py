@@ -17,8 +17,8 @@ from tickertape.streams.sqlite import checksums
 from tickertape.streams.sqlite.checksums import UNKNOWN, tick
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect, group, join
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, create, key, new_header, text, whole
 
-from .engines import DONE, LOST, begin, caught_up, create, key, new_header, text, whole
 from .test_sqlite import rows, settled
 
 if TYPE_CHECKING:

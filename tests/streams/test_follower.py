@@ -14,8 +14,8 @@ import pytest
 from tickertape.errors import LogUnavailable, UnknownStream
 from tickertape.streams.sqlite import journal
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, key, text, whole
 
-from .engines import DONE, LOST, begin, caught_up, key, text, whole
 from .faults import FlakyConnection
 from .test_single_flight import turn
 from .test_sqlite import settled

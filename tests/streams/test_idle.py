@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from support.producer import Producer
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, stopped, text, whole
 
-from .engines import DONE, LOST, begin, caught_up, stopped, text, whole
 from .test_single_flight import turn
 from .test_sqlite import rows
 

@@ -17,8 +17,8 @@ from tickertape.streams.sqlite.checksums import UNKNOWN
 from tickertape.streams.sqlite.checksums import tick as checksum
 from tickertape.streams.sqlite.follower import Whole, whole
 from tickertape.streams.sqlite.journal import Gathered, connect, group, mark, reap
+from tickertape.testing.engine_contract import DONE, LOST, text
 
-from .engines import DONE, LOST, text
 from .faults import limit_pages
 
 if TYPE_CHECKING:

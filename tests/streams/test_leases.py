@@ -14,16 +14,17 @@ import pytest
 
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, UnknownStream
-from tickertape.streams.contract import Stream, StreamWriter
 from tickertape.streams.sqlite import journal
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, stopped, text, whole
 
-from .engines import begin, caught_up, create, key, new_header, stopped, text, whole
 from .test_sqlite import rows, settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tickertape.streams.contract import Stream, StreamWriter
 
 
 SOON = {"reap": 0.05}
@@ -52,56 +53,6 @@ def oracle(stream_id: str, count: int) -> list[bytes]:
 # --- reading each other's
 
 
-async def test_a_neighbours_stream_is_read_while_it_grows(path: Path) -> None:
-    async with two(path) as (here, there):
-        writer = await begin(here)
-        copies = [await there.get(writer.stream.header.id, "ann")]
-        readers = [asyncio.create_task(whole(copies[0]))]
-        for number in range(2, 100):
-            writer.append([text(number)])
-            if number % 20 == 0:
-                await caught_up(copies[0], number)
-                copies.append(await there.get(writer.stream.header.id, "ann"))
-                readers.append(asyncio.create_task(whole(copies[-1])))
-        await writer.finish([DONE])
-        assert all(copy is copies[0] for copy in copies)
-        for reading in readers:
-            assert await reading == writer.stream.entries
-
-
-async def test_a_neighbours_ended_stream_is_read_whole(path: Path) -> None:
-    async with two(path) as (here, there):
-        writer = await begin(here)
-        await writer.finish([DONE])
-        assert await whole(await there.get(writer.stream.header.id, "ann")) == writer.stream.entries
-        with pytest.raises(UnknownStream):
-            await there.get(writer.stream.header.id, "bob")
-
-
-async def test_one_key_makes_one_stream_in_all_processes(path: Path) -> None:
-    async with two(path) as (here, there):
-        logs = [here, there] * 25
-        made = await asyncio.gather(*(log.create(new_header(), [text(1)], key()) for log in logs))
-        (writer,) = (one for one in made if isinstance(one, StreamWriter))
-        streams = [one for one in made if isinstance(one, Stream)]
-        assert len(streams) == len(made) - 1
-        assert {stream.header.id for stream in streams} == {writer.stream.header.id}
-        await writer.finish([DONE])
-        for stream in streams:
-            assert await whole(stream) == [text(1), DONE]
-
-
-async def test_a_stop_reaches_the_producer_in_another_process(path: Path) -> None:
-    async with two(path) as (here, there):
-        writer = await begin(here)
-        copy = await there.get(writer.stream.header.id, "ann")
-        await there.cancel(copy)
-        await there.cancel(copy)
-        await stopped(writer)
-        await writer.finish([DONE])
-        assert await whole(copy) == [text(1), DONE]
-
-
 async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_comes_later(path: Path) -> None:
     async with open_log(path) as here:
         writer = await begin(here)
@@ -111,41 +62,6 @@ async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_come
             await stopped(writer)
             await writer.finish([DONE])
             assert await whole(copy) == [text(1), DONE]
-
-
-async def test_a_place_in_the_line_is_known_to_readers_in_another_process(path: Path) -> None:
-    async with two(path) as (here, there), asyncio.timeout(60):
-        writer = await begin(here)
-        writer.set_place(2)
-        copy = await there.get(writer.stream.header.id, "ann")
-        while copy.queued != 2:
-            await copy.wait(1)
-        later = await there.get((await begin(here)).stream.header.id, "ann")
-        assert later.queued == 0
-        writer.set_place(1)
-        while copy.queued != 1:
-            await copy.wait(1)
-        writer.set_place(0)
-        seen: list[tuple[int, int]] = []
-        copy.listen(lambda: seen.append((len(copy.entries), copy.queued)))
-        writer.append([text(2)])
-        await caught_up(copy, 2)
-        assert all(queued == (1 if size == 1 else 0) for size, queued in seen), "text came to one who waits in line"
-        await writer.finish([DONE])
-        await whole(copy)
-        assert copy.queued == 0
-
-
-async def test_readers_in_another_process_count_as_attendance(path: Path) -> None:
-    async with two(path) as (here, there), asyncio.timeout(60):
-        writer = await begin(here)
-        copy = await there.get(writer.stream.header.id, "ann")
-        while not here._neighbours:
-            await here.reap()
-        copy.enter()
-        while not await writer.attended(60):
-            await settled(here)
-        assert writer.stream.readers == 0
 
 
 # --- races between reading and folding, with the moment held still

@@ -15,12 +15,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
 from tickertape.streams.contract import Key, StreamWriter
-from tickertape.streams.memory import MemoryEngine
+from tickertape.streams.memory import MemoryEngine, MemoryStore
 from tickertape.streams.sqlite import write_queue
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import DONE, LOST, caught_up, new_header
 
 from .conftest import memory_folder
-from .engines import DONE, LOST, caught_up, new_header
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -43,7 +43,8 @@ class Machine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(write_queue, "GATHER", 0.0)  # a step at a time, nothing comes together
         self.folder = Path(tempfile.mkdtemp(prefix="tickertape-", dir=memory_folder()))
-        self.model = MemoryEngine()
+        self.store = MemoryStore()
+        self.model = MemoryEngine(self.store, lost=LOST)
         self.owners: dict[str, str] = {}
         self.stopped: set[str] = set()
         self.writers: dict[str, tuple[StreamWriter, StreamWriter]] = {}
@@ -163,8 +164,8 @@ class Machine(RuleBasedStateMachine):
         self._open(folder / "tape.db")
 
     def _lose(self) -> None:
-        for writer in tuple(self.model.writers.values()):
-            self.run(writer.finish([LOST]))
+        self.run(self.model.__aexit__())
+        self.model = MemoryEngine(self.store, lost=LOST)
         self.writers.clear()
 
     @invariant()

@@ -14,8 +14,8 @@ from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.errors import UnknownStream
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.testing.engine_contract import LOST
 
-from .engines import LOST
 from .test_damage import DAMAGED, fill, open_log, true
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from tickertape.streams.contract import Header, Key
 from tickertape.streams.sqlite import schema
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect
-
-from .engines import attach, create
+from tickertape.testing.engine_contract import attach, create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,7 @@ from tickertape.streams.contract import Stream
 from tickertape.streams.sqlite import journal
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.single_flight import Readings
-
-from .engines import DONE, LOST, begin, caught_up, create, new_header, text, whole
+from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, create, new_header, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -20,8 +20,16 @@ from support.producer import Producer
 from tickertape.errors import LogUnavailable
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import check, connect, group
-
-from .engines import DONE, LOST, attach, begin, caught_up, create, key, new_header, text, whole
+from tickertape.testing.engine_contract import (
+    DONE,
+    LOST,
+    begin,
+    caught_up,
+    create,
+    new_header,
+    text,
+    whole,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,37 +76,6 @@ async def test_a_folder_that_takes_no_locks_is_told_in_one_sentence(
 
 
 # --- restart
-
-
-async def test_an_ended_stream_reads_the_same_after_a_restart(tmp_path: Path) -> None:
-    async with open_log(tmp_path / "tape.db") as log:
-        writer = await begin(log, text(1), text(2))
-        writer.append([text(3)])
-        await writer.finish([text(4), DONE])
-        header = writer.stream.header
-    async with open_log(tmp_path / "tape.db") as log:
-        again = await log.get(header.id, "ann")
-        assert (again.header, again.entries, again.ended) == (header, [*map(text, range(1, 5)), DONE], True)
-
-
-async def test_what_was_appended_is_committed_by_closing_and_an_open_stream_is_lost(tmp_path: Path) -> None:
-    async with open_log(tmp_path / "tape.db") as log:
-        writer = await begin(log)
-        for number in range(2, 100):
-            writer.append([text(number)])
-        header = writer.stream.header
-    async with open_log(tmp_path / "tape.db") as log:
-        again = await log.get(header.id, "ann")
-        assert (again.entries, again.ended) == ([*map(text, range(1, 100)), LOST], True)
-
-
-async def test_a_key_still_attaches_after_a_restart(tmp_path: Path) -> None:
-    async with open_log(tmp_path / "tape.db") as log:
-        writer = await create(log, new_header(), [text(1)], key())
-        await writer.finish([DONE])
-        first = writer.stream.header.id
-    async with open_log(tmp_path / "tape.db") as log:
-        assert (await attach(log, key())).header.id == first
 
 
 _files = count()

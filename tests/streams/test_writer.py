@@ -17,8 +17,8 @@ from tickertape.errors import LogError, LogUnavailable
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.journal import connect, reap
+from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, text, whole
 
-from .engines import begin, caught_up, create, key, new_header, text, whole
 from .faults import FlakyConnection, limit_pages
 from .test_sqlite import NEVER, rows, settled
 

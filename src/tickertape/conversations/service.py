@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tickertape.clock import now
 from tickertape.conversations.models import (
     AnswerOptions,
     ConversationUpdate,
@@ -44,7 +45,7 @@ from tickertape.errors import (
 )
 from tickertape.generation import LOST, GenerationSpec
 from tickertape.providers.base import ChatRequest
-from tickertape.streams.contract import Key, now
+from tickertape.streams.contract import Key
 from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:

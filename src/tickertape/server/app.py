@@ -12,6 +12,7 @@ import msgspec
 from starlette.routing import Route, Router
 
 from tickertape.asgi.subscriber import transport_of
+from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.service import ConversationService
 from tickertape.conversations.sqlite import SqliteDatabase
@@ -29,7 +30,6 @@ from tickertape.server.readiness import Readiness
 from tickertape.server.routes import PATHS, Endpoint, Services, not_found
 from tickertape.server.settings import shared
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
-from tickertape.streams.contract import now
 from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:

@@ -10,12 +10,28 @@ end; only the last one, the terminal entry, is marked as such by `StreamWriter.f
 
 A `Stream` is the read side, as this process sees it: all readers of a stream in a process share one. A `StreamWriter`
 is the write side; only the process that has created the stream holds one.
+
+Several processes may share what an engine keeps. Then these are its duties too, and none of them is the caller's:
+
+* **Epochs.** A process that opens the engine gets an *epoch*, larger than all before: the fencing token. Every append,
+  end and heartbeat is sent with the epoch of its writer, and is refused in the same step that would commit it once
+  another process has taken this one for dead. It learns so by `Fenced`, at the latest with its next heartbeat, and
+  goes on with a new epoch; its streams have ended as lost. A process sends its heartbeats by the way of its entries,
+  so that they prove the whole way.
+* **What is appended** is read in every process, soon and without a question per stream: one look is for all streams of
+  others that are read here. Who comes with a cursor of another process finds it reached (`Engine.get`, `reach`).
+* **A stop** reaches the producer (`StreamWriter.on_stop`), whichever process asks.
+* **The place in the line** is known to readers everywhere (`Stream.queued`), and gone before they have text.
+* **Who reads** anywhere counts for `StreamWriter.attended`, and no longer than a few heartbeats after it has left.
+* **Keys and deletions** hold everywhere at once: one key, one stream; what is deleted is unknown, but to its readers.
+
+A time in the contract is an age or a duration: clocks of two machines never meet. `tickertape.testing.engine_contract`
+is the suite of tests for all of this, and ``docs/engines.md`` the instructions for an engine of your own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -27,16 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from tickertape.errors import LogError
-
-_EPOCH = time.time() - time.monotonic()
-
-
-def now() -> float:
-    """Return the seconds since 1970, by the clock as it was when this process began and as time has passed since.
-
-    Engines date ends with it: if the machine's clock is set forward by a day, what has just ended is not a day old.
-    """
-    return _EPOCH + time.monotonic()
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,15 +156,17 @@ async def follow(stream: Stream, after: int = 0) -> AsyncIterator[list[bytes]]:
 class StreamWriter(ABC):
     """The write side of one stream, in the process that produces it; for one producer, on the event loop.
 
-    ``stream`` is what others read. ``stop_requested`` is true once somebody asked to stop the answer, ``error`` is set
-    once an append could not be committed: nothing more is taken then, and `fail` ends the stream. ``on_stop`` is called
-    when one of the two has come to be, ``on_leave`` when a reader in this process has left.
+    ``stream`` is what others read, ``epoch`` the fencing token with which all of it is sent. ``stop_requested`` is true
+    once somebody asked to stop the answer. ``error`` is set once an append could not be committed: nothing more is
+    taken then, and `fail` ends the stream. ``on_stop`` is called when one of the two has come to be, ``on_leave`` when
+    a reader in this process has left.
     """
 
-    __slots__ = ("error", "on_stop", "stop_requested", "stream")
+    __slots__ = ("epoch", "error", "on_stop", "stop_requested", "stream")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, epoch: int) -> None:
         self.stream = stream
+        self.epoch = epoch
         self.stop_requested = False
         self.error: LogError | None = None
         self.on_stop: Callable[[], object] | None = None
@@ -176,7 +184,8 @@ class StreamWriter(ABC):
     def append(self, entries: Sequence[bytes]) -> None:
         """Hand entries over for the next commit. Returns at once; ask `behind` before more is read from upstream.
 
-        Raises StreamEnded after the end, and LogUnavailable if an earlier append could not be committed.
+        Raises StreamEnded after the end, and LogUnavailable if an earlier append could not be committed; Fenced, which
+        is one, if that is because this process was taken for dead.
         """
 
     @property

@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
+from tickertape.clock import now
 from tickertape.errors import StreamDamaged, UnknownStream
 from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
-from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter, now
+from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
 from tickertape.streams.sqlite import journal
 from tickertape.streams.sqlite.checksums import header as checksum
 from tickertape.streams.sqlite.checksums import stream_is_intact

@@ -36,9 +36,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tickertape.clock import now
 from tickertape.errors import LogUnavailable, StreamDamaged
 from tickertape.sqlite_file import LOST_COMMITS, lost_commits, share, wal_commits, why
-from tickertape.streams.contract import now
 from tickertape.streams.sqlite import schema
 from tickertape.streams.sqlite.checksums import UNKNOWN, header, stream_is_intact, tick_is_intact, whole
 

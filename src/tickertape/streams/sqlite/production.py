@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tickertape.errors import LogError, StreamEnded
+from tickertape.errors import Fenced, LogError, StreamEnded
 from tickertape.streams.contract import StreamWriter
 from tickertape.streams.sqlite.commands import Fold, Late, Tell
 from tickertape.streams.sqlite.stream import SqliteStream
-from tickertape.streams.sqlite.transaction import Fenced
 from tickertape.streams.sqlite.write_queue import BACKLOG
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class SqliteWriter(StreamWriter):
     stream: SqliteStream
 
     def __init__(self, production: Production, stream: SqliteStream, line: Line) -> None:
-        super().__init__(stream)
+        super().__init__(stream, line.producer)
         self._production = production
         self._queue = production.queue
         self.line = line

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.errors import LogUnavailable
+from tickertape.clock import now
+from tickertape.errors import Fenced, LogUnavailable
 from tickertape.sqlite_upkeep import shrink
-from tickertape.streams.contract import now
 from tickertape.streams.sqlite import checksums, journal
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 FRESH = 1.0
 """Seconds. A younger beat is not renewed with every stream that begins: that would be one page more to write."""
-
-
-class Fenced(LogUnavailable):
-    """Raised in a process that stood still so long that another one took it for dead and ended its streams."""
-
-    def __init__(self) -> None:
-        super().__init__("This process stood still, was taken for dead, and its running answers were ended as lost.")
 
 
 class Line:

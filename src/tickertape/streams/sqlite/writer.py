@@ -14,10 +14,10 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tickertape.errors import LogError, LogUnavailable
+from tickertape.errors import Fenced, LogError, LogUnavailable
 from tickertape.streams.sqlite import journal
 from tickertape.streams.sqlite.commands import Append, Fold, Task
-from tickertape.streams.sqlite.transaction import Fenced, Line, Transaction
+from tickertape.streams.sqlite.transaction import Line, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
