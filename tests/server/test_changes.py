@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from conversations.conftest import OWNER, ask
 from tickertape import Decoder
+from tickertape.conversations import change_feed
 from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.change_feed import ChangeFeed
 from tickertape.conversations.models import ConversationLimits
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.delivery.fanout import Fanout
 from tickertape.errors import LogUnavailable
-from tickertape.server import changes as module
-from tickertape.server.changes import Changes
+from tickertape.server.changes import serve_changes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tickertape import Event
+
+
+class Changes(NamedTuple):
+    """What the route of changes serves from."""
+
+    feed: ChangeFeed
+    fanout: Fanout
 
 
 class Watcher:
@@ -35,7 +43,7 @@ class Watcher:
         self._decoder = Decoder()
         self._more = asyncio.Event()
         self._left = asyncio.Event()
-        self.task = asyncio.create_task(changes.serve(owner, cursor, self._send, self._receive))
+        self.task = asyncio.create_task(serve_changes(*changes, owner, cursor, self._send, self._receive))
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -82,11 +90,10 @@ async def changes(async_store: AsyncStore, refreshed: asyncio.Event) -> AsyncIte
     async def refresh() -> None:
         refreshed.set()
 
-    fanout = Fanout()
-    made = Changes(async_store, fanout, refresh)
+    made = Changes(ChangeFeed(async_store, refresh), Fanout())
     yield made
-    made.close()
-    fanout.close()
+    made.feed.close()
+    made.fanout.close()
 
 
 async def tell(async_store: AsyncStore, owner: str = OWNER) -> None:
@@ -158,7 +165,7 @@ async def test_what_another_process_changes_is_told_too(
 async def test_while_somebody_watches_the_dead_are_looked_for(
     changes: Changes, refreshed: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SWEEP", 0.0)
+    monkeypatch.setattr(change_feed, "SWEEP", 0.0)
     watcher = Watcher(changes)
     await refreshed.wait()
     await watcher.leave()
@@ -173,27 +180,26 @@ async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
         refused.set()
         raise LogUnavailable("The stream log is busy.")
 
-    monkeypatch.setattr(module, "SWEEP", 0.0)
-    fanout = Fanout()
-    changes = Changes(async_store, fanout, refresh)
+    monkeypatch.setattr(change_feed, "SWEEP", 0.0)
+    changes = Changes(ChangeFeed(async_store, refresh), Fanout())
     watcher = Watcher(changes)
     await watcher.until(1)
     await refused.wait()
     await tell(async_store)
     assert await watcher.until(3) == ["reset", "created", "message"]
     await watcher.leave()
-    changes.close()
-    fanout.close()
+    changes.feed.close()
+    changes.fanout.close()
 
 
 async def test_nobody_looks_when_nobody_watches(async_store: AsyncStore, changes: Changes) -> None:
     watcher = Watcher(changes)
     await watcher.until(1)
     await watcher.leave()
-    poller = changes._poller
+    poller = changes.feed._poller
     assert poller is not None
     await poller
-    assert changes._tapes == {}
+    assert changes.feed._streams == {}
     again = Watcher(changes)
     await again.until(1)
     await tell(async_store)
@@ -204,7 +210,7 @@ async def test_nobody_looks_when_nobody_watches(async_store: AsyncStore, changes
 async def test_a_feed_that_is_long_ends_and_goes_on_with_the_next_request(
     async_store: AsyncStore, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LONGEST", 2)
+    monkeypatch.setattr(change_feed, "LONGEST", 2)
     watcher = Watcher(changes)
     await watcher.until(1)
     for _ in range(3):

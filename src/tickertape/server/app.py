@@ -14,6 +14,7 @@ from starlette.routing import Route, Router
 from tickertape.asgi.subscriber import transport_of
 from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.change_feed import ChangeFeed
 from tickertape.conversations.service import ConversationService
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.delivery.fanout import Fanout
@@ -23,7 +24,6 @@ from tickertape.generation import DAMAGED, LOST, Generations
 from tickertape.server import conversation_routes
 from tickertape.server.access_log import AccessLog
 from tickertape.server.assets import Assets
-from tickertape.server.changes import Changes
 from tickertape.server.guard import Guard
 from tickertape.server.metrics import PUBLISH
 from tickertape.server.readiness import Readiness
@@ -112,7 +112,7 @@ class App:
             database = SqliteDatabase(settings.data / CHATS_FILE, settings.synchronous)
             store = AsyncStore(database, settings.conversations, clock=now)
             conversations = ConversationService(store, log, self._catalog, generations)
-            changes = Changes(store, fanout, conversations.finalize_ended)
+            change_feed = ChangeFeed(store, conversations.finalize_ended)
             readiness = Readiness(settings.data, settings.min_free, log, store)
             services = self._services = Services(
                 settings,
@@ -122,7 +122,7 @@ class App:
                 fanout,
                 Assets(),
                 conversations,
-                changes,
+                change_feed,
                 readiness,
                 self._figures,
             )
@@ -137,7 +137,7 @@ class App:
             for chore in chores:
                 chore.cancel()
             await self.drain()
-            changes.close()
+            change_feed.close()
             await conversations.close()
             await self._catalog.close()
 

@@ -11,6 +11,7 @@ from tickertape.conversations.export import as_json, as_markdown, conversation_o
 from tickertape.conversations.service import AnswerNotStarted
 from tickertape.error_objects import error_object, to_api_error
 from tickertape.errors import BadRequest
+from tickertape.server.changes import serve_changes
 from tickertape.server.conversation_requests import parse_new, parse_page, parse_request, parse_update
 from tickertape.server.replay import cursor_of, resumed
 from tickertape.server.requests import read_body, url_of
@@ -96,7 +97,7 @@ async def export_conversation(services: Services, scope: Message, _receive: Rece
 
 async def get_changes(services: Services, scope: Message, receive: Receive, send: Send) -> None:
     """``GET /backend-api/changes``: what changes in the caller's conversations, as it happens."""
-    await services.changes.serve(scope["owner"], cursor_of(scope), send, receive)
+    await serve_changes(services.change_feed, services.fanout, scope["owner"], cursor_of(scope), send, receive)
 
 
 async def _read(services: Services, scope: Message) -> Conversation:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.conversations.change_feed import ChangeFeed
     from tickertape.conversations.service import ConversationService
     from tickertape.delivery.fanout import Fanout
     from tickertape.generation import Generations
     from tickertape.providers.catalog import Catalog
     from tickertape.server.assets import Assets
-    from tickertape.server.changes import Changes
     from tickertape.server.metrics import Figures, SharedFigures
     from tickertape.server.readiness import Readiness
     from tickertape.server.settings import Settings
@@ -54,7 +54,7 @@ class Services:
         fanout: Fanout,
         assets: Assets,
         conversations: ConversationService,
-        changes: Changes,
+        change_feed: ChangeFeed,
         readiness: Readiness,
         shared_figures: SharedFigures | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class Services:
         self.fanout = fanout
         self.assets = assets
         self.conversations = conversations
-        self.changes = changes
+        self.change_feed = change_feed
         self.readiness = readiness
         self._shared_figures = shared_figures
 
