@@ -16,7 +16,7 @@ from tickertape.sse.actions import Policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tickertape.sse.actions import State, Wait
+    from tickertape.sse.actions import ReadyState, Wait
     from tickertape.sse.event import Event
 
 
@@ -33,7 +33,7 @@ class Outcome:
     comments: list[str] = field(default_factory=list)
     heads: list[dict[str, str]] = field(default_factory=list)
     error: TickertapeError | None = None
-    state: State | None = None
+    state: ReadyState | None = None
     reconnecting: bool = False
     last_event_id: str = ""
     location: str | None = None

@@ -12,7 +12,7 @@ import urllib3
 from faults import server as faults
 from support.closing import closing_ends_the_wait_for_a_head
 from tickertape.client import AsyncEventSource, EventSource
-from tickertape.sse.actions import State
+from tickertape.sse.actions import ReadyState
 
 BODY = b"id: 1\ndata: x\n\n"
 
@@ -21,7 +21,7 @@ def test_leaving_the_block_closes_the_connection(client, server) -> None:
     script = server.serve(faults.silence(BODY))
     outcome = client.read(script.url, limit=1)
     assert script.closed_by_client.wait(5)
-    assert outcome.state is State.CLOSED
+    assert outcome.state is ReadyState.CLOSED
 
 
 def test_a_callback_that_raises_ends_the_source_and_its_error_arrives(client, server) -> None:
@@ -58,7 +58,7 @@ def test_another_thread_can_close_a_source_that_waits_for_an_event(server, play)
     assert ended.wait(5)
     reader.join()
     assert script.closed_by_client.wait(5)
-    assert source.state is State.CLOSED
+    assert source.state is ReadyState.CLOSED
 
 
 def test_another_thread_can_close_a_source_whose_head_is_awaited(server) -> None:
@@ -90,7 +90,7 @@ async def test_cancelling_the_reader_closes_the_socket_at_once(server) -> None:
     with pytest.raises(asyncio.CancelledError):
         await reader
     assert await asyncio.to_thread(script.closed_by_client.wait, 5)
-    assert source.state is State.CLOSED
+    assert source.state is ReadyState.CLOSED
 
 
 async def test_cancelling_while_the_head_is_awaited_closes_the_socket_too(server) -> None:

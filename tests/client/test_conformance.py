@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.sse.actions import Policy, State
+from tickertape.sse.actions import Policy, ReadyState
 
 from .driver import Response, SourceDriver
 
@@ -119,7 +119,7 @@ def test_a_scenario_of_behaviour_ends_as_in_a_browser(client, server: FaultServe
     if wanted == len(responses):  # else the server played its last response again
         assert len(outcome.events) == len(expected)
     assert outcome.reconnecting == (case["final"] == "reconnecting")
-    assert outcome.state is State.CLOSED
+    assert outcome.state is ReadyState.CLOSED
     if "delay_ms" in case:
         least, most = case["delay_ms"]
         assert least <= outcome.waits[0].seconds * 1000 <= most

@@ -6,7 +6,7 @@ import pytest
 
 from faults import server as faults
 from tickertape.errors import ConnectionFailed
-from tickertape.sse.actions import Policy, State
+from tickertape.sse.actions import Policy, ReadyState
 from tickertape.sse.encoder import encode
 from tickertape.sse.event import Event
 
@@ -32,7 +32,7 @@ def test_a_whole_stream_ends_with_204_and_without_an_error(client, server) -> No
     outcome, script = whole_log(client, server)
     assert outcome.data == TOLD
     assert outcome.error is None
-    assert outcome.state is State.CLOSED
+    assert outcome.state is ReadyState.CLOSED
     assert [request.last_event_id for request in script.requests] == [None, b"6"]
     assert outcome.last_event_id == "6"
 
@@ -123,7 +123,7 @@ def test_a_gzip_stream_that_lacks_its_end_is_a_cut(client, server) -> None:
 def test_a_204_ends_the_stream_quietly(client, server) -> None:
     script = server.serve(faults.status(204))
     outcome = client.read(script.url)
-    assert (outcome.events, outcome.error, outcome.state) == ([], None, State.CLOSED)
+    assert (outcome.events, outcome.error, outcome.state) == ([], None, ReadyState.CLOSED)
     assert len(script.requests) == 1
 
 

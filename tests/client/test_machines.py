@@ -11,8 +11,7 @@ from tickertape.client.event_machine import Call, Finished, ReadRefusal
 from tickertape.client.request import RequestTemplate
 from tickertape.deltas import State, Text
 from tickertape.errors import ConnectionFailed, EventTooLarge, IncompleteStream, StreamError
-from tickertape.sse.actions import Connect, Loss, Policy, Wait
-from tickertape.sse.actions import State as SourceState
+from tickertape.sse.actions import Connect, Loss, Policy, ReadyState, Wait
 
 from .driver import AnswerDriver, Driver, Response, SourceDriver
 from .test_cuts import CutTickertape, assert_whole, frames
@@ -65,7 +64,7 @@ def test_a_report_after_close_changes_nothing(report) -> None:
     report(driver.machine)
     assert driver.machine.next_event() is None
     assert driver.machine.next_action() == Finished()
-    assert driver.machine.state is SourceState.CLOSED
+    assert driver.machine.state is ReadyState.CLOSED
     assert told == driver.waits == []
 
 

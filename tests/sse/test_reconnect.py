@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.errors import EventTooLarge
-from tickertape.sse.actions import Connect, Loss, Policy, Read, State, Stop, Verdict, Wait
+from tickertape.sse.actions import Connect, Loss, Policy, Read, ReadyState, Stop, Verdict, Wait
 from tickertape.sse.reconnect import (
     REDIRECTS,
     RETRYABLE,
@@ -75,7 +75,7 @@ def test_204_stops_without_an_error() -> None:
     it = machine()
     it.connect()
     assert it.answered(204, {}, 0) == Stop()
-    assert it.state is State.CLOSED
+    assert it.state is ReadyState.CLOSED
 
 
 def test_a_refusal_carries_its_status() -> None:
@@ -93,7 +93,7 @@ def test_an_idempotent_request_is_sent_again(method: str, loss: Loss) -> None:
     it = opened(method)
     action = it.lost(loss, "", 1)
     assert isinstance(action, Wait)
-    assert it.state is State.WAITING
+    assert it.state is ReadyState.WAITING
     assert it.connect() == Connect(method, URL, b"", with_body=True, same_origin=True)
 
 
@@ -431,7 +431,13 @@ def test_the_state_is_one_of_four_at_every_moment() -> None:
     seen.append(it.state)
     it.close()
     seen.append(it.state)
-    assert seen == [State.CONNECTING, State.OPEN, State.WAITING, State.CONNECTING, State.CLOSED]
+    assert seen == [
+        ReadyState.CONNECTING,
+        ReadyState.OPEN,
+        ReadyState.WAITING,
+        ReadyState.CONNECTING,
+        ReadyState.CLOSED,
+    ]
 
 
 def test_the_retryable_statuses_are_those_that_speak_of_the_moment() -> None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from tickertape.client.connections import HEAD_LIMITS, proxy_failure, through, words_of
+from tickertape.client.connections import HEAD_LIMITS, hang_up, proxy_failure, through, words_of
 from tickertape.client.event_machine import CALL_TIMEOUT, Action, Call, EventMachine, Finished, ReadRefusal
-from tickertape.client.hangup import hang_up
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, RequestTemplate, policy_with
 from tickertape.errors import ConnectionFailed, SettingsError
 from tickertape.proxy import proxy_for
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from tickertape.client.request import HttpRequest
     from tickertape.proxy import Proxy
-    from tickertape.sse.actions import Policy, State
+    from tickertape.sse.actions import Policy, ReadyState
     from tickertape.sse.event import Event
 
 FAILURES = (aiohttp.ClientError, OSError, ValueError)
@@ -295,7 +294,7 @@ class AsyncEventSource:
         return self._machine.last_event_id
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReadyState:
         """Where the source stands now."""
         return self._machine.state
 

@@ -1,4 +1,4 @@
-"""What the clients and the providers share of aiohttp: its limits, its proxies, and words for its failures."""
+"""What the clients and the providers share of aiohttp: limits, proxies, closing, and words for its failures."""
 
 from __future__ import annotations
 
@@ -42,3 +42,16 @@ def words_of(error: OSError) -> str:
     if isinstance(error, ConnectionResetError):  # in a TLS handshake; asyncio says nothing at all
         return "it closed the connection"
     return error.strerror or str(error) or type(error).__name__
+
+
+def hang_up(response: aiohttp.ClientResponse) -> None:
+    """Close the socket under a response that has not ended; one that has was given back, and stays.
+
+    Over TLS `aiohttp.ClientResponse.close` says goodbye and waits for the other side's (RFC 8446, section 6.1), for
+    up to 30 seconds: a server that stalls would hold the socket, and a loop that ends meanwhile would leave it open.
+    """
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    response.close()
+    if transport is not None:
+        transport.abort()

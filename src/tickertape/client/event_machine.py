@@ -26,7 +26,7 @@ import msgspec
 
 from tickertape.client.request import HttpRequest, connection_failed, log_reconnect
 from tickertape.errors import EventTooLarge, TickertapeError
-from tickertape.sse.actions import Connect, Loss, Read, State, Stop, Wait
+from tickertape.sse.actions import Connect, Loss, Read, ReadyState, Stop, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 from tickertape.sse.reconnect import Reconnector
 
@@ -102,9 +102,9 @@ class EventMachine:
         self._action: Action = self._reconnector.connect()
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReadyState:
         """Where the source stands now."""
-        return State.CLOSED if self.closed else self._reconnector.state
+        return ReadyState.CLOSED if self.closed else self._reconnector.state
 
     @property
     def location(self) -> str | None:

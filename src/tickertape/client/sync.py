@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tickertape.client.request import HttpRequest
-    from tickertape.sse.actions import Policy, State
+    from tickertape.sse.actions import Policy, ReadyState
     from tickertape.sse.event import Event
 
 READ_SIZE = 65_536
@@ -262,7 +262,7 @@ class EventSource:
         return self._machine.last_event_id
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReadyState:
         """Where the source stands now."""
         return self._machine.state
 

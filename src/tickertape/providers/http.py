@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from tickertape.client.connections import HEAD_LIMITS, proxy_failure, through, words_of
-from tickertape.client.hangup import hang_up
+from tickertape.client.connections import HEAD_LIMITS, hang_up, proxy_failure, through, words_of
 from tickertape.providers.stall import Stalled
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 import msgspec
 
 
-class State(StrEnum):
+class ReadyState(StrEnum):
     """Where a source stands; the standard's readyState, with its waiting told apart from its connecting."""
 
     CONNECTING = "connecting"

@@ -40,7 +40,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from tickertape.sse.actions import Connect, Loss, Policy, Read, State, Stop, Verdict, Wait
+from tickertape.sse.actions import Connect, Loss, Policy, Read, ReadyState, Stop, Verdict, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE, Decoder
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Reconnector:
     ) -> None:
         if resolve(url, "") is None:
             raise ValueError(f"A stream's URL starts with http:// or https:// and a host; this was {url!r}.")
-        self.state = State.CONNECTING
+        self.state = ReadyState.CONNECTING
         self.policy = policy or Policy()
         self.location: str | None = None
         self.last_event_id = last_event_id
@@ -158,7 +158,7 @@ class Reconnector:
 
     def connect(self) -> Connect:
         """Return the request to send now."""
-        self.state = State.CONNECTING
+        self.state = ReadyState.CONNECTING
         self._now_url, self._now_method, self._now_body = self._url, self._method, self._with_body
         self._permanent, self._redirects, self._progress = True, 0, False
         return self._request()
@@ -198,7 +198,7 @@ class Reconnector:
 
         Raises EventTooLarge if the body ended in such an event: another connection would bring it again.
         """
-        if self.state is State.OPEN:
+        if self.state is ReadyState.OPEN:
             self._decoder.close()
             self._progress = self._progress or now - self._opened_at >= HEALTHY_AFTER
         self._reached = self._reached or loss not in (Loss.UNREACHABLE, Loss.FUTILE)
@@ -220,7 +220,7 @@ class Reconnector:
 
     def close(self) -> None:
         """Take note that the caller has had enough."""
-        self.state = State.CLOSED
+        self.state = ReadyState.CLOSED
 
     @property
     def _repeatable(self) -> bool:
@@ -236,7 +236,7 @@ class Reconnector:
         )
 
     def _open(self, headers: Mapping[str, str], now: float) -> Read:
-        self.state, self.was_open = State.OPEN, True
+        self.state, self.was_open = ReadyState.OPEN, True
         self._opened_at = now
         if self._permanent:
             self._url = self._now_url
@@ -287,11 +287,11 @@ class Reconnector:
                 status,
             )
         self._retries += 1
-        self.state = State.WAITING
+        self.state = ReadyState.WAITING
         return Wait(delay, reason, self._retries)
 
     def _stop(self, error: str | None = None, status: int | None = None) -> Stop:
-        self.state = State.CLOSED
+        self.state = ReadyState.CLOSED
         return Stop(error, status)
 
 
