@@ -6,7 +6,6 @@ import asyncio
 import logging
 import subprocess
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -33,7 +32,6 @@ from tickertape.errors import (
 )
 from tickertape.generation import Generations, Limits
 from tickertape.providers.catalog import Catalog
-from tickertape.server.app import _forget
 from tickertape.streams.memory import MemoryEngine
 from tickertape.testing.engine_contract import whole
 
@@ -156,12 +154,9 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
 async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
     service: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = service._log
     prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
-    tried, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def full(*_arguments: Any) -> None:
-        loop.call_soon_threadsafe(tried.set)
         raise FULL
 
     with monkeypatch.context() as patched:
@@ -169,15 +164,12 @@ async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
         provider.say("Text")
         provider.finish()
         await whole(tape)
-        forgetting = asyncio.create_task(_forget(log, service, 0.001))
-        for _ in range(3):
-            tried.clear()
-            await tried.wait()
-        assert (await log.get(prepared.stream, OWNER)) is tape
-    with suppress(UnknownStream):
-        while await log.get(prepared.stream, OWNER):
-            await asyncio.sleep(0)
-    forgetting.cancel()
+        with pytest.raises(ConversationsUnavailable):
+            await service.expire(-1)
+        assert (await service._log.get(prepared.stream, OWNER)) is tape
+    await service.expire(-1)
+    with pytest.raises(UnknownStream):
+        await service._log.get(prepared.stream, OWNER)
     assert (await kept(service, prepared)).content == "Text"
 
 

@@ -216,7 +216,7 @@ async def test_a_clock_that_jumps_ends_nothing_and_forgets_nothing(
         env=meddle(
             "import time, pathlib",
             "from tickertape.server import app",
-            "app.FORGET = 0.05",
+            "app.SWEEP = 0.05",
             "from tickertape.streams.sqlite.engine import SqliteEngine",
             "SqliteEngine.__init__.__kwdefaults__.update(reap=0.3)",
             f"real, offset = time.time, pathlib.Path({str(clock)!r})",

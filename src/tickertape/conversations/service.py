@@ -7,8 +7,8 @@ A request is committed before its answer starts, with the id of the stream that 
   (`finalize_ended`).
 * The process dies between the commit and the start of the stream. No engine knows the stream, and the message ends as
   lost.
-* The text cannot be put into the message, because the disk is full. It stays in the stream until it can: `gc` and the
-  expiry of streams come after `finalize_ended`, and not if that fails.
+* The text cannot be put into the message, because the disk is full. It stays in the stream until it can: `expire`
+  deletes nothing before `finalize_ended` has succeeded.
 
 Everything runs on the event loop; only the store's calls run in threads (`async_store.py`). The owner is the caller's
 word: whoever calls the service has authenticated it.
@@ -349,6 +349,17 @@ class ConversationService:
             self.store.hard_deleted()
             total += gone
         return total
+
+    async def expire(self, retention: float) -> None:
+        """Delete the streams that ended more than ``retention`` seconds ago, after their text is in its messages.
+
+        Deletes for good, too, what `gc` deletes. Raises ConversationError and LogError; then what is not deleted is
+        deleted by the next call.
+        """
+        if self.store.exists:
+            await self.finalize_ended()
+            await self.gc()
+        await self._log.expire(retention)
 
     async def close(self) -> None:
         """Put the last answers into their messages, then close the store; the generations have ended before."""

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from tickertape.providers.catalog import Catalog
     from tickertape.server.metrics import SharedFigures
     from tickertape.server.settings import Settings
-    from tickertape.streams.contract import Engine
 
 
 logger = logging.getLogger("tickertape")
@@ -48,8 +47,8 @@ YOUNG = 20_000
 """Objects more than at the last collection, before the next. At Python's 700 every wait of every stream is taken for
 long-lived, and all streams are walked through about once a second."""
 
-FORGET = 600.0
-"""Seconds between two rounds of forgetting old streams."""
+SWEEP = 600.0
+"""Seconds between two retention sweeps, at most."""
 
 
 class App:
@@ -129,8 +128,8 @@ class App:
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again by every collection
             gc.set_threshold(YOUNG)
-            forgetting = _forget(log, conversations, settings.retention)
-            chores = {asyncio.create_task(forgetting), asyncio.create_task(_warm(self._catalog))}
+            sweeping = _sweep(conversations, settings.retention)
+            chores = {asyncio.create_task(sweeping), asyncio.create_task(_warm(self._catalog))}
             if self._figures is not None:
                 chores.add(asyncio.create_task(_publish(services)))
             yield {"services": services}
@@ -157,16 +156,13 @@ async def _publish(services: Services) -> None:
         await asyncio.sleep(PUBLISH)
 
 
-async def _forget(log: Engine, conversations: ConversationService, retention: float) -> None:
-    """Every so often, let the log forget what ended long ago: its text is put into its conversation before."""
+async def _sweep(conversations: ConversationService, retention: float) -> None:
+    """Every so often, delete the streams that ended long ago, and what was deleted for good."""
     while True:
         try:  # again in the next round, whatever happens in this one
-            if conversations.store.exists:
-                await conversations.finalize_ended()
-                await conversations.gc()
-            await log.expire(retention)
+            await conversations.expire(retention)
         except (LogError, ConversationError) as error:
-            logger.info("Nothing old is forgotten now: %s", error)  # a full or busy disk
+            logger.info("Retention sweep failed, it is tried again: %s", error)  # a full or busy disk
         except Exception:
-            logger.exception("Nothing old is forgotten now")
-        await asyncio.sleep(min(retention, conversations.limits.undo, FORGET))
+            logger.exception("Retention sweep failed, it is tried again")
+        await asyncio.sleep(min(retention, conversations.limits.undo, SWEEP))
