@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.pushed import batches
+from support.pushed import Everything, batches
 from tickertape.deltas import Delta, Finish, Reasoning, Text, Usage
 from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers.base import ChatRequest, Model
@@ -80,6 +80,41 @@ async def test_deltas_of_one_read_come_as_one_batch_and_others_at_once(openai: O
         came.append(batch)
         second.set()
     assert came == [ANSWER[:1], ANSWER[1:-2], ANSWER[-2:]]  # the end is known only with the body's
+
+
+async def test_what_arrives_is_pushed_in_the_callback_that_received_it(openai: OpenAI, upstream: Upstream) -> None:
+    """Guards: that no task is woken for a token."""
+    second = asyncio.Event()
+    upstream.script = [SSE_HEAD, piece(HEALTHY[1]), second, *streaming(*HEALTHY[2:])[1:]]
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    class Noticing(Everything):
+        def push(self, deltas: list[Delta]) -> None:
+            super().push(deltas)
+            tasks.append(asyncio.current_task())
+            second.set()
+
+    sink = Noticing()
+    await openai.answer(ASK, sink)
+    assert sink.deltas == ANSWER
+    assert tasks[1] is None
+
+
+async def test_what_goes_wrong_in_such_a_callback_ends_the_answer_and_closes_the_socket(
+    openai: OpenAI, upstream: Upstream
+) -> None:
+    second = asyncio.Event()
+    upstream.script = [SSE_HEAD, piece(HEALTHY[1]), second, piece(HEALTHY[2]), HANG]
+
+    class Broken(Everything):
+        def push(self, deltas: list[Delta]) -> None:
+            if asyncio.current_task() is None:
+                raise RuntimeError("a mistake of ours")
+            second.set()
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        await openai.answer(ASK, Broken())
+    await upstream.until(lambda here: here.open == 0)
 
 
 async def test_events_cut_at_every_byte_are_the_same_answer(openai: OpenAI, upstream: Upstream) -> None:

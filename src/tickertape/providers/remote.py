@@ -168,24 +168,36 @@ class Remote(Provider):
         loop = asyncio.get_running_loop()
         begun = loop.time()
         response = await self._open(request)
-        broke = self._http.watch(response)
+        broke, tap = self._http.watch(response), self._http.tap(response)
         reader, counts = self.reader(request), Estimate(request)
-        timer = StallTimer(loop, response.content.set_exception, begun=begun, first=self._first, idle=self._idle)
+        timer = StallTimer(loop, tap.interrupt, begun=begun, first=self._first, idle=self._idle)
+
+        def take(data: bytes) -> bool:
+            """Push what these bytes hold; return whether nothing speaks against reading on."""
+            events = reader.events
+            batch = reader.feed(data)
+            if batch:
+                counts.see(batch)
+                sink.push(batch)
+                timer.delta()
+            elif reader.events != events:
+                timer.progress()
+            return not (reader.over or reader.done or sink.behind)
+
         try:
             while not reader.over:
-                events = reader.events
-                if not (data := await self._read(response, reader)):
-                    reader.cut = broke()
-                batch = reader.feed(data)
-                if batch:
-                    counts.see(batch)
-                    sink.push(batch)
-                    if sink.behind:  # aiohttp stops reading the socket when its buffer is full
-                        timer.pause()
-                        await sink.drained()
+                if sink.behind:
+                    timer.pause()
+                    await sink.drained()
                     timer.resume()
-                elif reader.events != events:
-                    timer.progress()
+                if not reader.done:
+                    await tap.flow(take)
+                if reader.over or sink.behind:
+                    continue
+                data = await self._read(response, reader)
+                if not data:
+                    reader.cut = broke()
+                take(data)
             if reader.error is not None:
                 raise reader.error
             if reader.finished and (owed := counts.owed()):

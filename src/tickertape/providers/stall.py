@@ -18,9 +18,9 @@ class Stalled(Exception):
 class StallTimer:
     """Calls ``interrupt`` with a `Stalled` when nothing came for too long.
 
-    It starts with the time allowed for the first delta, counted from ``begun``; the first `resume` begins the time
-    allowed between events. `pause` stops the clock while the sink is behind: that is not the upstream's fault. The
-    timer is not moved with every read: it looks when it fires and sleeps for the rest.
+    It starts with the time allowed for the first delta, counted from ``begun``; `delta` begins the time allowed between
+    events. `pause` stops the clock while the sink is behind: that is not the upstream's fault. The timer is not moved
+    with every read: it looks when it fires and sleeps for the rest.
     """
 
     __slots__ = ("_idle", "_interrupt", "_limit", "_since", "_slot", "_started", "_stopped", "_wheel")
@@ -41,12 +41,8 @@ class StallTimer:
         self._stopped = False
         self._slot = self._wheel.call_after(begun, first, self._look)
 
-    def pause(self) -> None:
-        """Stop the clock: the upstream is not read."""
-        self._since = None
-
-    def resume(self) -> None:
-        """Begin to wait for the upstream, which has sent a delta."""
+    def delta(self) -> None:
+        """Count a delta."""
         self._since = self._wheel.loop.time()
         if not self._started:
             self._started = True
@@ -58,6 +54,14 @@ class StallTimer:
         """Count an event that holds nothing to show; before the first delta it does not count."""
         if self._started:
             self._since = self._wheel.loop.time()
+
+    def pause(self) -> None:
+        """Stop the clock: the upstream is not read."""
+        self._since = None
+
+    def resume(self) -> None:
+        """Begin to wait for the upstream anew."""
+        self._since = self._wheel.loop.time()
 
     def stop(self) -> None:
         """Never fire again."""
