@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from support.conversations import listed, message, place, question, settled, turn
+from support.conversations import finished, listed, message, place, post_message, question
 from tickertape.cli.backup import backup
 from tickertape.cli.check import check
 from tickertape.cli.restore import restore
@@ -23,10 +23,10 @@ def test_a_backup_of_a_server_that_runs_can_be_served_and_be_put_back(
     serve: Serve, tmp_path: Path, run: Callable[..., Any]
 ) -> None:
     server = serve()
-    with turn(server.url, question("Hello there")) as stream:
+    with post_message(server.url, question("Hello there")) as stream:
         stream.read()
         where = place(stream)
-    kept = settled(server.url, where)
+    kept = finished(server.url, where)
     made = run(backup, str(tmp_path / "copy"), "--data", str(server.data))
     assert (made.exit_code, made.stdout) == (0, "")
     assert f"{server.data} was copied to {tmp_path / 'copy'}." in made.stderr

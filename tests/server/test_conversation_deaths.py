@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.conversations import TURN, listed, place, settled, tree
+from support.conversations import CONVERSATION, finished, listed, place, tree
 from support.http import open_stream, request, texts
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def body_of(number: int) -> dict[str, Any]:
 def post(server: Server, number: int) -> bool:
     """Ask; say whether the first event came, which a killed server may not send."""
     try:
-        with open_stream(server.url, "POST", TURN, body_of(number)) as stream:
+        with open_stream(server.url, "POST", CONVERSATION, body_of(number)) as stream:
             return bool(stream.read().events)
     except (OSError, http.client.HTTPException):
         return False
@@ -38,9 +38,9 @@ def post(server: Server, number: int) -> bool:
 def check(server: Server, number: int) -> str:
     """Return the state of the answer, which must agree with the log; "unknown" if it was never asked."""
     chat = f"c{number:031x}"
-    if request(server.url, "GET", f"{TURN}/{chat}").status == 404:
+    if request(server.url, "GET", f"{CONVERSATION}/{chat}").status == 404:
         return "unknown"
-    answer = settled(server.url, {"conversation_id": chat, "message_id": f"a{number:031x}"})
+    answer = finished(server.url, {"conversation_id": chat, "message_id": f"a{number:031x}"})
     assert len(tree(server.url, chat)["mapping"]) == 2
     if answer["streams"]:
         (stream,) = answer["streams"]
@@ -71,7 +71,7 @@ def live_through(server: Server, deaths: int, dice: random.Random) -> None:
             states = [check(server, each) for each in asked]
             for each, first, state in zip(asked, told, states, strict=True):
                 assert not (first and state == "unknown"), "a question whose answer had begun is gone"
-                with open_stream(server.url, "POST", TURN, body_of(each)) as again:
+                with open_stream(server.url, "POST", CONVERSATION, body_of(each)) as again:
                     again.read()
                 if again.status == 200:
                     assert place(again)["message_id"] == f"a{each:031x}"

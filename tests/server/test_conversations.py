@@ -14,7 +14,18 @@ import pytest
 
 from conversations.conftest import answer, ask, new_id
 from faults.server import FaultServer, status
-from support.conversations import CHANGES, TURN, listed, message, place, question, settled, tell, tree, turn
+from support.conversations import (
+    CHANGES,
+    CONVERSATION,
+    finished,
+    listed,
+    message,
+    place,
+    post_message,
+    question,
+    tell,
+    tree,
+)
 from support.http import open_stream, request, texts
 from support.server import ServerEnded
 from tickertape.conversations.models import ConversationLimits, NewMessage
@@ -48,7 +59,7 @@ def stop(server: Server, stream: Stream) -> str:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_servers_answer_is_shown_as_lost_with_its_text(serve: Serve, workers: str) -> None:
     server = serve(f"--workers={workers}", echo_rate=100)
-    with turn(server.url, question(WORDS)) as stream:
+    with post_message(server.url, question(WORDS)) as stream:
         stream.until(lambda stream: len(stream.events) > 5)
         where = place(stream)
         assert message(server.url, where)["state"] == "running"
@@ -56,16 +67,16 @@ def test_a_killed_servers_answer_is_shown_as_lost_with_its_text(serve: Serve, wo
         server.kill()
         stream.read()
     server.start()
-    kept = settled(server.url, where)
+    kept = finished(server.url, where)
     assert (kept["state"], kept["error"]["code"], kept["streams"]) == ("lost", "lost", [stream.id])
     assert kept["text"].startswith(texts(stream.events))
     assert kept["text"] == request(server.url, "GET", f"/v1/streams/{stream.id}", headers=SHOW).json()["text"]
     assert listed(server.url)[0]["running"] is False
     ids = {"conversation_id": where["conversation_id"], "parent_message_id": where["message_id"]}
-    with turn(server.url, {"action": "continue", **ids}) as more:
+    with post_message(server.url, {"action": "continue", **ids}) as more:
         more.until(lambda more: "word" in texts(more.events))
         stop(server, more)
-    whole = settled(server.url, where)
+    whole = finished(server.url, where)
     assert whole["streams"] == [stream.id, more.id]
     assert whole["text"].startswith(kept["text"])
     assert WORDS.startswith(whole["text"])
@@ -76,29 +87,29 @@ def test_a_question_whose_answer_never_began_is_shown_as_lost_and_a_retry_answer
     """The process died between the two commits: the question is in the conversation, and no stream in the log."""
     server = serve()
     where = tell(server.url, "Before")
-    settled(server.url, where)
+    finished(server.url, where)
     server.kill()
     chat, new = where["conversation_id"], {"id": new_id(), "role": "user", "content": "Unheard"}
     store = SqliteDatabase(server.data / "chats.db").open(ConversationLimits(), clock=lambda: time.time() - 60)
     lost = store.prepare_answer(LOCAL, ask("Unheard", chat, messages=[NewMessage(new["content"], new["id"])]))
     store.close()
     server.start()
-    kept = settled(server.url, lost.ids)
+    kept = finished(server.url, lost.ids)
     assert (kept["state"], kept["text"], kept["streams"]) == ("lost", "", [])
     assert tree(server.url, chat)["mapping"][lost.parent]["message"]["content"]["parts"] == ["Unheard"]
     again = question("", messages=[new], conversation_id=chat, message_id=lost.message, parent_message_id=None)
-    assert request(server.url, "POST", TURN, again).status == 409, "it was asked somewhere else"
+    assert request(server.url, "POST", CONVERSATION, again).status == 409, "it was asked somewhere else"
     again["parent_message_id"] = where["message_id"]
-    with turn(server.url, again) as stream:
+    with post_message(server.url, again) as stream:
         assert place(stream.read()) == lost.ids
-    assert settled(server.url, lost.ids)["text"] == "Unheard"
+    assert finished(server.url, lost.ids)["text"] == "Unheard"
     assert len(tree(server.url, chat)["mapping"]) == 4
 
 
 def test_who_watches_is_told_of_an_answer_that_died_with_another_process(serve: Serve) -> None:
     server = serve("--workers=2", echo_rate=50)
     with ExitStack() as connections:
-        streams = [connections.enter_context(turn(server.url, question(WORDS))) for _ in range(10)]
+        streams = [connections.enter_context(post_message(server.url, question(WORDS))) for _ in range(10)]
         places = {place(stream)["conversation_id"]: stream for stream in streams}
         busiest = max(server.workers, key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
         os.kill(busiest, signal.SIGKILL)
@@ -113,7 +124,7 @@ def test_who_watches_is_told_of_an_answer_that_died_with_another_process(serve: 
 
 def test_sigterm_cuts_the_feed_of_changes_and_keeps_what_was_answered(serve: Serve) -> None:
     server = serve(echo_rate=100)
-    with open_stream(server.url, "GET", CHANGES) as feed, turn(server.url, question("word " * 60)) as stream:
+    with open_stream(server.url, "GET", CHANGES) as feed, post_message(server.url, question("word " * 60)) as stream:
         feed.until(lambda feed: len(feed.events) > 2)
         where = place(stream)
         server.terminate()
@@ -132,7 +143,7 @@ def test_fifty_posts_at_once_with_one_key_ask_once(serve: Serve, workers: str) -
     body, key = question("word " * 40), {"Idempotency-Key": "fifty"}
 
     def post(_number: int) -> tuple[str, bytes]:
-        with turn(server.url, body, key) as stream:
+        with post_message(server.url, body, key) as stream:
             return stream.id, stream.read().body
 
     with ThreadPoolExecutor(50) as pool:
@@ -144,7 +155,7 @@ def test_fifty_posts_at_once_with_one_key_ask_once(serve: Serve, workers: str) -
     mapping = tree(server.url, chat["id"])["mapping"]
     assert len(mapping) == 2
     assert [node["message"]["streams"] for node in mapping.values()] == [[], [stream_id]]
-    other = request(server.url, "POST", TURN, question("Another"), key)
+    other = request(server.url, "POST", CONVERSATION, question("Another"), key)
     assert (other.status, other.error["code"]) == (422, "idempotency_key_reused")
     assert len(listed(server.url)) == 1
 
@@ -152,9 +163,9 @@ def test_fifty_posts_at_once_with_one_key_ask_once(serve: Serve, workers: str) -
 def test_a_post_with_a_cursor_resumes_and_never_asks_again(serve: Serve) -> None:
     server = serve(echo_rate=100)
     body = question("word " * 30)
-    with turn(server.url, body) as stream:
+    with post_message(server.url, body) as stream:
         stream.until(lambda stream: len(stream.events) > 3)
-    with open_stream(server.url, "POST", TURN, body, {"Last-Event-ID": stream.last_event_id}) as rest:
+    with open_stream(server.url, "POST", CONVERSATION, body, {"Last-Event-ID": stream.last_event_id}) as rest:
         rest.read()
     assert rest.id == stream.id
     assert texts(stream.events) + texts(rest.events) == "word " * 30
@@ -177,7 +188,7 @@ def test_all_processes_tell_of_every_change(serve: Serve) -> None:
 def test_an_answer_can_be_read_live_from_another_process_by_the_stream_that_its_message_names(serve: Serve) -> None:
     server = serve("--workers=2", echo_rate=100)
     with ExitStack() as connections:
-        stream = connections.enter_context(turn(server.url, question("word " * 50)))
+        stream = connections.enter_context(post_message(server.url, question("word " * 50)))
         named = message(server.url, place(stream))["streams"][-1]
         readers = [connections.enter_context(open_stream(server.url, "GET", f"/v1/streams/{named}")) for _ in range(6)]
         assert {reader.read().body for reader in readers} == {stream.read().body}
@@ -188,7 +199,7 @@ def test_an_answer_can_be_read_live_from_another_process_by_the_stream_that_its_
 
 def test_what_the_log_forgets_is_in_the_conversation_before(serve: Serve) -> None:
     first = serve(echo_rate=100)
-    with turn(first.url, question(WORDS)) as stream:
+    with post_message(first.url, question(WORDS)) as stream:
         stream.until(lambda stream: len(stream.events) > 5)
         where = place(stream)
         first.kill()
@@ -199,25 +210,25 @@ def test_what_the_log_forgets_is_in_the_conversation_before(serve: Serve) -> Non
     kept = message(server.url, where)
     assert kept["state"] == "lost"
     assert kept["text"].startswith(texts(stream.events))
-    with turn(server.url, question("Hello"), {"Idempotency-Key": "k"}) as answered:
+    with post_message(server.url, question("Hello"), {"Idempotency-Key": "k"}) as answered:
         done = place(answered.read())
     while request(server.url, "GET", f"/v1/streams/{answered.id}", headers=SHOW).status == 200:
         time.sleep(0.05)
     assert (message(server.url, done)["text"], message(server.url, done)["state"]) == ("Hello", "completed")
-    again = request(server.url, "POST", TURN, question("Hello"), {"Idempotency-Key": "k"})
+    again = request(server.url, "POST", CONVERSATION, question("Hello"), {"Idempotency-Key": "k"})
     assert (again.status, again.error["code"], again.error["tickertape"]) == (409, "already_answered", done)
 
 
 def test_a_deleted_conversations_answer_is_stopped_and_for_good_its_streams_go_with_it(serve: Serve) -> None:
     server = serve("--set=conversations.undo=1", echo_rate=100)
-    with turn(server.url, question(WORDS)) as stream:
+    with post_message(server.url, question(WORDS)) as stream:
         stream.until(lambda stream: len(stream.events) > 5)
         where = place(stream)
-        path = f"{TURN}/{where['conversation_id']}"
+        path = f"{CONVERSATION}/{where['conversation_id']}"
         assert request(server.url, "DELETE", path).status == 200
         assert request(server.url, "PATCH", path, {"deleted": False}).status == 200
         stream.read()
-    kept = settled(server.url, where)
+    kept = finished(server.url, where)
     assert (kept["state"], kept["text"]) == ("cancelled", texts(stream.events))
     assert request(server.url, "DELETE", path).status == 200
     while request(server.url, "GET", f"/v1/streams/{stream.id}", headers=SHOW).status == 200:
@@ -231,21 +242,21 @@ def test_a_deleted_conversations_answer_is_stopped_and_for_good_its_streams_go_w
 
 def test_a_stopped_answer_is_gone_on_from_in_its_message(serve: Serve) -> None:
     server = serve(echo_rate=200)
-    with turn(server.url, question(WORDS)) as stream:
+    with post_message(server.url, question(WORDS)) as stream:
         stream.until(lambda stream: len(stream.events) > 20)
         where = place(stream)
         chat = where["conversation_id"]
         going_on = {"action": "continue", "conversation_id": chat, "parent_message_id": where["message_id"]}
-        running = request(server.url, "POST", TURN, going_on)
+        running = request(server.url, "POST", CONVERSATION, going_on)
         assert (running.status, running.error["code"]) == (409, "answer_running")
         partial = stop(server, stream)
-    assert settled(server.url, where)["text"] == partial
-    with turn(server.url, going_on) as more:
+    assert finished(server.url, where)["text"] == partial
+    with post_message(server.url, going_on) as more:
         assert place(more) == where
         more.until(lambda more: len(more.events) > 5)
         assert json.loads(more.events[1].data)["tickertape"] == {"continues": stream.id}
         rest = stop(server, more)
-    whole = settled(server.url, where)
+    whole = finished(server.url, where)
     assert whole["text"] == partial + rest
     assert whole["streams"] == [stream.id, more.id]
     assert WORDS.startswith(whole["text"])
@@ -262,10 +273,10 @@ def test_an_upstream_that_refuses_is_the_status_and_the_question_is_kept(serve: 
         status(429, b'{"error": {"message": "Slow down.", "type": "x"}}', Retry_After="7"), path="/v1"
     )
     server = serve(f"--upstream={script.url}", "--model=large", provider="openai")
-    reply = request(server.url, "POST", TURN, question("Hello"))
+    reply = request(server.url, "POST", CONVERSATION, question("Hello"))
     assert (reply.status, reply.headers["retry-after"]) == (429, "7")
     where = reply.error["tickertape"]
-    kept = settled(server.url, where)
+    kept = finished(server.url, where)
     assert (kept["state"], kept["text"], kept["model"]) == ("failed", "", "large")
     assert "Slow down." in kept["error"]["message"]
     asked = tree(server.url, where["conversation_id"])["mapping"][where["parent_message_id"]]["message"]
@@ -281,7 +292,7 @@ def test_a_model_that_cannot_go_on_says_so_and_the_answer_stays_as_it_was(serve:
     server = serve(f"--upstream={script.url}", "--model=large", provider="openai", data=data)
     before = tree(server.url, partial.conversation)
     ids = {"conversation_id": partial.conversation, "parent_message_id": partial.message}
-    reply = request(server.url, "POST", TURN, {"action": "continue", "model": "large", **ids})
+    reply = request(server.url, "POST", CONVERSATION, {"action": "continue", "model": "large", **ids})
     assert (reply.status, reply.error["code"]) == (400, "cannot_continue")
     assert tree(server.url, partial.conversation) == before
 
@@ -289,23 +300,23 @@ def test_a_model_that_cannot_go_on_says_so_and_the_answer_stays_as_it_was(serve:
 def test_who_has_too_many_answers_is_told_to_come_again_and_a_retry_is_answered(serve: Serve) -> None:
     server = serve("--set=limits.per_owner=1", echo_rate=100)
     key = {"Idempotency-Key": "k"}
-    with turn(server.url, question(WORDS)) as stream:
-        busy = request(server.url, "POST", TURN, question("Hello"), key)
+    with post_message(server.url, question(WORDS)) as stream:
+        busy = request(server.url, "POST", CONVERSATION, question("Hello"), key)
         assert (busy.status, busy.error["code"]) == (429, "too_many_answers")
         where = busy.error["tickertape"]
         assert message(server.url, where)["state"] == "failed"
         stop(server, stream)
-        settled(server.url, place(stream))
-    with turn(server.url, question("Hello"), key) as again:
+        finished(server.url, place(stream))
+    with post_message(server.url, question("Hello"), key) as again:
         assert place(again.read()) == where
-    assert settled(server.url, where)["text"] == "Hello"
+    assert finished(server.url, where)["text"] == "Hello"
 
 
 def test_what_becomes_of_an_answer_that_nobody_reads_is_a_setting(serve: Serve) -> None:
     server = serve("--set=page_disconnect=cancel", echo_rate=50)
-    with turn(server.url, question("word " * 2000)) as stream:
+    with post_message(server.url, question("word " * 2000)) as stream:
         where = place(stream)
-    assert settled(server.url, where)["state"] == "cancelled"
+    assert finished(server.url, where)["state"] == "cancelled"
 
 
 # --- in private
@@ -314,9 +325,9 @@ def test_what_becomes_of_an_answer_that_nobody_reads_is_a_setting(serve: Serve) 
 def test_every_route_is_for_its_owner_only(serve: Serve) -> None:
     server = serve("--api-key=ann", "--api-key=ben", echo_rate=100)
     ann, ben = ({"Authorization": f"Bearer {name}"} for name in ("ann", "ben"))
-    with turn(server.url, question("word " * 30), ann | {"Idempotency-Key": "k"}) as stream:
+    with post_message(server.url, question("word " * 30), ann | {"Idempotency-Key": "k"}) as stream:
         where = place(stream)
-        chat, path = where["conversation_id"], f"{TURN}/{where['conversation_id']}"
+        chat, path = where["conversation_id"], f"{CONVERSATION}/{where['conversation_id']}"
         ids = {"conversation_id": chat, "parent_message_id": where["message_id"]}
         attempts: list[tuple[str, str, Any]] = [
             ("GET", path, None),
@@ -326,16 +337,16 @@ def test_every_route_is_for_its_owner_only(serve: Serve) -> None:
             ("GET", f"{path}/export?format=json", None),
             ("GET", f"/v1/streams/{stream.id}", None),
             ("POST", f"/v1/streams/{stream.id}/cancel", None),
-            ("POST", TURN, question("x", **ids)),
-            ("POST", TURN, {"action": "continue", **ids}),
-            ("POST", TURN, {"action": "variant", **ids | {"parent_message_id": where["parent_message_id"]}}),
+            ("POST", CONVERSATION, question("x", **ids)),
+            ("POST", CONVERSATION, {"action": "continue", **ids}),
+            ("POST", CONVERSATION, {"action": "variant", **ids | {"parent_message_id": where["parent_message_id"]}}),
         ]
         for method, target, body in attempts:
             assert request(server.url, method, target, body, ben).status == 404, (method, target)
             assert request(server.url, method, target, body).status == 401, (method, target)
         assert request(server.url, "GET", "/backend-api/conversations?q=word", headers=ben).json()["total"] == 0
         with open_stream(server.url, "GET", CHANGES, headers=ben | {"Last-Event-ID": "changes.0"}) as feed:
-            with turn(server.url, question("x"), ben | {"Idempotency-Key": "k"}) as own:
+            with post_message(server.url, question("x"), ben | {"Idempotency-Key": "k"}) as own:
                 assert place(own.read())["conversation_id"] != chat
             feed.until(lambda feed: b'"ended"' in feed.body)
             assert {change["conversation_id"] for change in told(feed) if "conversation_id" in change} == {

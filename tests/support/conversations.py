@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from support.http import Stream
 
-TURN = "/backend-api/conversation"
-LIST = "/backend-api/conversations"
+CONVERSATION = "/backend-api/conversation"
+CONVERSATIONS = "/backend-api/conversations"
 CHANGES = "/backend-api/changes"
 
 
@@ -22,9 +22,9 @@ def question(text: str, **fields: Any) -> dict[str, Any]:
     return {"action": "next", "messages": [{"role": "user", "content": text}], **fields}
 
 
-def turn(url: str, body: Any, headers: Mapping[str, str] | None = None) -> Stream:
+def post_message(url: str, body: Any, headers: Mapping[str, str] | None = None) -> Stream:
     """Ask within a conversation and return the answer's stream, its first event read."""
-    return open_stream(url, "POST", TURN, body, headers).until(lambda stream: len(stream.events) > 0)
+    return open_stream(url, "POST", CONVERSATION, body, headers).until(lambda stream: len(stream.events) > 0)
 
 
 def place(stream: Stream) -> dict[str, str]:
@@ -34,14 +34,14 @@ def place(stream: Stream) -> dict[str, str]:
 
 def tell(url: str, text: str, **fields: Any) -> dict[str, str]:
     """Ask, read the whole answer, and return where it belongs."""
-    with turn(url, question(text, **fields)) as stream:
+    with post_message(url, question(text, **fields)) as stream:
         assert stream.read().events[-1].data == "[DONE]"
         return place(stream)
 
 
 def tree(url: str, chat: str) -> dict[str, Any]:
     """Return a conversation."""
-    reply = request(url, "GET", f"{TURN}/{chat}")
+    reply = request(url, "GET", f"{CONVERSATION}/{chat}")
     assert reply.status == 200, reply.body
     return reply.json()
 
@@ -52,7 +52,7 @@ def message(url: str, where: Mapping[str, str]) -> dict[str, Any]:
     return found | {"text": "".join(found["content"]["parts"])}
 
 
-def settled(url: str, where: Mapping[str, str]) -> dict[str, Any]:
+def finished(url: str, where: Mapping[str, str]) -> dict[str, Any]:
     """Return the answer that is there once it is written no more; its end is announced on the feed of changes."""
     with open_stream(url, "GET", CHANGES) as feed:
         feed.until(lambda feed: len(feed.events) > 0)
@@ -64,6 +64,6 @@ def settled(url: str, where: Mapping[str, str]) -> dict[str, Any]:
 
 def listed(url: str, query: str = "") -> list[dict[str, Any]]:
     """Return the list of conversations."""
-    reply = request(url, "GET", f"{LIST}{query}")
+    reply = request(url, "GET", f"{CONVERSATIONS}{query}")
     assert reply.status == 200, reply.body
     return reply.json()["items"]
