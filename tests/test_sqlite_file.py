@@ -11,7 +11,7 @@ import pytest
 
 from tickertape.conversations import sqlite
 from tickertape.sqlite_file import share
-from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ FILES = 40
 
 
 def log(path: Path) -> None:
-    journal.check(path)
-    journal.connect(path).close()
+    file_format.check(path)
+    file_format.connect(path).close()
 
 
 def chats(path: Path) -> None:

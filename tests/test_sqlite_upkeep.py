@@ -18,7 +18,7 @@ from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase, check
 from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.journal import connect
+from tickertape.streams.sqlite.file_format import connect
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up
 
 if TYPE_CHECKING:

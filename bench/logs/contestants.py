@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tickertape.streams.contract import Header
-from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite import file_format, leases
 from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ class Tickertape:
     @staticmethod
     def fill(path: Path, entries: int, together: int) -> None:
         """Leave what a killed process leaves: running streams, ``together`` entries in every transaction."""
-        connection = journal.connect(path)
+        connection = file_format.connect(path)
         connection.execute("BEGIN")
-        producer = journal.join(connection, "dead")
+        producer = leases.join(connection, "dead")
         connection.executemany(
             "INSERT INTO stream (id, owner, model, created, producer) VALUES (?, '', 'm', 0, ?)",
             [(f"{number:032x}", producer) for number in range(1000)],
         )
         rows = (
             b"\n".join(
-                journal.group(number % 1000 + 1, number // 1000 + 1, [token(number)], ended=False)
+                file_format.encode_group(number % 1000 + 1, number // 1000 + 1, [token(number)], ended=False)
                 for number in range(first, min(first + together, entries))
             )
             for first in range(0, entries, together)

@@ -43,7 +43,7 @@ def test_a_backup_of_a_server_that_runs_can_be_served_and_be_put_back(
 
 
 def test_damage_is_a_sentence_on_standard_output_and_exit_code_1(tmp_path: Path, run: Callable[..., Any]) -> None:
-    from tickertape.streams.sqlite.journal import connect
+    from tickertape.streams.sqlite.file_format import connect
 
     with closing(connect(tmp_path / "tape.db")) as connection:
         connection.execute("INSERT INTO journal (producer, body, crc) VALUES (1, x'00', 7)")
@@ -61,7 +61,7 @@ def test_damage_is_a_sentence_on_standard_output_and_exit_code_1(tmp_path: Path,
 
 
 def test_what_is_replaced_is_said(tmp_path: Path, run: Callable[..., Any]) -> None:
-    from tickertape.streams.sqlite.journal import connect
+    from tickertape.streams.sqlite.file_format import connect
 
     connect(tmp_path / "tape.db").close()
     run(backup, str(tmp_path / "copy"), "--data", str(tmp_path))

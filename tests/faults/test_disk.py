@@ -107,12 +107,12 @@ async def test_a_disk_that_is_full_at_any_step_ends_what_it_hits_and_nobody_is_t
     most.write_text(str(2**30))
     patch = meddle(
         "import pathlib",
-        "from tickertape.streams.sqlite.writer import Writer",
-        "commit = Writer._commit",
-        "def limited(self, tasks):",
+        "from tickertape.streams.sqlite.writer import WriterThread",
+        "commit = WriterThread._commit",
+        "def limited(self, commands):",
         f"    self._connection.execute('PRAGMA max_page_count = ' + pathlib.Path({str(most)!r}).read_text())",
-        "    return commit(self, tasks)",
-        "Writer._commit = limited",
+        "    return commit(self, commands)",
+        "WriterThread._commit = limited",
     )
     server = serve(echo_rate=count * 5, env=patch)
     path = server.data / "tape.db"

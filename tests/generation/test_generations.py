@@ -14,7 +14,7 @@ from tickertape.generation import Generations, GenerationSpec, Limits, attendanc
 from tickertape.streams.contract import Key
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.production import SqliteWriter
+from tickertape.streams.sqlite.producer import SqliteWriter
 from tickertape.testing.engine_contract import whole
 
 if TYPE_CHECKING:

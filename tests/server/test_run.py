@@ -19,7 +19,7 @@ from support.http import ask, open_stream, request, texts
 from support.server import ServerEnded, clean_environment
 from tickertape.errors import SettingsError
 from tickertape.server.run import bind
-from tickertape.streams.sqlite.journal import connect
+from tickertape.streams.sqlite.file_format import connect
 
 if TYPE_CHECKING:
     from conftest import Serve

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tickertape.dialects.base import position
 from tickertape.server import replay
-from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite import file_format
+from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .plan import Plan
 from .run import many, shrunk, simulate
@@ -50,8 +51,8 @@ def test_a_power_cut_takes_ends_with_normal_and_nothing_with_full_and_completes_
 
 
 def test_a_power_cut_is_noticed_if_full_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = journal.connect
-    monkeypatch.setattr(journal, "connect", lambda path, **_options: connect(path, synchronous="NORMAL"))
+    defaults: dict[str, Any] = SqliteEngine.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "connect", lambda path, role, **_options: file_format.connect(path, role))
     plans = (Plan.with_power_cuts(seed) for seed in POWER_CUTS)
     assert any(simulate(plan).violations for plan in plans if plan.synchronous == "FULL")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tickertape.streams.sqlite import write_queue
+from tickertape.streams.sqlite import writer as writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,6 @@ def memory_folder() -> str | None:
 @pytest.fixture
 def quick_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a folder of the test's own, in memory if possible; tokens do not wait for others."""
-    monkeypatch.setattr(write_queue, "GATHER", 0.0)
+    monkeypatch.setattr(writing, "GATHER", 0.0)
     with tempfile.TemporaryDirectory(prefix="tickertape-", dir=memory_folder()) as folder:
         yield Path(folder)

@@ -13,10 +13,9 @@ import pytest
 
 from tickertape.errors import LogError, LogUnavailable, StreamDamaged, UnknownStream
 from tickertape.sqlite_file import lost_commits, wal_commits
-from tickertape.streams.sqlite import checksums
-from tickertape.streams.sqlite.checksums import UNKNOWN, tick
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.journal import connect, group, join
+from tickertape.streams.sqlite.file_format import UNKNOWN, batch_checksum, connect, encode_group, header_checksum
+from tickertape.streams.sqlite.leases import join
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, create, key, new_header, text, whole
 
 from .test_sqlite import rows, settled
@@ -177,7 +176,7 @@ def running(path: Path, *streams: str, producer: str = "dead") -> int:
 
 def add(path: Path, producer: int, *groups: bytes, crc: int | None = None) -> None:
     body = b"\n".join(groups)
-    crc = tick(producer, body) if crc is None else crc
+    crc = batch_checksum(producer, body) if crc is None else crc
     change(path, "INSERT INTO journal (producer, body, crc) VALUES (?, ?, ?)", producer, body, crc)
 
 
@@ -187,10 +186,10 @@ async def test_a_damaged_transaction_of_a_dead_process_cuts_its_answers_off_and_
     """Guards: that `reap` ends none as if it were whole, also one whose terminal entry is there."""
     path = quick_path / "tape.db"
     dead = running(path, "whole", "torn", "last")
-    add(path, dead, *(group(no, 1, [text(1)], ended=False) for no in (1, 2, 3)))
-    add(path, dead, group(1, 2, [DONE], ended=True))
-    add(path, dead, group(2, 2, [text(2)], ended=False), group(3, 2, [DONE], ended=True), crc=1)
-    add(path, dead, group(2, 3, [text(3), DONE], ended=True))
+    add(path, dead, *(encode_group(no, 1, [text(1)], ended=False) for no in (1, 2, 3)))
+    add(path, dead, encode_group(1, 2, [DONE], ended=True))
+    add(path, dead, encode_group(2, 2, [text(2)], ended=False), encode_group(3, 2, [DONE], ended=True), crc=1)
+    add(path, dead, encode_group(2, 3, [text(3), DONE], ended=True))
     async with open_log(path) as log:
         found = {name: (await log.get(name, "ann")).entries for name in ("whole", "torn", "last")}
     assert found == {"whole": [text(1), DONE], "torn": [text(1), DAMAGED], "last": [text(1), DAMAGED]}
@@ -203,8 +202,8 @@ async def test_a_transaction_that_is_missing_is_no_gap_in_an_answer(quick_path: 
     """A disk that lost a write gives back an older page, whose checksums are right."""
     path = quick_path / "tape.db"
     dead = running(path, "torn")
-    add(path, dead, group(1, 1, [text(1)], ended=False))
-    add(path, dead, group(1, 3, [text(3), DONE], ended=True))
+    add(path, dead, encode_group(1, 1, [text(1)], ended=False))
+    add(path, dead, encode_group(1, 3, [text(3), DONE], ended=True))
     async with open_log(path) as log:
         assert (await log.get("torn", "ann")).entries == [text(1), DAMAGED]
 
@@ -214,13 +213,13 @@ async def test_a_transaction_without_a_checksum_that_makes_no_sense_is_damage(qu
     """A process of the version before writes none."""
     path = quick_path / "tape.db"
     dead = running(path, "a")
-    add(path, dead, group(1, 1, [text(1)], ended=False), crc=UNKNOWN)
+    add(path, dead, encode_group(1, 1, [text(1)], ended=False), crc=UNKNOWN)
     add(path, dead, body, crc=UNKNOWN)
     async with open_log(path) as log:
         assert (await log.get("a", "ann")).entries == [text(1), DAMAGED]
 
 
-async def test_a_reader_elsewhere_waits_at_the_damage_until_the_producer_has_folded(
+async def test_a_reader_elsewhere_waits_at_the_damage_until_the_producer_has_compacted(
     quick_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = quick_path / "tape.db"
@@ -257,7 +256,7 @@ async def test_what_a_version_without_checksums_wrote_is_read_as_before(quick_pa
     """During a takeover the process of the version before ends its answers, and those of a new one that dies."""
     path = quick_path / "tape.db"
     stream = await ended_stream(path)
-    change(path, "UPDATE stream SET crc = ?", checksums.header(stream, "ann", "echo", 1_700_000_000))
+    change(path, "UPDATE stream SET crc = ?", header_checksum(stream, "ann", "echo", 1_700_000_000))
     async with open_log(path) as log:
         assert (await log.get(stream, "ann")).entries == [text(1), text(2), DONE]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.errors import LogUnavailable, UnknownStream
-from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, key, text, whole
 
@@ -111,9 +111,9 @@ async def test_what_was_appended_before_a_stream_began_is_not_read_for_it(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.streams.sqlite.follower.PIECE", 4)
-    real, read = journal.Gathered.add, []
+    real, read = file_format.BatchReader.add, []
 
-    def counting(gathered: journal.Gathered, ticks: Any) -> None:
+    def counting(gathered: file_format.BatchReader, ticks: Any) -> None:
         taken = list(ticks)
         read.extend(taken)
         real(gathered, taken)
@@ -124,7 +124,7 @@ async def test_what_was_appended_before_a_stream_began_is_not_read_for_it(
             old.append([text(number)])
             await caught_up(old.stream, number)
         writer = await begin(here)
-        monkeypatch.setattr(journal.Gathered, "add", counting)
+        monkeypatch.setattr(file_format.BatchReader, "add", counting)
         assert (await there.get(writer.stream.header.id, "ann")).entries == [text(1)]
         assert len(read) <= 4
         assert (await there.get(old.stream.header.id, "ann")).entries == old.stream.entries
@@ -135,10 +135,10 @@ async def test_nothing_else_waits_while_another_processs_stream_is_read(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards: dead producers were noticed, and keys found, only after all that was to be read."""
-    real, reading, read_on = journal.Gathered.add, asyncio.Event(), threading.Event()
+    real, reading, read_on = file_format.BatchReader.add, asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(gathered: journal.Gathered, ticks: Any) -> None:
+    def slow(gathered: file_format.BatchReader, ticks: Any) -> None:
         loop.call_soon_threadsafe(reading.set)
         assert read_on.wait(60)
         real(gathered, ticks)
@@ -147,7 +147,7 @@ async def test_nothing_else_waits_while_another_processs_stream_is_read(
         writer, ended = await begin(here), await begin(here)
         await ended.finish([DONE])
         await settled(here)
-        monkeypatch.setattr(journal.Gathered, "add", slow)
+        monkeypatch.setattr(file_format.BatchReader, "add", slow)
         getting = asyncio.create_task(there.get(writer.stream.header.id, "ann"))
         await reading.wait()
         assert await there.reap() == 0
@@ -218,7 +218,7 @@ async def test_a_file_that_cannot_be_read_is_told_to_who_asks_and_read_again_lat
         await writer.finish([DONE])
 
 
-async def test_a_stream_that_is_forgotten_before_it_is_read_is_unknown(quick_path: Path) -> None:
+async def test_a_stream_that_is_deleted_before_it_is_read_is_unknown(quick_path: Path) -> None:
     async with two(quick_path) as (here, there):
         writer = await begin(here)
         loaded = there._load(writer.stream.header.id)

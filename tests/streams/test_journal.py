@@ -12,11 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.errors import LogUnavailable
-from tickertape.streams.sqlite import follower, journal, schema
-from tickertape.streams.sqlite.checksums import UNKNOWN
-from tickertape.streams.sqlite.checksums import tick as checksum
-from tickertape.streams.sqlite.follower import Whole, whole
-from tickertape.streams.sqlite.journal import Gathered, connect, group, mark, reap
+from tickertape.streams.sqlite import file_format, follower
+from tickertape.streams.sqlite.file_format import (
+    UNKNOWN,
+    BatchReader,
+    batch_checksum,
+    connect,
+    encode_group,
+    group_prefix,
+)
+from tickertape.streams.sqlite.follower import RunningStream, read_running
+from tickertape.streams.sqlite.leases import reap
 from tickertape.testing.engine_contract import DONE, LOST, text
 
 from .faults import limit_pages
@@ -51,29 +57,29 @@ def numbered(made: list[Groups], summed: bool = True) -> list[tuple[int, bytes, 
     for parts in made:
         groups = []
         for no, ended, lines in parts:
-            groups.append(group(no, counts[no] + 1, lines, ended=ended))
+            groups.append(encode_group(no, counts[no] + 1, lines, ended=ended))
             counts[no] += len(lines)
         body = b"\n".join(groups)
-        rows.append((7, body, checksum(7, body) if summed else UNKNOWN))
+        rows.append((7, body, batch_checksum(7, body) if summed else UNKNOWN))
     return rows
 
 
 def entries_of(connection: sqlite3.Connection, no: int) -> tuple[list[bytes], bool]:
     """Return an unfolded stream's entries, and whether it has ended."""
-    return whole(connection, [mark(no)])[mark(no)][:2]
+    return read_running(connection, [group_prefix(no)])[group_prefix(no)][:2]
 
 
 @given(ticks(), st.sets(st.integers(1, 5)), st.booleans())
-def test_ticks_are_taken_apart_into_the_groups_that_they_were_made_of(
+def test_batches_are_taken_apart_into_the_groups_that_they_were_made_of(
     made: list[Groups], wanted: set[int], summed: bool
 ) -> None:
     groups = [group for tick in made for group in tick]
-    gathered = Gathered({mark(no): 1 for no in wanted})
+    gathered = BatchReader({group_prefix(no): 1 for no in wanted})
     gathered.add(numbered(made, summed))
     assert gathered.entries == {
-        mark(no): [line for of, _end, lines in groups for line in lines if of == no] for no in wanted
+        group_prefix(no): [line for of, _end, lines in groups for line in lines if of == no] for no in wanted
     }
-    assert gathered.ended == {mark(no) for no, end, _lines in groups if end and no in wanted}
+    assert gathered.ended == {group_prefix(no) for no, end, _lines in groups if end and no in wanted}
     assert (gathered.torn, gathered.damaged) == (set(), 0)
 
 
@@ -85,15 +91,15 @@ def test_streams_are_read_back_from_the_end_of_the_journal_as_they_would_be_from
         (producer, body, crc if index not in damaged else crc ^ 1)
         for index, (producer, body, crc) in enumerate(numbered(made))
     ]
-    gathered = Gathered({mark(no): 1 for no in wanted})
+    gathered = BatchReader({group_prefix(no): 1 for no in wanted})
     gathered.add(rows)
     with pytest.MonkeyPatch.context() as patched, closing(sqlite3.connect(":memory:")) as connection:
         patched.setattr(follower, "PIECE", piece)
         patched.setattr(follower, "FEW", few)
         connection.execute("CREATE TABLE journal (tick INTEGER PRIMARY KEY, producer, body, crc)")
         connection.executemany("INSERT INTO journal (producer, body, crc) VALUES (?, ?, ?)", rows)
-        assert whole(connection, map(mark, wanted)) == {
-            name: Whole(entries, name in gathered.ended, name in gathered.torn)
+        assert read_running(connection, map(group_prefix, wanted)) == {
+            name: RunningStream(entries, name in gathered.ended, name in gathered.torn)
             for name, entries in gathered.entries.items()
         }
 
@@ -114,7 +120,7 @@ def add_stream(connection: sqlite3.Connection, producer: int = 1, **more: object
     return cursor.lastrowid
 
 
-def add_tick(connection: sqlite3.Connection, *made: bytes, producer: int = 1) -> None:
+def add_batch(connection: sqlite3.Connection, *made: bytes, producer: int = 1) -> None:
     connection.execute("INSERT INTO journal (producer, body) VALUES (?, ?)", (producer, b"\n".join(made)))
 
 
@@ -125,30 +131,34 @@ def body_of(connection: sqlite3.Connection, no: int) -> list[bytes] | None:
 
 def test_entries_are_found_in_arrival_order_among_those_of_others(connection: sqlite3.Connection) -> None:
     one, other = add_stream(connection), add_stream(connection)
-    add_tick(connection, group(one, 1, [text(1)], ended=False), group(other, 1, [b't"x"'], ended=False))
-    add_tick(connection, group(other, 2, [DONE], ended=True), group(one, 2, [text(2), text(3)], ended=False))
-    add_tick(connection, group(one, 4, [DONE], ended=True))
+    add_batch(connection, encode_group(one, 1, [text(1)], ended=False), encode_group(other, 1, [b't"x"'], ended=False))
+    add_batch(
+        connection, encode_group(other, 2, [DONE], ended=True), encode_group(one, 2, [text(2), text(3)], ended=False)
+    )
+    add_batch(connection, encode_group(one, 4, [DONE], ended=True))
     assert entries_of(connection, one) == ([text(1), text(2), text(3), DONE], True)
     assert entries_of(connection, other) == ([b't"x"', DONE], True)
 
 
 def test_text_that_looks_like_a_group_of_the_stream_is_no_group(connection: sqlite3.Connection) -> None:
     one, other = add_stream(connection), add_stream(connection)
-    add_tick(connection, group(one, 1, [text(1)], ended=False))
-    add_tick(connection, group(other, 1, [b't"#%d 2 end"' % one, b"#%d 2" % one], ended=False))
+    add_batch(connection, encode_group(one, 1, [text(1)], ended=False))
+    add_batch(connection, encode_group(other, 1, [b't"#%d 2 end"' % one, b"#%d 2" % one], ended=False))
     assert entries_of(connection, one) == ([text(1)], False)
 
 
 def test_a_stream_number_that_begins_like_another_is_not_mixed_up(connection: sqlite3.Connection) -> None:
-    add_tick(connection, group(1, 1, [text(1)], ended=False), group(11, 1, [text(11)], ended=False))
-    add_tick(connection, group(111, 1, [text(111)], ended=False))
+    add_batch(connection, encode_group(1, 1, [text(1)], ended=False), encode_group(11, 1, [text(11)], ended=False))
+    add_batch(connection, encode_group(111, 1, [text(111)], ended=False))
     assert [entries_of(connection, no)[0] for no in (1, 11, 111)] == [[text(1)], [text(11)], [text(111)]]
 
 
 def test_reaping_keeps_what_was_committed_and_ends_only_what_was_not(connection: sqlite3.Connection) -> None:
     cut, whole, empty = (add_stream(connection) for _ in range(3))
-    add_tick(connection, group(cut, 1, [text(1)], ended=False), group(whole, 1, [text(1)], ended=False))
-    add_tick(connection, group(whole, 2, [text(2), DONE], ended=True), group(cut, 2, [text(2)], ended=False))
+    add_batch(connection, encode_group(cut, 1, [text(1)], ended=False), encode_group(whole, 1, [text(1)], ended=False))
+    add_batch(
+        connection, encode_group(whole, 2, [text(2), DONE], ended=True), encode_group(cut, 2, [text(2)], ended=False)
+    )
     assert reap(connection, 1, LOST) == 2
     assert body_of(connection, cut) == [text(1), text(2), LOST]
     assert body_of(connection, whole) == [text(1), text(2), DONE]
@@ -158,8 +168,8 @@ def test_reaping_keeps_what_was_committed_and_ends_only_what_was_not(connection:
 def test_reaping_leaves_nothing_of_the_dead_and_everything_of_the_living(connection: sqlite3.Connection) -> None:
     dead, alive = add_stream(connection, producer=1), add_stream(connection, producer=2)
     connection.execute("INSERT INTO producer (no, name, beat) VALUES (1, 'dead', 0), (2, 'alive', 0)")
-    add_tick(connection, group(dead, 1, [text(1)], ended=False), producer=1)
-    add_tick(connection, group(alive, 1, [text(1)], ended=False), producer=2)
+    add_batch(connection, encode_group(dead, 1, [text(1)], ended=False), producer=1)
+    add_batch(connection, encode_group(alive, 1, [text(1)], ended=False), producer=2)
     assert reap(connection, 1, LOST) == 1
     assert connection.execute("SELECT no FROM producer").fetchall() == [(2,)]
     assert connection.execute("SELECT producer FROM journal").fetchall() == [(2,)]
@@ -174,7 +184,7 @@ def test_reaping_twice_reaps_once(connection: sqlite3.Connection) -> None:
 
 def test_a_reaping_that_fails_changes_nothing(connection: sqlite3.Connection) -> None:
     no = add_stream(connection)
-    add_tick(connection, group(no, 1, [text(1)], ended=False))
+    add_batch(connection, encode_group(no, 1, [text(1)], ended=False))
     with pytest.raises(TypeError):
         reap(connection, 1, "not bytes")  # type: ignore[arg-type]
     assert not connection.in_transaction
@@ -185,7 +195,7 @@ def test_a_reaping_that_fails_changes_nothing(connection: sqlite3.Connection) ->
 def test_a_reaping_on_a_full_disk_says_that_it_is_full(connection: sqlite3.Connection) -> None:
     """SQLite ends the transaction by itself then; rolling it back is another error, which says nothing."""
     no = add_stream(connection)
-    add_tick(connection, group(no, 1, [b"x" * 50_000], ended=False))
+    add_batch(connection, encode_group(no, 1, [b"x" * 50_000], ended=False))
     limit_pages(connection, 0)
     with pytest.raises(sqlite3.OperationalError) as full:
         reap(connection, 1, LOST)
@@ -211,8 +221,8 @@ def sentence_for(path: Path) -> str:
 def test_a_new_file_gets_its_format_and_can_be_opened_again(tmp_path: Path) -> None:
     connect(tmp_path / "tape.db").close()
     connection = connect(tmp_path / "tape.db")
-    assert connection.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+    assert connection.execute("PRAGMA application_id").fetchone() == (file_format.APPLICATION_ID,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (file_format.VERSION,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 
@@ -239,7 +249,7 @@ def test_a_truncated_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "tape.db"
     connection = connect(path)
     for _ in range(500):
-        add_tick(connection, group(add_stream(connection), 1, [text(1) * 20], ended=False))
+        add_batch(connection, encode_group(add_stream(connection), 1, [text(1) * 20], ended=False))
     connection.close()
     path.write_bytes(path.read_bytes()[:5000])
     assert "is damaged; move it away" in sentence_for(path)
@@ -267,6 +277,6 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 def test_every_reason_of_sqlite_has_its_sentence(tmp_path: Path, code: int, words: str) -> None:
     error = sqlite3.OperationalError("something in C")
     error.sqlite_errorcode = code
-    told = str(journal.explain(error, tmp_path / "tape.db"))
+    told = str(file_format.explain(error, tmp_path / "tape.db"))
     assert words in told
     assert "something in C" not in told

@@ -14,7 +14,7 @@ import pytest
 
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, UnknownStream
-from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite import file_format, leases
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, stopped, text, whole
 
@@ -53,7 +53,7 @@ def oracle(stream_id: str, count: int) -> list[bytes]:
 # --- reading each other's
 
 
-async def test_a_stream_of_a_process_without_neighbours_is_seen_by_one_that_comes_later(path: Path) -> None:
+async def test_a_stream_of_a_process_alone_is_seen_by_one_that_comes_later(path: Path) -> None:
     async with open_log(path) as here:
         writer = await begin(here)
         async with open_log(path) as there:
@@ -150,7 +150,7 @@ def hold(log: SqliteEngine, *, before: bool = True) -> Gate:
     return gate
 
 
-async def test_a_stream_that_is_folded_while_it_is_loaded_has_no_gap(path: Path) -> None:
+async def test_a_stream_that_is_compacted_while_it_is_loaded_has_no_gap(path: Path) -> None:
     async with two(path) as (here, there):
         writer, beside = await with_a_tick_that_stays(here)
         stream = writer.stream
@@ -165,7 +165,7 @@ async def test_a_stream_that_is_folded_while_it_is_loaded_has_no_gap(path: Path)
         await beside.finish([DONE])
 
 
-async def test_a_stream_that_is_folded_while_it_is_watched_has_no_gap(path: Path) -> None:
+async def test_a_stream_that_is_compacted_while_it_is_watched_has_no_gap(path: Path) -> None:
     async with two(path) as (here, there):
         writer, beside = await with_a_tick_that_stays(here)
         stream = writer.stream
@@ -198,7 +198,7 @@ async def test_an_end_that_comes_while_the_stream_is_loaded_is_not_missed(path: 
         assert await whole(await loading) == writer.stream.entries
 
 
-async def test_get_brings_a_neighbours_stream_up_to_date(path: Path) -> None:
+async def test_get_brings_another_processs_stream_up_to_date(path: Path) -> None:
     """A reader may come from the neighbour with a cursor that is newer than what was seen here."""
     async with two(path) as (here, there):
         writer = await begin(here)
@@ -215,7 +215,7 @@ async def test_get_brings_a_neighbours_stream_up_to_date(path: Path) -> None:
         assert (copy.entries, copy.ended) == (writer.stream.entries, True)
 
 
-async def test_a_stream_that_is_forgotten_while_it_is_watched_does_not_blind_the_watch(path: Path) -> None:
+async def test_a_stream_that_is_deleted_while_it_is_watched_does_not_blind_the_watch(path: Path) -> None:
     async with two(path) as (here, there):
         gone, kept = await begin(here), await begin(here)
         watched = await there.get(gone.stream.header.id, "ann")
@@ -230,7 +230,7 @@ async def test_a_stream_that_is_forgotten_while_it_is_watched_does_not_blind_the
 
 
 @pytest.mark.parametrize("lookup", [True, False])
-async def test_a_key_whose_stream_is_forgotten_while_it_is_looked_up_makes_a_stream(
+async def test_a_key_whose_stream_is_deleted_while_it_is_looked_up_makes_a_stream(
     path: Path, monkeypatch: pytest.MonkeyPatch, lookup: bool
 ) -> None:
     """Who repeats a POST in that moment was told that there is no such stream, though it named none."""
@@ -309,7 +309,7 @@ async def test_an_answer_that_has_ended_is_in_no_memory_once_its_last_reader_has
 # --- the dead
 
 
-async def test_a_killed_producer_is_noticed_by_a_neighbour_that_does_nothing_else(path: Path) -> None:
+async def test_a_killed_producer_is_noticed_by_another_process_that_does_nothing_else(path: Path) -> None:
     with Producer(path, streams=3) as producer:
         async with open_log(path) as log:
             producer.ready().command("append 5")
@@ -321,7 +321,7 @@ async def test_a_killed_producer_is_noticed_by_a_neighbour_that_does_nothing_els
                 assert entries == [*oracle(stream, 6), LOST]
 
 
-async def test_a_killed_producers_streams_are_ended_before_the_next_log_is_open(path: Path) -> None:
+async def test_a_killed_producers_streams_are_ended_before_the_next_engine_is_open(path: Path) -> None:
     with Producer(path, streams=3) as producer:
         producer.ready().command("append 5")
         producer.kill()
@@ -346,7 +346,7 @@ async def test_nothing_that_was_acknowledged_is_missing_after_a_kill(path: Path,
     assert rows(path, "SELECT * FROM journal") == []
 
 
-async def test_a_neighbour_that_reads_along_sees_what_the_log_holds_after_the_kill(path: Path) -> None:
+async def test_another_process_that_reads_along_sees_what_the_log_holds_after_the_kill(path: Path) -> None:
     with Producer(path, streams=5, free=True) as producer:
         async with open_log(path) as log:
             producer.ready()
@@ -402,8 +402,8 @@ async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> N
         writer = await begin(log)
         writer.append([text(2)])
         await caught_up(writer.stream, 2)
-        outside = journal.connect(path)
-        assert journal.reap(outside, log._writer.producer, LOST) == 1
+        outside = file_format.connect(path)
+        assert leases.reap(outside, log._writer.epoch, LOST) == 1
         outside.close()
         writer.append([text(3)])
         while writer.error is None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
 from tickertape.streams.contract import Key, StreamWriter
 from tickertape.streams.memory import MemoryEngine, MemoryStore
-from tickertape.streams.sqlite import write_queue
+from tickertape.streams.sqlite import writer as writing
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, caught_up, new_header
 
@@ -41,7 +41,7 @@ class Machine(RuleBasedStateMachine):
     def open(self) -> None:
         self.runner = asyncio.Runner()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(write_queue, "GATHER", 0.0)  # a step at a time, nothing comes together
+        self.patch.setattr(writing, "GATHER", 0.0)  # a step at a time, nothing comes together
         self.folder = Path(tempfile.mkdtemp(prefix="tickertape-", dir=memory_folder()))
         self.store = MemoryStore()
         self.model = MemoryEngine(self.store, lost=LOST)

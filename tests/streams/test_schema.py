@@ -14,9 +14,9 @@ from support.producer import DONE, LOST, entry
 from tickertape.errors import LogUnavailable
 from tickertape.sqlite_file import verify
 from tickertape.streams.contract import Header, Key
-from tickertape.streams.sqlite import schema
+from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.journal import connect
+from tickertape.streams.sqlite.file_format import connect
 from tickertape.testing.engine_contract import attach, create
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMATS = Path(__file__).parent / "formats"
 """Files as that version left them: streams 1 and 2 have ended, the process that was producing stream 3 was killed."""
 
-OLD = sorted(schema.MIGRATIONS)
+OLD = sorted(file_format.MIGRATIONS)
 
 
 def stream(number: int) -> str:
@@ -87,7 +87,7 @@ async def test_a_file_of_an_older_version_is_opened_with_all_that_is_in_it(old: 
         fresh_one = await create(log, Header(id="y" * 32, owner="ann", model="echo", created=0), [entry("y", 1)])
         await fresh_one.finish([DONE])
         assert await log.expire(-1) == 4
-    assert version_of(old) == schema.VERSION
+    assert version_of(old) == file_format.VERSION
 
 
 def test_a_migrated_file_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_migration_that_fails_at_any_step_leaves_the_old_format(old: Path, con
         connection.execute("BEGIN IMMEDIATE")
         connection.set_authorizer(refuse)
         try:
-            schema.prepare(connection, old)
+            file_format.prepare(connection, old)
             done = True
         except sqlite3.DatabaseError:
             pass
@@ -135,12 +135,12 @@ async def test_a_process_of_the_version_before_goes_on_while_the_next_one_takes_
 
 
 def test_every_older_format_has_a_file_and_a_way_to_the_next() -> None:
-    assert list(range(1, schema.VERSION)) == OLD
+    assert list(range(1, file_format.VERSION)) == OLD
     assert [FORMATS / f"{version}.db" for version in OLD] == sorted(FORMATS.iterdir())
     assert [version_of(FORMATS / f"{version}.db") for version in OLD] == OLD
 
 
-@pytest.mark.parametrize("version", [0, schema.VERSION + 1])
+@pytest.mark.parametrize("version", [0, file_format.VERSION + 1])
 def test_another_format_is_told_with_the_numbers_and_left_alone(tmp_path: Path, version: int) -> None:
     path = tmp_path / "tape.db"
     with closing(connect(path)) as made:
@@ -149,7 +149,7 @@ def test_another_format_is_told_with_the_numbers_and_left_alone(tmp_path: Path, 
     with pytest.raises(LogUnavailable) as refused:
         connect(path)
     assert str(refused.value) == (
-        f"The stream log {path} has format {version}, this tickertape reads formats 1 to {schema.VERSION}. "
+        f"The stream log {path} has format {version}, this tickertape reads formats 1 to {file_format.VERSION}. "
         "Upgrade tickertape, or move the file away."
     )
     assert path.read_bytes() == before

@@ -11,9 +11,9 @@ import pytest
 
 from tickertape.errors import UnknownStream
 from tickertape.streams.contract import Stream
-from tickertape.streams.sqlite import journal
+from tickertape.streams.sqlite import file_format, leases
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.single_flight import Readings
+from tickertape.streams.sqlite.follower import SingleFlight
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, create, new_header, text, whole
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Disk:
-    """What `Readings` reads from: a reading sees the disk as it is when it begins, and ends when the test says so."""
+    """What `SingleFlight` loads from: a load sees the disk as it is when it begins, and ends when the test says so."""
 
     def __init__(self, *, ended: bool = False, known: bool = True) -> None:
         self.entries: list[bytes] = [text(1)]
@@ -48,8 +48,8 @@ async def turn() -> None:
 
 async def test_a_hundred_who_ask_at_once_for_what_has_ended_share_one_reading() -> None:
     disk = Disk(ended=True)
-    readings = Readings(disk.load)
-    asking = [asyncio.create_task(readings.read("s")) for _ in range(100)]
+    loads = SingleFlight(disk.load)
+    asking = [asyncio.create_task(loads.read("s")) for _ in range(100)]
     await turn()
     disk.go_on.set()
     assert len({id(stream) for stream in await asyncio.gather(*asking)}) == 1
@@ -59,11 +59,11 @@ async def test_a_hundred_who_ask_at_once_for_what_has_ended_share_one_reading() 
 async def test_who_asks_while_a_running_stream_is_read_gets_what_was_there_when_he_asked() -> None:
     """Guards the second reading: a reader with a newer cursor than the first one found would be told it is unknown."""
     disk = Disk()
-    readings = Readings(disk.load)
-    first = asyncio.create_task(readings.read("s"))
+    loads = SingleFlight(disk.load)
+    first = asyncio.create_task(loads.read("s"))
     await turn()
     disk.entries.append(text(2))
-    later = [asyncio.create_task(readings.read("s")) for _ in range(100)]
+    later = [asyncio.create_task(loads.read("s")) for _ in range(100)]
     await turn()
     disk.go_on.set()
     assert (await first).entries == [text(1)]
@@ -73,11 +73,11 @@ async def test_who_asks_while_a_running_stream_is_read_gets_what_was_there_when_
 
 async def test_who_asks_while_an_unknown_stream_is_looked_for_finds_it_if_it_is_there() -> None:
     disk = Disk(known=False)
-    readings = Readings(disk.load)
-    first = asyncio.create_task(readings.read("s"))
+    loads = SingleFlight(disk.load)
+    first = asyncio.create_task(loads.read("s"))
     await turn()
     disk.known = True
-    later = asyncio.create_task(readings.read("s"))
+    later = asyncio.create_task(loads.read("s"))
     await turn()
     disk.go_on.set()
     with pytest.raises(UnknownStream):
@@ -87,18 +87,18 @@ async def test_who_asks_while_an_unknown_stream_is_looked_for_finds_it_if_it_is_
 
 async def test_who_leaves_takes_nothing_from_those_who_wait() -> None:
     disk = Disk(ended=True)
-    readings = Readings(disk.load)
-    leaving, staying = (asyncio.create_task(readings.read("s")) for _ in range(2))
+    loads = SingleFlight(disk.load)
+    leaving, staying = (asyncio.create_task(loads.read("s")) for _ in range(2))
     await turn()
     leaving.cancel()
     await turn()
     disk.go_on.set()
     assert (await staying).ended
     assert disk.loads == 1
-    assert not readings._running
+    assert not loads._running
 
 
-async def test_a_thousand_readers_of_a_stored_stream_have_one_tape(tmp_path: Path) -> None:
+async def test_a_thousand_readers_of_a_stored_stream_share_one_object(tmp_path: Path) -> None:
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
         writer = await begin(log, text(1))
         await writer.finish([DONE])
@@ -145,7 +145,7 @@ async def test_who_asks_for_a_stream_before_it_begins_reads_every_entry_once(tmp
         assert await whole(writer.stream) == [text(1), text(2), DONE]
 
 
-async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_shares_its_tape(tmp_path: Path) -> None:
+async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_shares_its_object(tmp_path: Path) -> None:
     """Else this process would not know of its own readers."""
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
         header = new_header()
@@ -199,8 +199,8 @@ async def test_a_cursor_at_the_end_that_others_gave_to_a_stream_waits_until_its_
     path = tmp_path / "tape.db"
     async with SqliteEngine(path, lost=LOST) as log:
         writer = await begin(log, text(1))
-        outside = journal.connect(path)
-        assert journal.reap(outside, log._writer.producer, LOST) == 1
+        outside = file_format.connect(path)
+        assert leases.reap(outside, log._writer.epoch, LOST) == 1
         outside.close()
         reaching = asyncio.create_task(log.reach(writer.stream, 2))
         assert not await log.reach(writer.stream, 3)

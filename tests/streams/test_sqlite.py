@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.producer import Producer
 from tickertape.errors import LogUnavailable
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.journal import check, connect, group
+from tickertape.streams.sqlite.file_format import check, connect, encode_group
 from tickertape.testing.engine_contract import (
     DONE,
     LOST,
@@ -114,7 +114,7 @@ def test_any_entries_survive_a_restart(
 # --- the file while it is used
 
 
-async def test_an_ended_stream_is_folded_into_one_row_and_its_ticks_go(tmp_path: Path) -> None:
+async def test_an_ended_stream_is_compacted_into_one_row_and_its_batches_go(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
         writer = await begin(log)
         for number in range(2, 30):
@@ -127,7 +127,7 @@ async def test_an_ended_stream_is_folded_into_one_row_and_its_ticks_go(tmp_path:
         assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join(writer.stream.entries),)]
 
 
-async def test_a_tick_stays_as_long_as_one_of_its_streams_runs(tmp_path: Path) -> None:
+async def test_a_batch_stays_as_long_as_one_of_its_streams_runs(tmp_path: Path) -> None:
     async with open_log(tmp_path / "tape.db") as log:
         short, long = await asyncio.gather(begin(log), begin(log))
         for number in range(2, 10):
@@ -143,7 +143,7 @@ async def test_a_tick_stays_as_long_as_one_of_its_streams_runs(tmp_path: Path) -
         assert rows(tmp_path / "tape.db", "SELECT tick FROM journal") == []
 
 
-async def test_many_streams_that_come_and_go_leave_no_ticks(tmp_path: Path) -> None:
+async def test_many_streams_that_come_and_go_leave_no_batches(tmp_path: Path) -> None:
     async def produce(size: int) -> None:
         writer = await begin(log)
         for number in range(2, size):
@@ -224,7 +224,7 @@ async def test_a_damaged_page_is_one_clear_sentence(tmp_path: Path, table: str) 
     for no in range(500):
         statement = "INSERT INTO stream (no, id, owner, model, created, producer) VALUES (?, ?, 'ann', 'echo', 0, 7)"
         connection.execute(statement, (no + 1, f"{no}"))
-        tick = group(no + 1, 1, [text(1) * 20], ended=False)
+        tick = encode_group(no + 1, 1, [text(1) * 20], ended=False)
         connection.execute("INSERT INTO journal (producer, body) VALUES (7, ?)", (tick,))
     (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     connection.close()

@@ -16,7 +16,8 @@ from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, LogUnavailable
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.streams.sqlite.journal import connect, reap
+from tickertape.streams.sqlite.file_format import connect
+from tickertape.streams.sqlite.leases import reap
 from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, text, whole
 
 from .faults import FlakyConnection, limit_pages
@@ -92,7 +93,7 @@ async def check_file(path: Path, seen: dict[Header, list[bytes]]) -> None:
 async def live_on(log: SqliteEngine, streams: list[Stream]) -> dict[Header, list[bytes]]:
     """Check that the log goes on once the fault is over; return all streams as live readers saw them."""
     await settled(log)  # what the fault still hit is known now
-    log._production.try_again()
+    log._producer.retry_deferred()
     await settled(log)
     header = new_header()
     writer = await create(log, header, [padded(1, header.id)], key(header.id))
@@ -247,7 +248,7 @@ async def test_a_producer_that_was_taken_for_dead_on_a_failing_disk_goes_on_once
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60) as log:
         writer = await begin(log)
         outside = connect(tmp_path / "tape.db")
-        reap(outside, log._writer.producer, LOST)
+        reap(outside, log._writer.epoch, LOST)
         outside.close()
         log._writer._connection = FlakyConnection(log._writes, step, 3)  # type: ignore[assignment]
         for _ in range(8):

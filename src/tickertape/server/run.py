@@ -22,7 +22,7 @@ from tickertape.server.http_protocol import ConnectionLimits, Connections, Dated
 from tickertape.server.listener import Listener
 from tickertape.server.throttle import Repeats
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE, check_local
-from tickertape.streams.sqlite.journal import check
+from tickertape.streams.sqlite.file_format import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable

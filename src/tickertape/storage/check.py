@@ -14,7 +14,7 @@ import msgspec
 from tickertape.conversations import checksums, sqlite
 from tickertape.errors import ConversationsUnavailable, LogUnavailable, SettingsError
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
-from tickertape.streams.sqlite import journal, schema
+from tickertape.streams.sqlite import file_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,13 +65,13 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     """Read a file as of one moment. Raises LogUnavailable or ConversationsUnavailable if it cannot be used."""
     try:
         # Not mode=ro: what a killed server left in the write-ahead log could not be read then.
-        with closing(sqlite3.connect(path, timeout=journal.TIMEOUT, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(path, timeout=file_format.TIMEOUT, isolation_level=None)) as connection:
             connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
             connection.execute("PRAGMA query_only = ON")
             if path.name == CHATS_FILE:
                 sqlite.identify(connection, path)
             else:
-                schema.identify(connection, path)
+                file_format.identify(connection, path)
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as error:
@@ -80,7 +80,7 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 
 def explain(error: sqlite3.Error, path: Path) -> LogUnavailable | ConversationsUnavailable:
     """Return the sentence that says what is wrong with one of the two files."""
-    return sqlite.explain(error, path) if path.name == CHATS_FILE else journal.explain(error, path)
+    return sqlite.explain(error, path) if path.name == CHATS_FILE else file_format.explain(error, path)
 
 
 def _structure(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
@@ -91,12 +91,12 @@ def _structure(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
 
 def _log(connection: sqlite3.Connection, path: Path, progress: Progress) -> Iterator[Finding]:
     yield from _structure(connection, path)
-    if schema.identify(connection, path) < 3:
+    if file_format.identify(connection, path) < 3:
         yield Finding(f"The stream log {path} is of an older format, without checksums.", serious=False)
         return
     counts = "SELECT (SELECT count(*) FROM stream) + (SELECT count(*) FROM journal)"
     (total,) = connection.execute(counts).fetchone()
-    for number, damage in enumerate(journal.damages(connection), 1):
+    for number, damage in enumerate(file_format.damages(connection), 1):
         progress(path.name, number, total)
         if damage is not None:
             yield Finding(damage)

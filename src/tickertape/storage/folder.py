@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tickertape.errors import SettingsError
-from tickertape.streams.sqlite import journal, leases
+from tickertape.streams.sqlite import file_format, leases
 
 LOG_FILE = "tape.db"
 """The stream log's file in the data folder."""
@@ -38,10 +38,10 @@ def check_agreement(data: Path, settings: dict[str, Any]) -> None:
     """
     log = data / LOG_FILE
     try:
-        with closing(journal.connect(log)) as connection:
+        with closing(file_format.connect(log)) as connection:
             others = leases.living(connection, log)
     except sqlite3.Error as error:
-        raise journal.explain(error, log) from error
+        raise file_format.explain(error, log) from error
     for other in others:
         theirs = msgspec.json.decode(other) if other else {}
         for name, ours in settings.items():

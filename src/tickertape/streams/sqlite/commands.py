@@ -1,23 +1,185 @@
-"""What the writer of the SQLite log can be asked to do, each within the next transaction."""
+"""What the writer thread can be asked to do, and the transaction in which it does it.
+
+Whatever was asked for since the last commit goes into one `Transaction`. It gathers the groups of all streams for one
+batch, and writes it with the INSERT that is also the fence: ``INSERT … SELECT … FROM producer WHERE no = ?`` finds no
+row for an epoch that was taken away. A transaction that holds nothing but a batch is that one statement, in autocommit
+mode: one call into SQLite, one release of the GIL.
+
+A command is performed by the thread (`Command.write`) and told of its outcome on the event loop (`Command.committed` or
+`Command.failed`). One that raises LogError in `write` is left out; the others of its transaction are committed.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
-from tickertape.sqlite_upkeep import PAGE, SLICE
-from tickertape.streams.sqlite.transaction import Line
+from tickertape.clock import now
+from tickertape.errors import Fenced, LogUnavailable
+from tickertape.sqlite_upkeep import PAGE, SLICE, shrink
+from tickertape.streams.sqlite.file_format import (
+    batch_checksum,
+    encode_group,
+    header_checksum,
+    keyed,
+    stream_checksum,
+)
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
 
     from tickertape.errors import LogError
     from tickertape.streams.contract import Header, Key, Stream
-    from tickertape.streams.sqlite.production import SqliteWriter
-    from tickertape.streams.sqlite.transaction import Transaction
+    from tickertape.streams.sqlite.producer import SqliteWriter
 
 
-class Task(Protocol):
+FRESH = 1.0
+"""Seconds. A younger heartbeat is not renewed with every stream that begins: that would be one page more to write."""
+
+
+class StreamHandle:
+    """The writer thread's view of one running stream: its row, its epoch, and the next entry that may be committed.
+
+    ``checksum`` is that of its header, ``batches`` are those in which it has entries.
+    """
+
+    __slots__ = ("batches", "checksum", "epoch", "next", "no")
+
+    def __init__(self) -> None:
+        self.no = 0
+        self.epoch = 0
+        self.checksum = 0
+        self.next = 1
+        self.batches: list[int] = []
+
+
+class Transaction:
+    """What is gathered for one commit."""
+
+    def __init__(self, connection: sqlite3.Connection, epoch: int) -> None:
+        self.connection = connection
+        self.begun = False
+        self._epoch = epoch
+        self._groups: list[bytes] = []
+        self._handles: dict[StreamHandle, int] = {}
+
+    def insert(self, header: Header, handle: StreamHandle) -> None:
+        """Insert a stream's row. Who has a running stream needs a heartbeat that is not old: one without had none."""
+        self._begin()
+        beat = "UPDATE producer SET beat = ?1 WHERE no = ?2 AND beat < ?1 - ?3"
+        self.connection.execute(beat, (time.monotonic(), self._epoch, FRESH))
+        handle.checksum = header_checksum(header.id, header.owner, header.model, header.created)
+        cursor = self.connection.execute(
+            "INSERT INTO stream (id, owner, model, created, producer, crc) VALUES (?, ?, ?, ?, ?, ?)",
+            (header.id, header.owner, header.model, header.created, self._epoch, handle.checksum),
+        )
+        handle.no, handle.epoch = cursor.lastrowid or 0, self._epoch
+
+    def heartbeat(self) -> None:
+        """Renew the lease. Raises Fenced if it was taken away."""
+        cursor = self.connection.execute("UPDATE producer SET beat = ? WHERE no = ?", (time.monotonic(), self._epoch))
+        if not cursor.rowcount:
+            raise Fenced
+
+    def old(self, before: float, most: int) -> list[str]:
+        """Return the ids of streams that ended before, so many at most."""
+        found = self.connection.execute("SELECT id FROM stream WHERE ended < ? LIMIT ?", (before, most))
+        return [stream_id for (stream_id,) in found]
+
+    def find(self, stream_id: str) -> tuple[bool, int] | None:
+        """Return whether a stream has ended and how many bytes its body has, None if it is not there."""
+        query = "SELECT ended IS NOT NULL, ifnull(length(body), 0) FROM stream WHERE id = ?"
+        found = self.connection.execute(query, (stream_id,)).fetchone()
+        return found and (bool(found[0]), found[1])
+
+    def delete(self, stream_id: str) -> None:
+        """Delete a stream and its keys."""
+        self._begin()
+        self.connection.execute("DELETE FROM stream WHERE id = ?", (stream_id,))
+        self.connection.execute("DELETE FROM idempotency WHERE stream = ?", (stream_id,))
+
+    def shrink(self) -> bool:
+        """Make the file smaller by a few pages, if many are free; return whether it can be made smaller still."""
+        self._begin()
+        return shrink(self.connection)
+
+    def claim(self, header: Header, key: Key) -> str | None:
+        """Give the key to this stream; if it is taken, return the stream that has it. Raises KeyReused."""
+        self._begin()
+        connection = self.connection
+        claimed = connection.execute(
+            "INSERT INTO idempotency VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (header.owner, key.value, key.digest, header.id),
+        ).rowcount
+        if claimed:
+            return None
+        return keyed(connection, header.owner, key)
+
+    def append(self, handle: StreamHandle, first: int, entries: list[bytes], *, ended: bool) -> None:
+        """Add to the batch. Entries whose predecessors were not committed are refused: a stream has no gaps."""
+        self._check(handle)
+        if first != self._handles.get(handle, handle.next):
+            raise LogUnavailable("An earlier part of this answer could not be written to the stream log.")
+        self._groups.append(encode_group(handle.no, first, entries, ended=ended))
+        self._handles[handle] = first + len(entries)
+
+    def compact(self, handle: StreamHandle, body: bytes) -> None:
+        """Write a stream's body."""
+        self._check(handle)
+        self._begin()
+        ended = now()
+        crc = stream_checksum(handle.checksum, ended, body)
+        self.connection.execute(
+            "UPDATE stream SET ended = ?, body = ?, crc = ? WHERE no = ?", (ended, body, crc, handle.no)
+        )
+
+    def drop(self, batches: Iterable[int]) -> None:
+        """Delete batches that nobody needs any more."""
+        rows = [(batch,) for batch in batches]
+        if rows:
+            self.connection.executemany("DELETE FROM journal WHERE tick = ?", rows)
+
+    def commit(self) -> int | None:
+        """Write the batch and commit; return its number, None if there was nothing to append."""
+        batch = None
+        if self._groups:
+            # One statement, also the fence: an epoch that was taken away has no row and writes nothing.
+            body = b"\n".join(self._groups)
+            cursor = self.connection.execute(
+                "INSERT INTO journal (producer, body, crc) SELECT no, ?2, ?3 FROM producer WHERE no = ?1",
+                (self._epoch, body, batch_checksum(self._epoch, body)),
+            )
+            if not cursor.rowcount:
+                raise Fenced
+            batch = cursor.lastrowid
+        if self.begun:
+            self.connection.execute("COMMIT")
+        for handle, number in self._handles.items():
+            handle.next = number
+        return batch
+
+    @property
+    def handles(self) -> list[StreamHandle]:
+        """The streams that have entries in this batch."""
+        return list(self._handles)
+
+    def _check(self, handle: StreamHandle) -> None:
+        if handle.epoch != self._epoch:
+            raise LogUnavailable(str(Fenced()))  # its stream was ended by somebody else, the others go on
+
+    def _begin(self) -> None:
+        # A batch alone is one INSERT in autocommit mode: one call into SQLite, one release of the GIL.
+        if not self.begun:
+            self.begun = True
+            self.connection.execute("BEGIN IMMEDIATE")
+
+
+# --- commands
+
+
+class Command(Protocol):
     """Something to be done in the next transaction: `write` in the thread, then one of the others on the loop."""
 
     def write(self, transaction: Transaction) -> None:
@@ -35,7 +197,7 @@ class Create:
 
     def __init__(self, header: Header, entries: list[bytes], key: Key | None, done: asyncio.Future[str | None]) -> None:
         self.header, self.entries, self.key, self.done = header, entries, key, done
-        self.line = Line()
+        self.handle = StreamHandle()
         self.existing: str | None = None
 
     def write(self, transaction: Transaction) -> None:
@@ -45,8 +207,8 @@ class Create:
             self.existing = transaction.claim(header, self.key)
             if self.existing is not None:
                 return
-        transaction.insert(header, self.line)
-        transaction.append(self.line, 1, self.entries, ended=False)
+        transaction.insert(header, self.handle)
+        transaction.append(self.handle, 1, self.entries, ended=False)
 
     def committed(self) -> None:
         """Give the waiting caller the stream that the key belongs to, or None for a new one."""
@@ -60,7 +222,7 @@ class Create:
 
 
 class Append:
-    """Add entries to a stream's tick; the last of them ends it if ``done`` is given."""
+    """Add entries to a stream's batch; the last of them ends it if ``done`` is given."""
 
     __slots__ = ("done", "entries", "first", "writer")
 
@@ -69,8 +231,8 @@ class Append:
         self.done: asyncio.Future[None] | None = None
 
     def write(self, transaction: Transaction) -> None:
-        """Put the entries into the tick."""
-        transaction.append(self.writer.line, self.first, self.entries, ended=self.done is not None)
+        """Put the entries into the batch."""
+        transaction.append(self.writer.handle, self.first, self.entries, ended=self.done is not None)
 
     def committed(self) -> None:
         """Show the entries to the readers."""
@@ -86,51 +248,55 @@ class Append:
             self.done.set_exception(error)
 
 
-class Fold:
-    """Turn an ended stream's ticks into its body."""
+class Compact:
+    """Turn an ended stream's entries into its body."""
 
-    __slots__ = ("again", "line", "stream")
+    __slots__ = ("again", "handle", "stream")
 
-    def __init__(self, stream: Stream, line: Line, again: Callable[[Fold], None]) -> None:
-        self.stream, self.line, self.again = stream, line, again
+    def __init__(self, stream: Stream, handle: StreamHandle, again: Callable[[Compact], None]) -> None:
+        self.stream, self.handle, self.again = stream, handle, again
 
     def write(self, transaction: Transaction) -> None:
-        """Write the body; drop the ticks that nobody needs any more."""
-        transaction.fold(self.line, b"\n".join(self.stream.entries))
+        """Write the body; the batches that nobody needs any more go."""
+        transaction.compact(self.handle, b"\n".join(self.stream.entries))
 
     def committed(self) -> None:
         """Nothing waits for it."""
 
     def failed(self, error: LogError) -> None:
-        """Leave the ticks for another time; opening the file again folds them too."""
+        """Leave it for another time; who opens the file next does it too."""
         self.again(self)
 
 
-class Late:
+class DeferredEnd:
     """Write a terminal entry that live readers were shown already, when it could not be written."""
 
-    __slots__ = ("again", "line", "stream", "written")
+    __slots__ = ("again", "handle", "stream", "written")
 
     def __init__(
-        self, stream: Stream, line: Line, written: Callable[[Line], None], again: Callable[[Late], None]
+        self,
+        stream: Stream,
+        handle: StreamHandle,
+        written: Callable[[StreamHandle], None],
+        again: Callable[[DeferredEnd], None],
     ) -> None:
-        self.stream, self.line, self.written, self.again = stream, line, written, again
+        self.stream, self.handle, self.written, self.again = stream, handle, written, again
 
     def write(self, transaction: Transaction) -> None:
-        """Put it into the tick, after what was committed."""
-        transaction.append(self.line, len(self.stream.entries), self.stream.entries[-1:], ended=True)
+        """Put it into the batch, after what was committed."""
+        transaction.append(self.handle, len(self.stream.entries), self.stream.entries[-1:], ended=True)
 
     def committed(self) -> None:
-        """Go on to fold the stream."""
-        self.written(self.line)
+        """Go on to compact the stream."""
+        self.written(self.handle)
 
     def failed(self, error: LogError) -> None:
         """Try another time. If none comes, whoever opens the file next ends the stream as lost."""
         self.again(self)
 
 
-class Tell:
-    """Tell other processes something in the stream's row, which they look at: its producer, or who reads there."""
+class SetFlag:
+    """Set a column of the stream's row for other processes, which look at it: its producer, or who reads there."""
 
     STOP = "UPDATE stream SET stop = 1 WHERE id = ? AND ended IS NULL AND stop = 0"
     SEEN = "UPDATE stream SET seen = ?2 WHERE id = ?1 AND ended IS NULL"
@@ -140,7 +306,7 @@ class Tell:
         self.statement, self.values = statement, values
 
     def write(self, transaction: Transaction) -> None:
-        """Mark the row."""
+        """Set it."""
         transaction.connection.execute(self.statement, self.values)
 
     def committed(self) -> None:
@@ -153,8 +319,8 @@ class Tell:
 class Delete:
     """Delete streams that have ended, with their keys, as many as one transaction may; ``done`` gets the ids of those.
 
-    ``left`` are those of the others that are there: they run, or are yet to be folded. ``rest`` are those that it did
-    not come to, ``size`` is how many bytes were deleted.
+    ``left`` are those of the others that are there: they run, or are yet to be compacted. ``rest`` are those that it
+    did not come to, ``size`` is how many bytes were deleted.
     """
 
     def __init__(self, streams: Sequence[str], done: asyncio.Future[list[str]]) -> None:
@@ -228,12 +394,12 @@ class Shrink:
             self.done.set_exception(error)
 
 
-class Beat:
-    """Say that this process runs. It goes the way of the tokens, so that it says it of the whole way."""
+class Heartbeat:
+    """Renew the lease of this process. It goes the way of the tokens, so that it proves the whole way."""
 
     def write(self, transaction: Transaction) -> None:
-        """Renew the lease."""
-        transaction.beat()
+        """Write it."""
+        transaction.heartbeat()
 
     def committed(self) -> None:
         """Nothing waits for it."""
@@ -242,7 +408,7 @@ class Beat:
         """Do nothing: the next one comes."""
 
 
-class Probe(Beat):
+class Probe(Heartbeat):
     """Find out whether anything can be written; ``done`` is done once it was."""
 
     def __init__(self, done: asyncio.Future[None]) -> None:

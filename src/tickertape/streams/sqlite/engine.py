@@ -1,18 +1,6 @@
-"""The default log: one SQLite file, nothing to install. `tickertape.streams.sqlite.journal` describes the file.
+"""The engine: opens and closes the file, begins and finds streams, and looks after what other processes must know.
 
-How a token travels: `append` gives it to the `WriteQueue`; what has gathered there goes to the writer thread as one
-batch; the thread commits it; the loop adds it to the streams and wakes their readers. Nothing is shown before.
-
-Several processes may use one file on one host. Each is a *producer* and holds a lock on a file of its own, which the
-operating system releases when the process dies, however it dies: that is how the others, and the next start, know at
-once. A process that is frozen keeps its lock but misses its beat; after `LEASE` seconds the others end its streams, and
-when it wakes up it finds itself fenced. Beats are in monotonic time, which processes of one host share and no clock
-change moves. What they write is read by the `Follower`.
-
-All of this is done only while it is *active*, that is while streams are produced here, or read from another process.
-Otherwise no timer runs and nothing is written: a process without streams needs no beat, for nobody waits for it. What
-makes it active is an event in this process itself, `create` or `get`; the first `get` looks for the dead before it
-answers.
+The package's docstring (`tickertape.streams.sqlite`) tells the whole story.
 """
 
 from __future__ import annotations
@@ -36,22 +24,18 @@ from tickertape.errors import StreamDamaged, UnknownStream
 from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
 from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
-from tickertape.streams.sqlite import journal
-from tickertape.streams.sqlite.checksums import header as checksum
-from tickertape.streams.sqlite.checksums import stream_is_intact
-from tickertape.streams.sqlite.commands import Beat, Create, Delete, Expire, Probe, Shrink, Tell
-from tickertape.streams.sqlite.follower import Follower
-from tickertape.streams.sqlite.leases import attempt, lock_path, reap_dead, take
-from tickertape.streams.sqlite.production import Production
-from tickertape.streams.sqlite.single_flight import Readings
-from tickertape.streams.sqlite.stream import SqliteStream
-from tickertape.streams.sqlite.write_queue import WriteQueue
-from tickertape.streams.sqlite.writer import Writer
+from tickertape.streams.sqlite import file_format, leases
+from tickertape.streams.sqlite.commands import Create, Delete, Expire, Heartbeat, Probe, SetFlag, Shrink
+from tickertape.streams.sqlite.file_format import Connect, header_checksum, stream_is_intact
+from tickertape.streams.sqlite.follower import Follower, SingleFlight
+from tickertape.streams.sqlite.producer import Producer, SqliteStream
+from tickertape.streams.sqlite.writer import WriteQueue, WriterThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tickertape.streams.sqlite.commands import Task
+    from tickertape.streams.sqlite.commands import Command
+
 
 T = TypeVar("T")
 
@@ -67,10 +51,10 @@ ALONE = 0.5
 """The same while no other process is known of; one that has just come may ask for a stop."""
 
 REAP = 2.0
-"""Seconds between two beats, and between two looks for producers that miss theirs."""
+"""Seconds between two heartbeats, and between two looks for producers that miss theirs."""
 
 LEASE = 8.0
-"""Seconds without a beat after which a producer counts as dead."""
+"""Seconds without a heartbeat after which a producer counts as dead."""
 
 
 class SqliteEngine(Engine):
@@ -92,6 +76,7 @@ class SqliteEngine(Engine):
         settings: str = "",
         lease: float = LEASE,
         reap: float = REAP,
+        connect: Connect = file_format.connect,
     ) -> None:
         self._path = Path(path)
         self._lost = lost
@@ -99,15 +84,16 @@ class SqliteEngine(Engine):
         self._synchronous = synchronous
         self._settings = settings
         self._lease = lease
+        self._connect = connect
         self._interval = reap
         self._name = secrets.token_hex(8)
-        self._alive = FileLock(lock_path(self._path, self._name), thread_local=False)
+        self._alive = FileLock(leases.lock_path(self._path, self._name), thread_local=False)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
         self._streams: weakref.WeakValueDictionary[str, SqliteStream] = weakref.WeakValueDictionary()
-        self._readings = Readings(lambda name: self._in_reader(functools.partial(self._load, name)))
+        self._loads = SingleFlight(lambda name: self._in_reader(functools.partial(self._load, name)))
         ends = (lost, self._damaged)
-        self._follower = Follower(self._path, ends, lambda: self._writer.producer, self._stop)
-        self._neighbours = 0
+        self._follower = Follower(self._path, connect, ends, lambda: self._writer.epoch, self._stop)
+        self._others = 0
         self._unreadable: set[str] = set()  # streams whose damage the operator was told of
         self._gone_told = False  # that the file was deleted or replaced
         self._active = asyncio.Event()
@@ -118,10 +104,10 @@ class SqliteEngine(Engine):
     async def __aenter__(self) -> SqliteEngine:
         self._loop = asyncio.get_running_loop()
         self._write_queue = WriteQueue(self._loop, self._submit)
-        self._production = Production(
+        self._producer = Producer(
             self._write_queue,
             self._follower,
-            producer=lambda: self._writer.producer,
+            epoch=lambda: self._writer.epoch,
             check=self._check_place,
             seen=self._seen_elsewhere,
             begun=self._active.set,
@@ -143,7 +129,7 @@ class SqliteEngine(Engine):
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._upkeep.close()
         await self._follower.close()
-        self._production.try_again()
+        self._producer.retry_deferred()
         self._write_queue.submit()
         self._writer.stop()
         await self._loop.run_in_executor(None, self._writer.join)
@@ -151,28 +137,28 @@ class SqliteEngine(Engine):
         self._reader.shutdown()
 
     def _open(self) -> None:
-        journal.check(self._path)
+        file_format.check(self._path)
         with contextlib.ExitStack() as undo:
-            take(self._alive)
+            leases.acquire(self._alive)
             undo.callback(self._release)
-            self._connection = journal.connect(self._path, synchronous=self._synchronous)
+            self._connection = self._connect(self._path, "reader", synchronous=self._synchronous)
             undo.callback(self._connection.close)
-            self._writes = journal.connect(self._path, synchronous=self._synchronous)
+            self._writes = self._connect(self._path, "writer", synchronous=self._synchronous)
             undo.callback(self._writes.close)
             with self._explained():
                 self._look_for_damage()
-                deliver, rejoined = self._write_queue.deliver, self._production.fence
-                self._writer = Writer(self._writes, self._path, self._name, deliver, rejoined, self._settings)
+                deliver, fenced = self._write_queue.deliver, self._producer.fence
+                self._writer = WriterThread(self._writes, self._path, self._name, deliver, fenced, self._settings)
                 self._reap()
                 self._identity = FileIdentity(self._path)
-                if not self._neighbours:
+                if not self._others:
                     make_shrinkable(self._connection, self._path)
             self._follower.open()
             undo.pop_all()
 
-    def _submit(self, tasks: list[Task]) -> None:
-        self._writer.submit(tasks)
-        if not all(isinstance(task, Beat) for task in tasks):
+    def _submit(self, commands: list[Command]) -> None:
+        self._writer.submit(commands)
+        if not all(isinstance(command, Heartbeat) for command in commands):
             self._upkeep.written()
 
     def _look_for_damage(self) -> None:
@@ -180,13 +166,13 @@ class SqliteEngine(Engine):
         deadline = time.monotonic() + VERIFY
         if not verify(self._connection):
             logger.info("The stream log %s is too large to be checked at the start", self._path)
-        for damage in journal.damages(self._connection, deadline):
+        for damage in file_format.damages(self._connection, deadline):
             if damage is not None:
                 logger.error("%s", damage)
 
     def _close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):  # folds what is left; nothing runs any more
-            journal.reap(self._connection, self._writer.producer, self._lost, self._damaged)
+        with contextlib.suppress(sqlite3.Error):  # ends what is left; nothing runs any more
+            leases.reap(self._connection, self._writer.epoch, self._lost, self._damaged)
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._connection.close()
         self._writes.close()
@@ -209,12 +195,12 @@ class SqliteEngine(Engine):
                 return await self.get(existing, header.owner)
             except UnknownStream:  # deleted in between, and its key with it
                 return await self.create(header, entries, key)
-        stream = self._streams.setdefault(header.id, SqliteStream(header, command.entries, command.line.no))
+        stream = self._streams.setdefault(header.id, SqliteStream(header, command.entries, command.handle.no))
         stream.produced_here = True  # somebody may have asked for it already: from now on it is produced here
         self._follower.following.discard(stream)
         if len(stream.entries) < len(command.entries):
             stream.extend(command.entries[len(stream.entries) :])
-        return self._production.begin(stream, command)
+        return self._producer.begin(stream, command)
 
     async def probe(self) -> None:
         self._check_place()
@@ -225,7 +211,7 @@ class SqliteEngine(Engine):
     def _check_place(self) -> None:
         """Raise LogUnavailable if the file was deleted or replaced; once for every answer, not for every token."""
         if self._identity.lost:
-            error = journal.gone(self._path)
+            error = file_format.file_gone(self._path)
             if not self._gone_told:
                 self._gone_told = True
                 logger.error("%s", error)
@@ -233,7 +219,7 @@ class SqliteEngine(Engine):
 
     async def cancel(self, stream: Stream) -> None:
         if not self._stop(stream.header.id) and not stream.ended:
-            self._write_queue.add(Tell(Tell.STOP, stream.header.id))
+            self._write_queue.add(SetFlag(SetFlag.STOP, stream.header.id))
 
     # --- reading
 
@@ -245,11 +231,11 @@ class SqliteEngine(Engine):
             and not stream.readers
             and not await self._in_reader(lambda: self._has(stream_id))
         ):
-            self._streams.pop(stream_id, None)  # another process has forgotten it; here it is only not collected yet
+            self._streams.pop(stream_id, None)  # another process has deleted it; here it is only not collected yet
             raise UnknownStream(stream_id)
         if stream is None:
             try:
-                loaded = await self._readings.read(stream_id)
+                loaded = await self._loads.read(stream_id)
             except StreamDamaged as error:
                 if error.owner != owner:
                     raise UnknownStream(stream_id) from error
@@ -260,7 +246,7 @@ class SqliteEngine(Engine):
         if not stream.ended and not stream.produced_here:
             if not self._active.is_set():
                 self._active.set()
-                await attempt(self.reap())  # nobody may have looked for long whether its producer lives
+                await leases.attempt(self.reap())  # nobody may have looked for long whether its producer lives
             # It is brought up to date: the reader may come from there, with a cursor newer than what was seen here.
             if not await self._follower.catch_up(stream):
                 raise UnknownStream(stream_id)
@@ -275,26 +261,26 @@ class SqliteEngine(Engine):
             return True
 
     async def reach(self, stream: Stream, number: int) -> bool:
-        assert isinstance(stream, SqliteStream)  # noqa: S101 - streams come from this log
+        assert isinstance(stream, SqliteStream)  # noqa: S101 - streams come from this engine
         if not stream.produced_here:
             if len(stream.entries) < number and not stream.ended:
                 await self._follower.catch_up(stream)
             return len(stream.entries) >= number
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease):
-                await self._told(stream, number)
+                await self._reached(stream, number)
         return len(stream.entries) >= number
 
-    async def _told(self, stream: SqliteStream, number: int) -> None:
+    async def _reached(self, stream: SqliteStream, number: int) -> None:
         """Wait until a stream that is produced here has so many entries, if the file has them or is about to."""
-        writer = self._production.writers.get(stream.header.id)
+        writer = self._producer.writers.get(stream.header.id)
         while writer is not None and len(stream.entries) < number <= writer.appended and not stream.ended:
             if writer.error is not None:
                 break
             await stream.wait(len(stream.entries))  # the thread may have committed them: its word is on its way
         if len(stream.entries) < number and not stream.ended:
             # Beyond what this process has appended there is only an end that another one has given it as its dead.
-            stored = await self._readings.read(stream.header.id)
+            stored = await self._loads.read(stream.header.id)
             while stored.ended and len(stored.entries) >= number and not stream.ended:
                 await stream.wait(len(stream.entries))
 
@@ -302,22 +288,22 @@ class SqliteEngine(Engine):
         stream_id = await self._in_reader(functools.partial(self._keyed, owner, key))
         try:
             return None if stream_id is None else await self.get(stream_id, owner)
-        except UnknownStream:  # forgotten in between
+        except UnknownStream:  # deleted in between
             return None
 
     def _keyed(self, owner: str, key: Key) -> str | None:
         with self._explained():
-            return journal.keyed(self._connection, owner, key)
+            return file_format.keyed(self._connection, owner, key)
 
     def _load(self, stream_id: str) -> SqliteStream:
-        """Return a stream's stream: whole if it is folded, else empty, for the follower reads what runs."""
+        """Return a stream: whole if it has ended, else empty, for the follower reads what runs."""
         with self._explained():
             query = "SELECT no, owner, model, created, ended, body, crc FROM stream WHERE id = ?"
             row = self._connection.execute(query, (stream_id,)).fetchone()
         if row is None:
             raise UnknownStream(stream_id)
         no, owner, model, created, ended, body, crc = row
-        if not stream_is_intact(checksum(stream_id, owner, model, created), ended, body, crc):
+        if not stream_is_intact(header_checksum(stream_id, owner, model, created), ended, body, crc):
             damage = StreamDamaged(stream_id, owner)
             if stream_id not in self._unreadable:
                 self._unreadable.add(stream_id)
@@ -326,12 +312,12 @@ class SqliteEngine(Engine):
         header = Header(id=stream_id, owner=owner, model=model, created=created)
         return SqliteStream(header, [] if body is None else body.split(b"\n"), no, ended=body is not None)
 
-    # --- neighbours
+    # --- other processes
 
     async def _seen_elsewhere(self, stream_id: str, within: float) -> bool:
-        if not self._neighbours:
+        if not self._others:
             return False
-        since = time.monotonic() - within - 2 * self._interval  # neighbours tell of their readers once an interval
+        since = time.monotonic() - within - 2 * self._interval  # the others tell of their readers once an interval
         return await self._in_reader(lambda: self._seen(stream_id, since))
 
     def _seen(self, stream_id: str, since: float) -> bool:
@@ -349,33 +335,33 @@ class SqliteEngine(Engine):
     async def delete(self, streams: Sequence[str]) -> list[str]:
         left: list[str] = []
         while streams:
-            task = Delete(streams, self._loop.create_future())
-            await self._delete(task)
-            left += task.left
-            streams = task.rest
+            command = Delete(streams, self._loop.create_future())
+            await self._delete(command)
+            left += command.left
+            streams = command.rest
         return left
 
-    async def _delete(self, task: Delete) -> int:
+    async def _delete(self, command: Delete) -> int:
         """Have streams deleted; return how many. Whoever reads one of them goes on, nobody else finds it."""
-        self._write_queue.add(task)
-        gone = await task.done
+        self._write_queue.add(command)
+        gone = await command.done
         for stream_id in gone:
             self._streams.pop(stream_id, None)
         if gone:
             self._upkeep.deleted()
-            await self._upkeep.relieve(task.size)
+            await self._upkeep.relieve(command.size)
         return len(gone)
 
     async def _shrink(self) -> bool:
-        task = Shrink(self._loop.create_future())
-        self._write_queue.add(task)
-        return await task.done
+        command = Shrink(self._loop.create_future())
+        self._write_queue.add(command)
+        return await command.done
 
     async def reap(self) -> int:
         return await self._in_reader(self._reap)
 
     def _reap(self) -> int:
-        lost, self._neighbours = reap_dead(
+        lost, self._others = leases.reap_dead(
             self._connection, self._path, self._name, (self._lost, self._damaged), self._lease
         )
         return lost
@@ -384,34 +370,34 @@ class SqliteEngine(Engine):
         """While active, tell others what they need to know, that this process lives too, and find the dead."""
         while True:
             await self._active.wait()
-            await attempt(self.reap())
-            self._tell_neighbours()
+            await leases.attempt(self.reap())
+            self._tell_others()
             await asyncio.sleep(self._interval)
-            if self._production.active:
-                self._write_queue.add(Beat())
-                self._production.try_again()
+            if self._producer.active:
+                self._write_queue.add(Heartbeat())
+                self._producer.retry_deferred()
             elif not self._follower.following:
                 self._active.clear()
 
-    def _tell_neighbours(self) -> None:
+    def _tell_others(self) -> None:
         """Tell who reads here and what waits here. Not in `_patrol`, whose variables would keep a stream in memory."""
         for stream in self._follower.following:
             if stream.readers:
-                self._write_queue.add(Tell(Tell.SEEN, stream.header.id, time.monotonic()))
-        if self._neighbours:
-            self._production.tell_places()
+                self._write_queue.add(SetFlag(SetFlag.SEEN, stream.header.id, time.monotonic()))
+        if self._others:
+            self._producer.announce_places()
 
     async def _watch(self) -> None:
         """While active, look at what other processes have written."""
         while True:
             await self._active.wait()
-            await asyncio.sleep(WATCH if self._follower.following else STOPS if self._neighbours else ALONE)
+            await asyncio.sleep(WATCH if self._follower.following else STOPS if self._others else ALONE)
             if self._active.is_set():
-                await attempt(self._follower.look())
+                await leases.attempt(self._follower.look())
 
     def _stop(self, stream_id: str) -> bool:
         """Ask the producer of a stream to stop, if it is here; say whether it is."""
-        writer = self._production.writers.get(stream_id)
+        writer = self._producer.writers.get(stream_id)
         if writer is None:
             return False
         writer.request_stop()
@@ -423,7 +409,7 @@ class SqliteEngine(Engine):
         try:
             yield
         except sqlite3.Error as error:
-            raise journal.explain(error, self._path) from error
+            raise file_format.explain(error, self._path) from error
 
     async def _in_reader(self, call: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._reader, call)
