@@ -133,6 +133,40 @@ def test_an_error_wins_over_done_where_it_was_received_with_it(pieces: list[byte
     assert driver.transcript.state is (State.FAILED if error else State.COMPLETED)
 
 
+@pytest.mark.parametrize("marker", [b"", DONE], ids=["finish reason", "finish reason and [DONE]"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'{"error":{"message":"boom"}}',
+        b'{"error":{"message":"boom"}}\n\n',
+        b'{\n  "error": {\n    "message": "boom"\n  }\n}\n',
+        b"Internal Server Error: boom\n",
+    ],
+    ids=["no line end", "one line", "several lines", "words"],
+)
+def test_an_error_in_lines_that_are_no_events_makes_no_whole_answer(lines: bytes, marker: bytes) -> None:
+    """As a proxy or a web framework writes it into a response that had begun."""
+    driver = AnswerDriver(sends(TEXT + STOP + marker + lines), BASE).run()
+    if marker and not lines.endswith(b"\n"):
+        assert driver.error is None  # the line may go on, and nobody waits for more after [DONE]
+    else:
+        assert isinstance(driver.error, StreamError)
+        assert "boom" in str(driver.error)
+        assert (driver.transcript.state, driver.error.text) == (State.FAILED, "Hi")
+
+
+@pytest.mark.parametrize("lines", [b"\n\n", b": x\n", b"id\n", b"retry: x\n"])
+def test_lines_that_are_no_events_and_no_error_do_no_harm(lines: bytes) -> None:
+    driver = AnswerDriver(sends(TEXT + STOP + lines), BASE).run()
+    assert (driver.error, driver.transcript.state) == (None, State.COMPLETED)
+
+
+def test_an_error_in_lines_that_are_no_events_does_not_outlive_a_resumed_connection() -> None:
+    first = Response(headers={"Location": "/v1/streams/s"}, pieces=[b"id: s.1\n" + TEXT + b"oops: error\n"])
+    rest = Response(pieces=[b"id: s.2\n" + STOP + b"id: s.3\n" + DONE])
+    assert AnswerDriver(plays(first, rest), BASE).run().error is None
+
+
 def test_text_that_was_received_with_done_revokes_it() -> None:
     driver = AnswerDriver(sends(TEXT + STOP + DONE + TEXT), BASE).run()
     assert driver.pieces == ["Hi", "Hi"]

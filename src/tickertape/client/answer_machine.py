@@ -8,7 +8,8 @@ It is an `EventMachine` whose events are folded into a transcript. What it adds:
     the stream ends in another way                    Finished, with the error that the transcript makes of it
     the caller cancels                                the request that tells the server, or None: closing tells it
 
-An error wins over ``[DONE]`` where it was received together with it; later bytes are not waited for.
+An error wins over ``[DONE]`` where it was received together with it; later bytes are not waited for. It may be in lines
+that are no events, as proxies write it into a response that has begun.
 """
 
 from __future__ import annotations
@@ -55,7 +56,15 @@ class AnswerMachine(EventMachine):
         on_reconnect: Callable[[Wait], object] | None = None,
     ) -> None:
         template = RequestTemplate(json=asked.json, headers=asked.headers)
-        super().__init__(asked.url, template, asked.policy, random=random, on_open=on_open, on_reconnect=on_reconnect)
+        super().__init__(
+            asked.url,
+            template,
+            asked.policy,
+            random=random,
+            on_open=on_open,
+            on_reconnect=on_reconnect,
+            keep_ignored=True,
+        )
         self.transcript = transcript
         self.started = False
         self.opened = False
@@ -130,6 +139,10 @@ class AnswerMachine(EventMachine):
             self.transcript.reconnected(self.last_event_id)
         self.opened = True
         super()._opened(headers)
+
+    def _body_ended(self, ignored: list[Event]) -> None:
+        for line in ignored:
+            self.transcript.take(line)
 
     def _finish(self, error: TickertapeError | None) -> None:
         if isinstance(error, ConnectionFailed) and not self.opened:

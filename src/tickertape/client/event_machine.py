@@ -81,6 +81,7 @@ class EventMachine:
         on_open: Callable[[Mapping[str, str]], object] | None = None,
         on_comment: Callable[[str], object] | None = None,
         on_reconnect: Callable[[Wait], object] | None = None,
+        keep_ignored: bool = False,
     ) -> None:
         self.policy = policy
         self.last_event_id = last_event_id
@@ -94,6 +95,7 @@ class EventMachine:
             on_comment=on_comment,
             max_event_size=max_event_size,
             random=random,
+            keep_ignored=keep_ignored,
         )
         self._on_open = on_open
         self._on_reconnect = on_reconnect or log_reconnect
@@ -174,9 +176,11 @@ class EventMachine:
         if self.closed:
             return
         try:
-            self._follow(self._reconnector.lost(loss, detail, now))
+            self._body_ended(self._reconnector.end_body())
         except EventTooLarge as error:
             self._finish(error)
+        else:
+            self._follow(self._reconnector.lost(loss, detail, now))
 
     def receive_refusal(self, body: bytes) -> None:
         """Take the beginning of a refusal's body, empty if it could not be read."""
@@ -195,6 +199,9 @@ class EventMachine:
     def _opened(self, headers: Mapping[str, str]) -> None:
         if self._on_open is not None:
             self._on_open(headers)
+
+    def _body_ended(self, ignored: list[Event]) -> None:
+        """Take the lines at the end of a body that are no event; here they are not kept."""
 
     def _follow(self, action: Connect | Read | Wait | Stop) -> None:
         if isinstance(action, Stop):

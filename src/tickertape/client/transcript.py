@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from tickertape.complaints import read_complaint
+from tickertape.complaints import read_complaint, stray_error
 from tickertape.deltas import Delta, Finish, State, Usage
 from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
 from tickertape.foreign_json import UNREADABLE
 from tickertape.openai_chunks import OpenAIChunks
+from tickertape.sse.decoder import IGNORED
 from tickertape.transcript import Transcript
 
 if TYPE_CHECKING:
     from tickertape.sse.event import Event
+
+_STRAY = 8192
+"""Characters of a line that is no event which are looked at; and twice as many of all such lines."""
 
 _POSITION = re.compile(r"(.+)\.([0-9]{1,18})")
 
@@ -44,6 +48,7 @@ class EventTranscript(Transcript):
         self._chunks = OpenAIChunks()
         self._cancelled = False  # the stream said so
         self._stopped = False  # the caller wanted it so
+        self._stray = ""  # lines that are no events: an error, perhaps
         self._skip = 0  # events that a replay repeats
         self._replayed: tuple[str, int] | None = None  # the position up to which a replay may repeat
 
@@ -54,6 +59,9 @@ class EventTranscript(Transcript):
 
     def take(self, event: Event) -> list[Delta]:
         """Return what this event adds. Raises StreamError if it carries an error or cannot be understood."""
+        if event.type == IGNORED:
+            self._stray = (self._stray + event.data[:_STRAY] + "\n")[: 2 * _STRAY]
+            return []
         if self._seen_before(event):
             return []
         self.events.append(event)
@@ -127,6 +135,7 @@ class EventTranscript(Transcript):
         match = _POSITION.fullmatch(last_event_id)
         self._replayed = (match[1], int(match[2])) if match else None
         self._skip = 0 if last_event_id else len(self.events)
+        self._stray = ""
 
     def end(self, error: ConnectionFailed | None = None) -> None:
         """Take the end of the events, and its cause if that is known.
@@ -136,6 +145,8 @@ class EventTranscript(Transcript):
         if self.state is not State.RUNNING:
             return
         self._close([])
+        if not (self._cancelled or self._stopped) and (found := stray_error(self._stray)) is not None:
+            self._fail(found)
         verdict = self._chunks.end.verdict(clean=error is None)
         if self._cancelled or (self._stopped and verdict is None):
             self.state = State.CANCELLED

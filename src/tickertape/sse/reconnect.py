@@ -120,7 +120,7 @@ class Reconnector:
     Call `connect`, perform what comes back, report it with `answered`, `feed` and `lost`, and perform what those
     return until it is a `Stop`. ``random`` returns a number from 0 to 1. ``last_event_id`` is what the next request
     names; ``location`` is the URL that the server gave the stream in answer to a request that may not be sent
-    twice, else None.
+    twice, else None. ``keep_ignored`` is the decoder's.
     """
 
     def __init__(
@@ -133,6 +133,7 @@ class Reconnector:
         last_event_id: str = "",
         on_comment: Callable[[str], object] | None = None,
         max_event_size: int = MAX_EVENT_SIZE,
+        keep_ignored: bool = False,
     ) -> None:
         if resolve(url, "") is None:
             raise ValueError(f"A stream's URL starts with http:// or https:// and a host; this was {url!r}.")
@@ -146,6 +147,7 @@ class Reconnector:
         self._random = random
         self._on_comment = on_comment
         self._max_event_size = max_event_size
+        self._keep_ignored = keep_ignored
         self._decoder = Decoder(max_event_size)
         self._origin = origin(url)
         self._url, self._method, self._with_body = url, method.upper(), True  # what a reconnect asks for
@@ -193,14 +195,17 @@ class Reconnector:
             self._progress = True
         return events
 
-    def lost(self, loss: Loss, detail: str, now: float) -> Wait | Stop:
-        """Take the end of a connection, or the failure to make one; the second table above.
+    def end_body(self) -> list[Event]:
+        """Return what the end of a body leaves: no event, but perhaps an ignored line that is kept. Call `lost` next.
 
         Raises EventTooLarge if the body ended in such an event: another connection would bring it again.
         """
-        if self.state is ReadyState.OPEN:
-            self._decoder.close()
-            self._progress = self._progress or now - self._opened_at >= HEALTHY_AFTER
+        return self._decoder.close() if self.state is ReadyState.OPEN else []
+
+    def lost(self, loss: Loss, detail: str, now: float) -> Wait | Stop:
+        """Take the end of a connection, or the failure to make one; the second table above."""
+        if self.state is ReadyState.OPEN and now - self._opened_at >= HEALTHY_AFTER:
+            self._progress = True
         self._reached = self._reached or loss not in (Loss.UNREACHABLE, Loss.FUTILE)
         reason = f"The connection to {self._now_url} {loss.value}" + (f": {detail}" if detail else "")
         match loss:
@@ -247,7 +252,12 @@ class Reconnector:
         elif self._now_method != self._method:  # a 303 led from a POST to what it made
             self._read_from(self._now_url)
         # "Initialize the last event ID buffer": a block of the new body that names no id keeps the old one.
-        self._decoder = Decoder(self._max_event_size, self._on_comment, last_event_id=self.last_event_id)
+        self._decoder = Decoder(
+            self._max_event_size,
+            self._on_comment,
+            last_event_id=self.last_event_id,
+            keep_ignored=self._keep_ignored,
+        )
         return Read(self.policy.read_timeout)
 
     def _read_from(self, location: str) -> None:
