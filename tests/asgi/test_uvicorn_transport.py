@@ -20,7 +20,7 @@ from delivery.test_fanout import Plain, a_tape, text, until
 from tickertape.asgi import subscriber, uvicorn_transport
 from tickertape.asgi.connection import below
 from tickertape.asgi.subscriber import deliver, serve
-from tickertape.asgi.uvicorn_transport import END, MOST_AHEAD, ConnectionSubscriber, take_over
+from tickertape.asgi.uvicorn_transport import END, MOST_AHEAD, Connection, ConnectionSubscriber, take_over
 from tickertape.delivery.fanout import HEARTBEAT, Fanout
 from tickertape.server.http_protocol import ConnectionLimits, Connections
 
@@ -201,6 +201,18 @@ async def test_a_connection_that_is_not_kept_alive_is_closed_after_the_end(site:
     site.tape.extend([b"e2"], ended=True)
     assert await reader.read() == b"5\r\n2:e2\n\r\n" + END
     assert not site.state.connections
+
+
+async def test_no_protocol_is_made_for_a_connection_on_which_no_request_comes_any_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, _writer = await begun(site, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    made: list[Connection] = []
+    protocol = Connection.protocol
+    monkeypatch.setattr(Connection, "protocol", lambda self: made.append(self) or protocol(self))
+    site.tape.extend([b"e2"], ended=True)
+    assert (await reader.read()).endswith(END)
+    assert not made
 
 
 async def test_a_client_that_does_not_take_the_last_bytes_does_not_keep_a_connection_that_is_to_be_closed() -> None:

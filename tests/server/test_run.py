@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import select
 import signal
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from uvicorn.logging import TRACE_LOG_LEVEL
 
 from support.http import ask, open_stream, request, texts
 from support.server import ServerEnded, clean_environment
 from tickertape.errors import SettingsError
-from tickertape.server.run import bind
+from tickertape.server import run
+from tickertape.server.run import bind, prepare
+from tickertape.server.settings import Settings
 from tickertape.streams.sqlite.file_format import connect
 
 if TYPE_CHECKING:
@@ -203,6 +207,20 @@ def test_a_log_that_is_damaged_further_in_ends_the_server_with_a_sentence(tmp_pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGSTOP")
+def test_uvicorn_formats_no_trace_of_every_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks its logger for the logger's own level, which is 0 unless somebody sets it."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    monkeypatch.setattr(run, "raise_limit", lambda: None)
+    loggers[1].setLevel(logging.NOTSET)
+    try:
+        prepare(Settings(data=tmp_path))
+        assert loggers[1].level > TRACE_LOG_LEVEL
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def test_connections_that_come_at_once_wait_in_line(serve: Serve) -> None:
     """They are accepted a few in a turn of the event loop; that makes the line before it no shorter."""
     server = serve()

@@ -62,10 +62,14 @@ class ConnectionSubscriber(Subscriber, asyncio.Protocol):
         return b"%x\r\n%b\r\n%b" % (len(body), body, END if last else b"")
 
     def write(self, framed: bytes, last: bool) -> None:
-        """Write a chunk; after the last one the connection is uvicorn's again."""
+        """Write a chunk; after the last one the connection is closed, or uvicorn's again."""
         self._transport.write(framed)
-        if last:
+        if not last:
+            return
+        if self._keep_alive or self._transport.get_write_buffer_size():
             self._give_back()
+        else:
+            self._transport.close()  # all was taken, and no request comes after it
 
     def cut(self, reason: str) -> None:
         """Close the connection, at once if the client has not taken all that was written."""

@@ -43,7 +43,9 @@ def prepare(settings: Settings) -> None:
     """
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(level if level == "DEBUG" else "WARNING")
+    # uvicorn asks its logger for its own level, whatever its parent's is: without one it traces every connection.
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else "WARNING")
     logging.getLogger("asyncio").setLevel("WARNING")
     raise_limit()
     if settings.network_data == "refuse":
