@@ -1,4 +1,4 @@
-"""The changelog as it happens, for an application without a server. Over HTTP: `server/test_changes.py`."""
+"""The changelog as it happens, for an application without a server. Over HTTP: `asgi/test_changes.py`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.http import open_stream
-from tickertape.server.conversation_routes import PATHS
+from tickertape.asgi.conversation_routes import PATHS
 
 if TYPE_CHECKING:
     from conftest import Serve

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.http import ask, request
+from tickertape.asgi import conversation_routes, routes
 from tickertape.deltas import encode_delta
 from tickertape.generation import LOST
-from tickertape.server import conversation_routes, routes
 from tickertape.streams.sqlite.engine import SqliteEngine
 
 from .oracle import text_of, words

@@ -100,7 +100,7 @@ async def test_a_stream_is_logged_once_and_has_its_connection_to_itself_all_the_
         head = await reader.readuntil(b"\r\n\r\n")
         for _ in range(5):
             await reader.readuntil(b"\n\n")
-        (channel,) = running.services.fanout._channels.values()
+        (channel,) = running.core.fanout._channels.values()
         assert [type(one) for one in channel.subscribers] == [ConnectionSubscriber]
         (line,) = lines(caplog)
         stream_id = head.partition(b"location: /v1/streams/")[2][:32].decode()

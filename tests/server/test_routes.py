@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from support.http import JSON, ask, open_stream, request, texts
-from tickertape.server.routes import Endpoint
+from tickertape.asgi.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -161,7 +161,7 @@ async def test_an_error_that_nobody_foresaw_is_said_in_openais_shape_and_leaks_n
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {"services": None}}
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     await Endpoint({"GET": broken})(scope, None, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 500
     assert json.loads(sent[1]["body"])["error"]["type"] == "server_error"

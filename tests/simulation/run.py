@@ -497,7 +497,7 @@ class Run:
         if not running or not ended:
             return False
         server, chosen = random.choice(running), random.choice(ended)
-        log = server.state["services"].log
+        log = server.app.core.engine
         everything = random.random() < 0.3
         self.world.log("-", f"{server.name} forgets {'all that has ended' if everything else chosen}")
 

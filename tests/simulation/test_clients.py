@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tickertape.asgi import replay
 from tickertape.dialects.base import position
-from tickertape.server import replay
 
 from .client_machine import ClientRun
 from .plan import Plan

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tickertape.asgi import replay
 from tickertape.dialects.base import position
-from tickertape.server import replay
 from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
 

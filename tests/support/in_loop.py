@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tickertape.providers.base import Provider
-    from tickertape.server.routes import Services
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -26,8 +25,7 @@ class InLoop:
     """A running server; `serve` makes it."""
 
     def __init__(self, app: App, port: int) -> None:
-        assert app._services is not None
-        self.services: Services = app._services
+        self.core = app.core
         self.port = port
         self._writers: list[asyncio.StreamWriter] = []
 

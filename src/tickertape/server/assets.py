@@ -16,8 +16,8 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from tickertape.server.requests import header, url_of
-from tickertape.server.responses import Headers, reply
+from tickertape.asgi.requests import header, url_of
+from tickertape.asgi.responses import Headers, reply
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

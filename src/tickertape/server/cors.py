@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tickertape.asgi.connection import HeadSender
-from tickertape.server.requests import header
-from tickertape.server.responses import reply
+from tickertape.asgi.requests import header
+from tickertape.asgi.responses import reply
 
 if TYPE_CHECKING:
+    from tickertape.asgi.responses import Headers
     from tickertape.asgi.types import Message, Receive, Send
-    from tickertape.server.responses import Headers
 
 TAKEN = b"Authorization, Content-Type, Last-Event-ID, Idempotency-Key, Tickertape-Disconnect, Cache-Control"
 """Headers that a page may send, unless it names others that it wants to send: its origin is trusted, or it is none."""

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tickertape.asgi.requests import header
 from tickertape.errors import SettingsError
-from tickertape.server.requests import header
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import msgspec
 from platformdirs import user_data_path
 
+from tickertape.asgi.requests import parse_disconnect
 from tickertape.conversations.models import ConversationLimits
 from tickertape.errors import SettingsError
 from tickertape.generation.limits import Limits
-from tickertape.server.requests import parse_disconnect
 
 TUNABLE = (
     "heartbeat",

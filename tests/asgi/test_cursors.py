@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from streams.test_single_flight import untold
+from tickertape.asgi.endpoint import OWNER
+from tickertape.asgi.routes import get_stream
 from tickertape.delivery.fanout import Fanout
-from tickertape.server.routes import get_stream
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, text
 
@@ -36,25 +37,26 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
     sent: list[Any] = []
     left = asyncio.Event()
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
-        services: Any = SimpleNamespace(log=log, fanout=Fanout(), conversations=SimpleNamespace(begun=begun))
+        core = SimpleNamespace(engine=log, fanout=Fanout(), conversations=SimpleNamespace(begun=begun))
+        app: Any = SimpleNamespace(core=core)
         writer = await begin(log, text(1))
         name = writer.stream.header.id
         scope: Any = {
             "path_params": {"id": name},
-            "owner": "ann",
+            OWNER: "ann",
             "headers": [(b"last-event-id", f"{name}.2".encode())],
             "query_string": b"",
         }
         async with untold(log) as committed:
             writer.append([text(2)])
             await committed.wait()
-            serving = asyncio.create_task(get_stream(services, scope, receive, send))
+            serving = asyncio.create_task(get_stream(app, scope, receive, send))
             for _ in range(20):
                 await asyncio.sleep(0)
         await caught_up(writer.stream, 2)
         await writer.finish([text(3), DONE])
         await serving
-        services.fanout.close()
+        core.fanout.close()
     start, body = sent[0], b"".join(message["body"] for message in sent[1:])
     assert start["status"] == 200
     assert b"tickertape-cursor" not in dict(start["headers"]), "its cursor is valid"

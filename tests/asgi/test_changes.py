@@ -10,6 +10,7 @@ import pytest
 
 from conversations.conftest import OWNER, ask
 from tickertape import Decoder
+from tickertape.asgi.changes import serve_changes
 from tickertape.conversations import change_feed
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.change_feed import ChangeFeed
@@ -17,7 +18,6 @@ from tickertape.conversations.models import ConversationLimits
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.delivery.fanout import Fanout
 from tickertape.errors import LogUnavailable
-from tickertape.server.changes import serve_changes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from tickertape.asgi.requests import parse_key, parse_messages, parse_object, parse_policy
 from tickertape.conversations.models import AnswerOptions, ConversationUpdate, MessageRequest, NewMessage, new_id
 from tickertape.errors import BadRequest
-from tickertape.server.requests import parse_key, parse_messages, parse_object, parse_policy
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message

@@ -36,9 +36,9 @@ async def site(data: Path, provider: Scripted) -> AsyncIterator[InLoop]:
 
 async def tape_of(running: InLoop, count: int = 1) -> Stream:
     """Return the stream of the answer that began last, once there are so many."""
-    generations = running.services.generations._running
-    await until(lambda: len(generations) == count)
-    return max((generation.stream for generation in generations), key=lambda tape: tape.queued)
+    generations = running.core.generations._running
+    await until(lambda: len(generations) == count and all(one.created.done() for one in generations))
+    return max((one.created.result() for one in generations), key=lambda stream: stream.queued)
 
 
 async def end_of(tape: Stream) -> End:
@@ -78,7 +78,7 @@ async def test_a_hang_up_in_the_line_takes_the_question_out_of_it(tmp_path: Path
         await running.ask("POST", "/v1/streams", ask("first"))
         await provider.opened.wait()
         _reader, writer = await running.ask("POST", ROUTE, ask("second", stream=stream))
-        await until(lambda: running.services.generations.waiting)
+        await until(lambda: running.core.generations.waiting)
         tape = await tape_of(running, 2)
         writer.close()
         assert (await end_of(tape)).cancelled_by == "disconnect"
@@ -133,7 +133,7 @@ async def test_a_hang_up_behind_a_request_that_came_early_is_noticed(tmp_path: P
         reader, writer = await running.ask("POST", ROUTE, ask("hi", stream=True))
         tape = await tape_of(running)
         await reader.readuntil(b'"One"')
-        (channel,) = running.services.fanout._channels.values()
+        (channel,) = running.core.fanout._channels.values()
         (wire,) = channel.subscribers
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: wire._ahead)  # type: ignore[attr-defined]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.http import JSON, ask, open_stream, request
+from tickertape.asgi.requests import Ask, parse_ask, parse_disconnect, read_body
 from tickertape.errors import BadRequest
-from tickertape.server.requests import Ask, parse_ask, parse_disconnect, read_body
 
 if TYPE_CHECKING:
     from support.server import Server

@@ -13,18 +13,19 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
+from tickertape.asgi.endpoint import OWNER
+from tickertape.asgi.requests import header
+from tickertape.asgi.responses import STREAM_HEADERS, location, reply, start
 from tickertape.asgi.subscriber import cut, deliver
 from tickertape.delivery.fanout import HEARTBEAT
 from tickertape.dialects import DIALECTS
 from tickertape.dialects.base import position
 from tickertape.errors import BadRequest, TickertapeError
-from tickertape.server.requests import header
-from tickertape.server.responses import STREAM_HEADERS, location, reply, start
 
 if TYPE_CHECKING:
+    from tickertape.asgi.app import App
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.dialects import Dialect
-    from tickertape.server.routes import Services
     from tickertape.streams.contract import Stream
 
 logger = logging.getLogger("tickertape")
@@ -49,14 +50,14 @@ class Place(NamedTuple):
         return self.tape.ended and self.after == len(self.tape.entries)
 
 
-async def find(services: Services, stream_id: str, owner: str) -> Stream:
+async def find(app: App, stream_id: str, owner: str) -> Stream:
     """Return a stream's tape. Raises UnknownStream."""
-    await services.conversations.wait_started(stream_id)
-    return await services.log.get(stream_id, owner)
+    await app.core.conversations.wait_started(stream_id)
+    return await app.core.engine.get(stream_id, owner)
 
 
 async def replay(
-    services: Services,
+    app: App,
     stream_id: str,
     cursor: str | None,
     scope: Message,
@@ -65,7 +66,7 @@ async def replay(
     dialect: Dialect = DEFAULT,
 ) -> None:
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
-    looking = asyncio.create_task(_look(services, stream_id, cursor, scope["owner"]))
+    looking = asyncio.create_task(_look(app, stream_id, cursor, scope[OWNER]))
     try:
         await asyncio.wait({looking}, timeout=PATIENCE)
         headers = [*STREAM_HEADERS, *dialect.headers, location(scope, stream_id)]
@@ -79,18 +80,18 @@ async def replay(
             await start(send, 200, headers)
         else:
             await start(send, 200, headers)
-            place = await _bridge(looking, services.settings.heartbeat, stream_id, send)
+            place = await _bridge(looking, app.core.options.heartbeat, stream_id, send)
     finally:
         looking.cancel()
-    await deliver(services.fanout, place.tape, place.after, dialect.view, send, receive)
+    await deliver(app.core.fanout, place.tape, place.after, dialect.view, send, receive)
 
 
-async def resumed(services: Services, scope: Message, receive: Receive, send: Send) -> bool:
+async def resumed(app: App, scope: Message, receive: Receive, send: Send) -> bool:
     """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
     cursor = header(scope, b"last-event-id")
     if not cursor:
         return False
-    await replay(services, cursor.rpartition(".")[0], cursor, scope, receive, send)
+    await replay(app, cursor.rpartition(".")[0], cursor, scope, receive, send)
     return True
 
 
@@ -111,10 +112,10 @@ def _query(scope: Message) -> dict[str, str]:
     return dict(parse_qsl(scope["query_string"].decode("latin-1")))
 
 
-async def _look(services: Services, stream_id: str, cursor: str | None, owner: str) -> Place:
-    tape = await find(services, stream_id, owner)
+async def _look(app: App, stream_id: str, cursor: str | None, owner: str) -> Place:
+    tape = await find(app, stream_id, owner)
     after = position(cursor, stream_id) if cursor else 0
-    if after is None or not await services.log.reach(tape, after):
+    if after is None or not await app.core.engine.reach(tape, after):
         return Place(tape, 0, reset=True)
     return Place(tape, after, reset=False)
 

@@ -10,9 +10,9 @@ import pytest
 
 from support.http import ask
 from support.in_loop import InLoop, serve
+from tickertape.asgi import replay
 from tickertape.delivery.fanout import HEARTBEAT
 from tickertape.providers.echo import Echo
-from tickertape.server import replay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ async def serving(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         head = await reader.readuntil(b"\r\n\r\n")
         stream_id = head.partition(b"location: /v1/streams/")[2][:32].decode()
         made = Slow(running, stream_id, await body(reader))
-        log: Any = running.services.log
+        log: Any = running.core.engine
         get = log.get
 
         async def wait_and_get(name: str, owner: str) -> Any:
@@ -118,7 +118,7 @@ async def test_a_log_that_fails_behind_the_head_cuts_the_reader_and_says_why(
         await slow.gate.wait()
         raise RuntimeError("the log is at fault")
 
-    monkeypatch.setattr(slow.running.services.log, "get", fail)
+    monkeypatch.setattr(slow.running.core.engine, "get", fail)
     reader = await slow.get()
     await reader.readuntil(HEARTBEAT_CHUNK)
     slow.gate.set()

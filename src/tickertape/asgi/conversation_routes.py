@@ -1,4 +1,4 @@
-"""The routes of conversations: `/backend-api/…`, ChatGPT's way, and `/c/{id}`."""
+"""The routes of conversations: `/backend-api/…`, ChatGPT's way."""
 
 from __future__ import annotations
 
@@ -7,81 +7,83 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
+from tickertape.asgi.changes import serve_changes
+from tickertape.asgi.conversation_requests import parse_new, parse_page, parse_request, parse_update
+from tickertape.asgi.endpoint import OWNER
+from tickertape.asgi.replay import cursor_of, resumed
+from tickertape.asgi.requests import read_body, url_of
+from tickertape.asgi.responses import reply, reply_failure, reply_json
+from tickertape.asgi.routes import stream_answer
 from tickertape.conversations.export import as_json, as_markdown, conversation_object, summary_object
 from tickertape.conversations.service import AnswerNotStarted
 from tickertape.error_objects import error_object, to_api_error
 from tickertape.errors import BadRequest
-from tickertape.server.changes import serve_changes
-from tickertape.server.conversation_requests import parse_new, parse_page, parse_request, parse_update
-from tickertape.server.replay import cursor_of, resumed
-from tickertape.server.requests import read_body, url_of
-from tickertape.server.responses import reply, reply_failure, reply_json
-from tickertape.server.routes import get_page, stream_answer
 
 if TYPE_CHECKING:
+    from tickertape.asgi.app import App
+    from tickertape.asgi.routes import Handler
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.conversations.models import Conversation
-    from tickertape.server.routes import Method, Services
 
 
-async def post_message(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+async def post_message(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /backend-api/conversation``: messages to a conversation, and the answer as a stream."""
-    if await resumed(services, scope, receive, send):
+    if await resumed(app, scope, receive, send):
         return
-    settings = services.settings
-    body = await read_body(scope, receive, settings.max_body)
-    policy = settings.page_disconnect
-    request, options = parse_request(scope, body, max_messages=settings.max_messages, disconnect=policy)
+    defaults = app.options
+    body = await read_body(scope, receive, defaults.max_body)
+    policy = defaults.conversation_disconnect
+    request, options = parse_request(scope, body, max_messages=defaults.max_messages, disconnect=policy)
     try:
-        prepared, tape = await services.conversations.ask(scope["owner"], request, options)
+        prepared, tape = await app.core.conversations.ask(scope[OWNER], request, options)
     except AnswerNotStarted as failure:
         error = to_api_error(failure.error)
         ids = {"tickertape": failure.prepared.ids}
         await reply_failure(send, error_object(error) | ids, error.status, error.retry_after)
         return
-    await stream_answer(services, tape, 1 if prepared.continues is None else 2, scope, receive, send, prepared.ids)
+    await stream_answer(app, tape, 1 if prepared.continues is None else 2, scope, receive, send, prepared.ids)
 
 
-async def get_conversations(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+async def get_conversations(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /backend-api/conversations``: the list, the last changed first; ``q`` searches."""
     query, offset, limit = parse_page(scope)
-    page = await services.conversations.list_page(scope["owner"], query, offset, limit)
+    page = await app.core.conversations.list_page(scope[OWNER], query, offset, limit)
     items = [summary_object(summary) for summary in page.conversations]
     await reply_json(send, {"items": items, "total": page.total, "offset": offset, "limit": limit})
 
 
-async def post_conversations(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+async def post_conversations(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /backend-api/conversations``: an empty conversation, before its first message."""
-    conversation_id, fields = parse_new(await read_body(scope, receive, services.settings.max_body))
-    summary = await services.conversations.create(scope["owner"], conversation_id, **fields)
+    conversation_id, fields = parse_new(await read_body(scope, receive, app.options.max_body))
+    summary = await app.core.conversations.create(scope[OWNER], conversation_id, **fields)
     where = url_of(scope, f"/backend-api/conversation/{summary.id}").encode()
     await reply_json(send, summary_object(summary), 201, [(b"location", where)])
 
 
-async def get_conversation(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+async def get_conversation(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /backend-api/conversation/{id}``: the whole tree."""
-    await reply_json(send, conversation_object(await _read(services, scope)))
+    await reply_json(send, conversation_object(await _read(app, scope)))
 
 
-async def patch_conversation(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+async def patch_conversation(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``PATCH /backend-api/conversation/{id}``: title, model, system prompt, branch; undoes a deletion."""
-    wanted = parse_update(await read_body(scope, receive, services.settings.max_body))
-    summary = await services.conversations.update(scope["owner"], scope["path_params"]["id"], wanted)
+    wanted = parse_update(await read_body(scope, receive, app.options.max_body))
+    summary = await app.core.conversations.update(scope[OWNER], scope["path_params"]["id"], wanted)
     await reply_json(send, summary_object(summary))
 
 
-async def delete_conversation(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+async def delete_conversation(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``DELETE /backend-api/conversation/{id}``: hidden at once; for a while that can be undone."""
-    until = await services.conversations.delete(scope["owner"], scope["path_params"]["id"])
+    until = await app.core.conversations.delete(scope[OWNER], scope["path_params"]["id"])
     await reply_json(send, {"deleted": True, "until": until})
 
 
-async def export_conversation(services: Services, scope: Message, _receive: Receive, send: Send) -> None:
+async def export_conversation(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /backend-api/conversation/{id}/export``: a file, Markdown or JSON."""
     wanted = parse_qs(scope["query_string"].decode("latin-1")).get("format", ["markdown"])[-1]
     if wanted not in ("markdown", "json"):
         raise BadRequest(f"format must be markdown or json; it was {wanted!r}.", param="format")
-    conversation = await _read(services, scope)
+    conversation = await _read(app, scope)
     if wanted == "json":
         body, kind, end = msgspec.json.format(msgspec.json.encode(as_json(conversation))), "application/json", "json"
     else:
@@ -95,14 +97,14 @@ async def export_conversation(services: Services, scope: Message, _receive: Rece
     await reply(send, 200, body, headers)
 
 
-async def get_changes(services: Services, scope: Message, receive: Receive, send: Send) -> None:
+async def get_changes(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``GET /backend-api/changes``: what changes in the caller's conversations, as it happens."""
-    await serve_changes(services.change_feed, services.fanout, scope["owner"], cursor_of(scope), send, receive)
+    await serve_changes(app.core.change_feed, app.core.fanout, scope[OWNER], cursor_of(scope), send, receive)
 
 
-async def _read(services: Services, scope: Message) -> Conversation:
+async def _read(app: App, scope: Message) -> Conversation:
     """Return the conversation that the path names."""
-    return await services.conversations.get(scope["owner"], scope["path_params"]["id"])
+    return await app.core.conversations.get(scope[OWNER], scope["path_params"]["id"])
 
 
 def _disposition(title: str, end: str) -> bytes:
@@ -113,8 +115,7 @@ def _disposition(title: str, end: str) -> bytes:
     return f"attachment; filename=\"{plain}.{end}\"; filename*=UTF-8''{quote(name)}.{end}".encode()
 
 
-PATHS: dict[str, dict[str, Method]] = {
-    "/c/{id}": {"GET": get_page, "HEAD": get_page},
+PATHS: dict[str, dict[str, Handler]] = {
     "/backend-api/conversation": {"POST": post_message},
     "/backend-api/conversations": {"GET": get_conversations, "POST": post_conversations},
     "/backend-api/conversation/{id}": {

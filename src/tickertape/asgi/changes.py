@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tickertape.asgi.responses import STREAM_HEADERS, start
 from tickertape.asgi.subscriber import serve
 from tickertape.conversations.change_feed import NAME
 from tickertape.dialects.base import RETRY, View, position
-from tickertape.server.responses import STREAM_HEADERS, start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

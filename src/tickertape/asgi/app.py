@@ -1,0 +1,145 @@
+"""The API as an ASGI app: what a server serves, and what others mount in an app of their own.
+
+::
+
+    core = Core(engine, catalog, store)
+    api = App(core, owner=lambda request: request.session["user"])
+    host = FastAPI(lifespan=api.lifespan)      # starts and stops the core
+    host.mount("/ai", api)                     # every URL that it says is below the mount and below `root_path`
+
+It works without a lifespan too, for a mounted app gets none: then the first request starts the core, and a signal that
+ends the process drains it (`tickertape.asgi.signals`). Nothing else of the host process is changed: no logging is set
+up, no garbage collector touched, no signal handler replaced that is not called as well.
+
+A request goes: `App` → Starlette's router → `Endpoint` (method, owner, errors) → a handler of `routes` or
+`conversation_routes` → `Core`. Streams go back past all of it (`tickertape.asgi.subscriber`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.routing import Route, Router
+
+from tickertape.asgi import conversation_routes, routes
+from tickertape.asgi.endpoint import Endpoint, not_found
+from tickertape.asgi.responses import reply_error
+from tickertape.asgi.signals import DrainOnSignal
+from tickertape.asgi.subscriber import transport_of
+from tickertape.errors import TickertapeError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from tickertape.asgi.endpoint import Owner
+    from tickertape.asgi.types import App as AsgiApp
+    from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.core import Core
+
+
+class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app can be told."""
+
+    disconnect: str = "abandon_after=15"
+    """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ.
+
+    ``/v1/chat/completions`` without an Idempotency-Key cancels at once: nobody can come back for such an answer."""
+    conversation_disconnect: str = "continue"
+    """The same for the answers of conversations: who comes back to a page expects to find them."""
+    patience: float = 1.0
+    """Seconds that the status line waits for a fast error of the upstream."""
+    max_body: int = 32 * 1024 * 1024
+    """Bytes of a request: images come as base64."""
+    max_messages: int = 2000
+    """Messages in a request."""
+
+
+class App:
+    """The API over one core. ``owner`` says whose a request's streams and conversations are.
+
+    It is called with Starlette's ``Request`` and returns a text, or an awaitable of one; None refuses the request with
+    401, and an exception with a ``status_code`` (FastAPI's HTTPException) with that. ``pages`` are further paths, each
+    an ASGI app that finds its owner itself. With ``signals`` SIGTERM and SIGINT drain the core before the host's own
+    handler is called; a server that drains by itself says False. ``lifespan`` is what ASGI's lifespan runs in place of
+    this app's own.
+
+    Safe to make before there is an event loop; from the first request on it belongs to that one.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        owner: Owner,
+        options: AppOptions | None = None,
+        pages: Mapping[str, AsgiApp] | None = None,
+        signals: bool = True,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    ) -> None:
+        self.core = core
+        self.options = options or AppOptions()
+        self._signals = DrainOnSignal(core) if signals else None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting: asyncio.Task[None] | None = None
+        paths: dict[str, AsgiApp] = {
+            path: Endpoint({method: functools.partial(handler, self) for method, handler in methods.items()}, owner)
+            for path, methods in (routes.PATHS | conversation_routes.PATHS).items()
+        }
+        self._router = Router(
+            [Route(path, endpoint) for path, endpoint in [*paths.items(), *(pages or {}).items()]],
+            default=not_found,  # type: ignore[arg-type]  # Starlette's types are wider than a dict
+            redirect_slashes=False,
+            lifespan=lambda _app: (lifespan or self.lifespan)(),
+        )
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        if scope["type"] == "http":
+            if self._loop is not asyncio.get_running_loop() or not self.core.started:
+                try:
+                    await self._start_for_request()
+                except TickertapeError as error:
+                    await reply_error(send, error)
+                    return
+            if scope.get("http_version") == "1.0" and (transport := transport_of(send)):
+                send = transport.without_chunks(send)
+        await self._router(scope, receive, send)  # type: ignore[arg-type]  # Starlette's types are wider
+
+    @asynccontextmanager
+    async def lifespan(self, _host: object = None) -> AsyncIterator[None]:
+        """Run the core for as long as the context lasts; to be given to a host, or entered in its own lifespan."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Start the core. Raises LogUnavailable with the reason."""
+        await self.core.start()
+        self._loop = asyncio.get_running_loop()
+        if self._signals is not None:
+            self._signals.install()
+
+    async def stop(self) -> None:
+        """Drain and stop the core."""
+        if self._signals is not None:
+            self._signals.remove()
+        await self.core.stop()
+
+    async def _start_for_request(self) -> None:
+        """Start the core where no lifespan has: once, whoever asks, and whether they stay or not."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            raise RuntimeError(
+                "This app was started in another event loop, and its streams belong to that one. "
+                "Enter its lifespan, as `with TestClient(app)` does, or make an app for every event loop."
+            )
+        if self._starting is None or self._starting.done():
+            self._starting = loop.create_task(self.start())
+        await asyncio.shield(self._starting)

@@ -1,0 +1,87 @@
+"""One path of the API: which methods it has, who asks, and what a client is told of an error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+
+from tickertape.asgi.responses import reply_error
+from tickertape.asgi.subscriber import Cut
+from tickertape.errors import BadRequest, ProviderError, TickertapeError
+
+if TYPE_CHECKING:
+    from tickertape.asgi.types import App, Message, Receive, Send
+
+logger = logging.getLogger("tickertape")
+
+Owner = Callable[[Request], "str | Awaitable[str | None] | None"]
+"""Says whose a request's streams are."""
+
+OWNER = "tickertape.owner"
+"""The key in the scope under which handlers find the owner."""
+
+
+class Endpoint:
+    """A path's ASGI app: finds the method's handler and the owner, runs it, answers its errors."""
+
+    def __init__(self, methods: Mapping[str, App], owner: Owner | None = None) -> None:
+        self._methods = methods
+        self._owner = owner
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Run the handler. Its errors come before the first byte; after it a stream carries its own, or is cut."""
+        method = self._methods.get(scope["method"])
+        if method is None:
+            allowed = ", ".join(self._methods)
+            error = BadRequest(
+                f"{scope['path']} answers {allowed}, not {scope['method']}.", status=405, code="method_not_allowed"
+            )
+            await reply_error(send, error, [(b"allow", allowed.encode())])
+            return
+        try:
+            if self._owner is not None:
+                scope[OWNER] = await _owner_of(self._owner, scope, receive)
+            await method(scope, receive, send)
+        except Cut:
+            raise
+        except TickertapeError as error:
+            await reply_error(send, error)
+        except Exception:
+            logger.exception("A request failed")
+            await reply_error(send, TickertapeError("The server failed to answer this; its own log says why."))
+
+
+async def _owner_of(owner: Owner, scope: Message, receive: Receive) -> str:
+    """Return who asks. Raises ProviderError for somebody who may not."""
+    try:
+        found: Any = owner(Request(scope, receive))
+        if isawaitable(found):
+            found = await found
+    except TickertapeError:
+        raise
+    except Exception as error:
+        status = getattr(error, "status_code", None)
+        if not isinstance(status, int) or not 400 <= status < 600:
+            raise
+        raise ProviderError(
+            str(getattr(error, "detail", "") or "This request was refused."),
+            status=status,
+            type="authentication_error" if status in (401, 403) else "invalid_request_error",
+            code="refused",
+        ) from error
+    if found is None:
+        raise ProviderError(
+            "This needs somebody who is signed in.", status=401, type="authentication_error", code="not_signed_in"
+        )
+    if not isinstance(found, str):
+        raise TypeError(f"owner must return a str or None; it returned {found!r:.80}.")
+    return found
+
+
+async def not_found(scope: Message, _receive: Receive, send: Send) -> None:
+    """Answer a path that nothing lives at."""
+    await reply_error(send, BadRequest(f"There is nothing at {scope['path']!r}.", status=404, code="not_found"))

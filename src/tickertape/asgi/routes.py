@@ -1,0 +1,191 @@
+"""What every route of streams and answers does, on top of the core.
+
+Handlers are plain ASGI: Starlette finds the route, nothing of it stands between a stream and its reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tickertape.asgi.endpoint import OWNER
+from tickertape.asgi.replay import cursor_of, dialect_of, find, replay, resumed
+from tickertape.asgi.requests import Ask, header, parse_ask, read_body, url_of
+from tickertape.asgi.responses import STREAM_HEADERS, location, reply_failure, reply_json, start
+from tickertape.asgi.subscriber import deliver
+from tickertape.asgi.waiting import ended, opened, reading
+from tickertape.deltas import End, State, decode_delta
+from tickertape.dialects.openai_chat import Answer, ChunkView
+from tickertape.errors import BadRequest
+from tickertape.generation import GenerationSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tickertape.asgi.app import App
+    from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.streams.contract import Stream
+
+    Handler = Callable[[App, Message, Receive, Send], Awaitable[None]]
+
+
+async def begin(app: App, ask: Ask, owner: str, continues: str | None = None) -> Stream:
+    """Begin an answer, or find the one that the Idempotency-Key began.
+
+    With ``continues`` it goes on from that stream's partial answer, which is the last of the messages. Raises
+    BadRequest if the provider cannot.
+    """
+    provider, model = await app.core.catalog.find(ask.model)
+    if continues is not None and not provider.prefills:
+        raise BadRequest(
+            f"The model {model!r} cannot go on from a partial answer; ask again instead.",
+            code="cannot_continue",
+            param="model",
+        )
+    spec = GenerationSpec(provider, ask.request(model), ask.show_usage, ask.abandon_after, continues)
+    return await app.core.generations.begin(spec, owner=owner, key=ask.key)
+
+
+async def read_ask(app: App, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
+    """Read and check a question; ``disconnect`` is the route's own default policy."""
+    options = app.options
+    body = await read_body(scope, receive, options.max_body)
+    return parse_ask(scope, body, max_messages=options.max_messages, disconnect=disconnect or options.disconnect)
+
+
+async def post_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /api/openai/stream``: ask, and read the answer as a stream."""
+    if not await resumed(app, scope, receive, send):
+        await _answer(app, await read_ask(app, scope, receive), scope, receive, send)
+
+
+async def post_completions(app: App, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /v1/chat/completions``: the same as OpenAI's, streamed or whole."""
+    if await resumed(app, scope, receive, send):
+        return
+    # Only who sends a key can come back for the answer.
+    policy = "cancel" if header(scope, b"idempotency-key") is None else None
+    ask = await read_ask(app, scope, receive, disconnect=policy)
+    if ask.stream:
+        await _answer(app, ask, scope, receive, send)
+        return
+    tape = await begin(app, ask, scope[OWNER])
+    with reading(tape):
+        if not await ended(tape, receive):
+            return
+    answer = Answer(tape)
+    end = answer.end or End(State.RUNNING)
+    if end.error is not None:
+        await reply_failure(send, end.error | {"text": answer.text}, end.status, end.retry_after)
+    else:
+        await reply_json(send, answer.completion(), headers=[location(scope, tape.header.id)])
+
+
+async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /v1/streams``: ask now, read later, by EventSource for example."""
+    ask = await read_ask(app, scope, receive, disconnect="continue")  # it is asked now to be read later
+    tape = await begin(app, ask, scope[OWNER])
+    stream_id = tape.header.id
+    url = url_of(scope, f"/v1/streams/{stream_id}")
+    await reply_json(send, {"id": stream_id, "url": url}, 202, [location(scope, stream_id)])
+
+
+async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
+    """``GET /v1/streams/{id}``: the stream from a cursor on, or its snapshot as JSON."""
+    stream_id = scope["path_params"]["id"]
+    accept = header(scope, b"accept") or ""
+    if "application/json" in accept and "text/event-stream" not in accept:
+        await reply_json(send, Answer(await find(app, stream_id, scope[OWNER])).snapshot())
+    else:
+        await replay(app, stream_id, cursor_of(scope), scope, receive, send, dialect_of(scope))
+
+
+async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send) -> None:
+    """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
+    tape = await find(app, scope["path_params"]["id"], scope[OWNER])
+    await app.core.engine.cancel(tape)
+    try:
+        async with asyncio.timeout(app.options.patience):
+            while not tape.ended:
+                await tape.wait(len(tape.entries))
+    except TimeoutError:
+        pass  # its producer is slow to stop, or elsewhere: the snapshot says that it is still running
+    await reply_json(send, Answer(tape).snapshot())
+
+
+async def continue_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
+    """``POST /v1/streams/{id}/continue``: a new answer that goes on where that one was cut off.
+
+    The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
+    """
+    tape = await find(app, scope["path_params"]["id"], scope[OWNER])
+    partial = Answer(tape)
+    if partial.end is None or not partial.text:
+        raise BadRequest(
+            f"Stream {tape.header.id!r} is {'still running' if partial.end is None else 'empty'}; "
+            "only an answer that has ended, with some text, can be gone on from.",
+            status=409,
+            code="cannot_continue",
+        )
+    ask = await read_ask(app, scope, receive)
+    messages = [*ask.messages, {"role": "assistant", "content": partial.text}]
+    ask = msgspec.structs.replace(ask, messages=messages, model=ask.model or tape.header.model)
+    await _answer(app, ask, scope, receive, send, continues=tape.header.id)
+
+
+async def get_models(app: App, _scope: Message, _receive: Receive, send: Send) -> None:
+    """``GET /v1/models``: what can be asked for, the default first."""
+    models = [
+        {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by, "note": model.note}
+        for model in await app.core.catalog.models()
+    ]
+    await reply_json(send, {"object": "list", "data": models})
+
+
+async def _answer(
+    app: App, ask: Ask, scope: Message, receive: Receive, send: Send, continues: str | None = None
+) -> None:
+    """Begin an answer and stream it."""
+    tape = await begin(app, ask, scope[OWNER], continues)
+    await stream_answer(app, tape, 1 if continues is None else 2, scope, receive, send)
+
+
+async def stream_answer(
+    app: App,
+    tape: Stream,
+    opening: int,
+    scope: Message,
+    receive: Receive,
+    send: Send,
+    place: dict[str, str] | None = None,
+) -> None:
+    """Stream an answer from its start; an error that the upstream reports at once becomes the status.
+
+    ``opening`` is the number of entries before the first token; ``place`` is shown in such an error.
+    """
+    with reading(tape):
+        # Slow is not failed: then the stream begins, and the first event goes out before the first token.
+        if not await opened(tape, opening, app.options.patience, receive):
+            return
+        if tape.ended and len(tape.entries) == opening + 1:  # the opening and the end, no token between
+            end = decode_delta(tape.entries[-1])
+            if isinstance(end, End) and end.error is not None:
+                error = end.error if place is None else end.error | {"tickertape": place}
+                await reply_failure(send, error, end.status, end.retry_after)
+                return
+        await start(send, 200, [*STREAM_HEADERS, location(scope, tape.header.id)])
+        streaming = deliver(app.core.fanout, tape, 0, ChunkView, send, receive)
+    await streaming
+
+
+PATHS: dict[str, dict[str, Handler]] = {
+    "/api/openai/stream": {"POST": post_stream},
+    "/v1/chat/completions": {"POST": post_completions},
+    "/v1/models": {"GET": get_models, "HEAD": get_models},
+    "/v1/streams": {"POST": post_streams},
+    "/v1/streams/{id}": {"GET": get_stream, "DELETE": cancel_stream},
+    "/v1/streams/{id}/cancel": {"POST": cancel_stream},
+    "/v1/streams/{id}/continue": {"POST": continue_stream},
+}

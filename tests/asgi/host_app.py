@@ -1,0 +1,47 @@
+"""Somebody else's app, with the API mounted at ``/ai``; `test_hosts` has it served by ASGI servers of all kinds.
+
+``HOST_DATA`` is the folder of its streams; with ``HOST_LIFESPAN=none`` the host hands on no lifespan. Who asks is who
+they say, in the header ``X-User``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+
+from tickertape.asgi import App
+from tickertape.conversations.async_store import AsyncStore
+from tickertape.conversations.sqlite import SqliteDatabase
+from tickertape.core import Core, CoreOptions
+from tickertape.deltas import encode_delta
+from tickertape.generation import LOST
+from tickertape.providers.catalog import Catalog
+from tickertape.providers.echo import Echo
+from tickertape.streams.sqlite.engine import SqliteEngine
+
+RATE = 40
+
+
+def make_api(data: Path, grace: float = 0.2) -> App:
+    engine = SqliteEngine(data / "tape.db", lost=encode_delta(LOST))
+    core = Core(engine, Catalog([Echo(RATE)]), AsyncStore(SqliteDatabase(data / "chats.db")), CoreOptions(grace=grace))
+    return App(core, owner=user)
+
+
+async def user(request: Request) -> str | None:
+    return request.headers.get("x-user")
+
+
+def make_host(data: Path, *, lifespan: bool = True) -> FastAPI:
+    api = make_api(data)
+    host = FastAPI(lifespan=api.lifespan if lifespan else None)
+    host.mount("/ai", api)
+    host.add_middleware(CORSMiddleware, allow_origins=["*"])
+    return host
+
+
+if "HOST_DATA" in os.environ:
+    app = make_host(Path(os.environ["HOST_DATA"]), lifespan=os.environ.get("HOST_LIFESPAN") != "none")
