@@ -22,7 +22,7 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
 ) -> None:
     """The producer's thread has committed entry 2, another worker has shown it, its own loop is yet to know."""
 
-    async def begun(_stream_id: str) -> None:
+    async def started(_stream_id: str) -> None:
         pass
 
     async def send(message: Any) -> None:
@@ -37,7 +37,7 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
     sent: list[Any] = []
     left = asyncio.Event()
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
-        core = SimpleNamespace(engine=log, fanout=Fanout(), conversations=SimpleNamespace(begun=begun))
+        core = SimpleNamespace(engine=log, fanout=Fanout(), conversations=SimpleNamespace(wait_started=started))
         app: Any = SimpleNamespace(core=core)
         writer = await begin(log, text(1))
         name = writer.stream.header.id
