@@ -119,6 +119,18 @@ def test_without_answers_no_timer_runs(thread: Thread, clock: BatchClock) -> Non
     assert not thread.timers
 
 
+def test_an_answer_right_after_another_is_measured_once(thread: Thread, clock: BatchClock) -> None:
+    for _ in range(3):
+        clock.enter()
+        thread.passes(0.03, 1)
+        clock.leave()
+    clock.enter()
+    thread.passes(0.05, 1)
+    assert len(thread.timers) == 1
+    thread.passes(2, 1)
+    assert clock.window == pytest.approx(LONGEST)
+
+
 def test_where_there_is_time_nothing_waits(answer: Answer) -> None:
     for text in "abc":
         answer.push(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
 from tickertape.errors import KeyReused, LogUnavailable, ProviderError
-from tickertape.generation import Generations, GenerationSpec, Limits, attendance
+from tickertape.generation import Generations, GenerationSpec, Limits, attendance, batching
 from tickertape.streams.contract import Key
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
@@ -309,3 +310,18 @@ async def test_an_answer_that_goes_on_from_another_says_so_before_its_text(log: 
     provider.finish()
     assert (await end_of(stream)).state is State.COMPLETED
     assert stream.entries[1:3] == [b'c"abc"', b't"lo"']
+
+
+async def test_the_load_is_measured_while_answers_are_produced_and_no_longer(
+    log: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_SAMPLE", 0.001)
+    monkeypatch.setattr(time, "thread_time", time.monotonic)  # the thread has not a moment left
+    provider = Scripted()
+    generations = Generations(log)
+    tape = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
+    while not generations._clock.window:
+        await asyncio.sleep(0.001)
+    provider.finish()
+    await end_of(tape)
+    assert not generations._clock._answers

@@ -63,8 +63,8 @@ class Local(Provider):
         self._requests = LlamaRequests(gguf.control_tokens, self._context, defaults, tools=gguf.calls_tools)
         self._llama: Llama | None = None
         self._loading: asyncio.Task[Llama] | None = None
-        self._turns: asyncio.Semaphore | None = None
-        self._turns_loop: asyncio.AbstractEventLoop | None = None
+        self._slots: asyncio.Semaphore | None = None
+        self._slots_loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     async def models(self) -> list[Model]:
@@ -85,14 +85,14 @@ class Local(Provider):
             llama = await self._loaded()
         except SettingsError as error:
             raise ProviderError(str(error), status=503, type="server_error", code="model_unavailable") from error
-        turns = self._turns_here()
-        await turns.acquire()
+        slots = self._slots_here()
+        await slots.acquire()
         try:
             bridge = ThreadBridge(
-                asyncio.get_running_loop(), lambda bridge: _answer(llama, body, bridge), turns.release
+                asyncio.get_running_loop(), lambda bridge: _answer(llama, body, bridge), slots.release
             )
         except RuntimeError as error:  # no more threads
-            turns.release()
+            slots.release()
             raise ProviderError(f"No thread for this answer: {error}.", status=503, type="server_error") from error
         demanded = request.parameters.get("tool_choice") not in (None, "auto", "none")
         try:
@@ -136,11 +136,11 @@ class Local(Provider):
         )
         return self._llama
 
-    def _turns_here(self) -> asyncio.Semaphore:
+    def _slots_here(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()
-        if self._turns is None or self._turns_loop is not loop:
-            self._turns, self._turns_loop = asyncio.Semaphore(self._parallel), loop
-        return self._turns
+        if self._slots is None or self._slots_loop is not loop:
+            self._slots, self._slots_loop = asyncio.Semaphore(self._parallel), loop
+        return self._slots
 
 
 def _answer(llama: Llama, body: bytes, bridge: ThreadBridge) -> None:
