@@ -19,6 +19,27 @@ if TYPE_CHECKING:
 
     NewPage = Callable[..., Page]
 
+OWN_WINDOW = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup", "SpareRendererForSitePerProcess"]
+"""Features of Chromium's own window, which every context has though nobody sees it: pages below the address field, and
+a process in reserve. They take two fifths of the processor time that a test of the page costs."""
+
+PLAYWRIGHTS = [
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+]
+"""What Playwright switches off by the same argument, of which Chromium takes the last one only."""
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +48,7 @@ FLAGS = [
     "--disable-sync",
     "--disable-quic",
     "--no-first-run",
+    f"--disable-features={','.join([*PLAYWRIGHTS, *OWN_WINDOW])}",
 ]
 
 WATCH = """
