@@ -90,7 +90,7 @@ export class ActivityStrip {
     for (let i = records.length - 1, before = Infinity; i >= 0; i--) {
       const x = head - (time - records[i].at) * SPEED;
       if (x < -20) break;
-      if (records[i].kind === 'event' && before - x < 1) continue; // nobody could tell the two apart
+      if (records[i].kind === 'event' && before - x < 1) continue; // the two cannot be distinguished
       mark(pen, records[i], x, height, ink, line);
       before = x;
     }

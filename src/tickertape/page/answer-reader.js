@@ -161,16 +161,16 @@ export class AnswerReader {
     }
     const { message } = this;
     message.error = error ? errorMessage(error) : why;
-    // Without an error of the server's own it was something in between, and asking again is safe.
+    // Without an error of the server's own a proxy answered, and sending the request again is safe.
     this.#end(message.stream ? 'gone' : error || (status && status < 500) ? 'failed' : 'unsent');
-    // What cannot be gone on with is as it was; and a stream that is gone has left its text in the chat.
+    // An answer that cannot be continued is unchanged on the server, and the text of a stream that is gone is in the chat.
     if (message.state !== 'unsent' && (message.stream || message.base)) this.hooks.onRefused((message.base && message.error) || '');
   }
 
   /** @param {string} stream */
   async #cancel(stream) {
-    // The stream tells its end itself; only where it cannot be read the snapshot has to do. Without an answer the stop
-    // is wanted still, and tried again once the stream is open again.
+    // The stream itself delivers its end; the snapshot is used only where the stream is not being read. Without a
+    // response the stop is still wanted, and is sent again once the stream is open again.
     const now = await stop(stream).catch(() => null);
     if (now && this.phase !== 'over' && !this.#connection) this.#applySnapshot(now);
   }

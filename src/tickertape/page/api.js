@@ -71,7 +71,7 @@ async function request(path, method = 'GET', json) {
   return body;
 }
 
-/** One request; where the server wants its key the person is asked for it first. @type {typeof request} */
+/** One request; if the server wants its key, the person is asked for it first. @type {typeof request} */
 async function call(path, method, json) {
   try {
     return await request(path, method, json);

@@ -3,7 +3,7 @@
  * Puts the page together: makes its parts, connects them, and routes what a person does to them.
  *
  * What an empty page needs is loaded first; the conversation (reading a stream, Markdown, the wire panel) comes with
- * the first key that is pressed, or at once where there is something to show.
+ * the first key that is pressed, or at once if the address names a chat.
  */
 import { ActivityStrip } from './activity-strip.js';
 import { BASE, setKeyPrompt } from './api.js';
@@ -43,12 +43,12 @@ const sidebar = new Sidebar(
   () => session?.chat.id ?? '',
   () => go(''),
 );
-const apply = changeHandler(
+const applyChange = changeHandler(
   () => session,
   chats,
   (text) => sidebar.notify(text),
 );
-const feed = new ChangeFeed(apply, () => chats.refresh());
+const feed = new ChangeFeed(applyChange, () => chats.refresh());
 
 /** @type {Session | null} */ let session = null;
 /** @type {WirePanel | null} */ let panel = null;
@@ -130,7 +130,7 @@ function editLast() {
 }
 
 let [announced, wasBusy] = ['', false];
-/** The chat or the phase of its answer is another. */
+/** The chat, or the phase of its answer, has changed. */
 function onChange() {
   if (!session) return;
   const { chat, busy, log, announcement } = session;
@@ -178,7 +178,7 @@ async function start() {
   await models.load();
   await shown;
   if (session) models.pick(session.chat.info.model);
-  feed.begin(); // its first event says: read everything
+  feed.begin(); // its first event is a reset: everything is read
   await keepOffline();
 }
 

@@ -4,11 +4,11 @@
  * gesture lets go: text that grows never does, and neither does what the page scrolls itself.
  */
 
-/** Pixels from the end that count as the end for who comes down to it; who leaves it may do so in smaller steps. */
+/** Pixels from the end that count as the end when scrolling down to it; scrolling up may be in smaller steps. */
 const NEAR = 32;
 
 /**
- * Pixels: beyond any page's end. The browser goes as far as there is something, and need not be asked how far that is.
+ * Pixels: beyond any page's end. The browser scrolls as far as it can, and need not be asked how far that is.
  */
 const END = 1e9;
 
@@ -53,7 +53,7 @@ export class AutoScroll {
     return this.#following;
   }
 
-  /** Put something above what is read, and let that stay where it is. @param {() => void} work */
+  /** Do work that adds content above, and keep what is in view where it is. @param {() => void} work */
   preserve(work) {
     const { scroller } = this;
     const { scrollHeight, scrollTop } = scroller;

@@ -16,7 +16,7 @@ import { errorMessage, extrasOf, toolsOf } from './chunks.js';
  * @property {string} reasoning
  * @property {ToolCall[]} tools
  * @property {Extras | null} [extras] what is beside its text
- * @property {string} model the one asked for; "" for the server's default
+ * @property {string} model the requested one; "" for the server's default
  * @property {State | 'sending' | 'unsent' | 'gone'} state of an answer; a question is always completed
  * @property {string | null} finish
  * @property {string | null} error
@@ -35,7 +35,7 @@ import { errorMessage, extrasOf, toolsOf } from './chunks.js';
  * @property {number} at milliseconds, of the last change
  * @property {string | null} leaf the last message that is shown
  * @property {string} model
- * @property {string} system what the model is told before every question
+ * @property {string} system the system prompt
  * @property {boolean} local nothing of it has reached the server yet
  */
 
@@ -100,7 +100,7 @@ function fromServer({ id, parent, message: given }, chat) {
 
 export class Chat {
   /** @type {Map<string, Message>} */ #messages = new Map();
-  /** @type {Map<string | null, Message[]> | null} made when it is asked for */ #children = null;
+  /** @type {Map<string | null, Message[]> | null} made on first use */ #children = null;
 
   /** @param {ChatInfo} [info] @param {Message[]} [messages] */
   constructor(info, messages = []) {
@@ -225,7 +225,7 @@ export class Chat {
   }
 
   /**
-   * Whether it is on its way to the server: an answer that waits to be asked for, and its question.
+   * Whether it is on its way to the server: an answer that is not requested yet, and its question.
    * @param {Message} one @param {Message | null} reading
    */
   #isOurs(one, reading) {
@@ -247,7 +247,7 @@ export class Chat {
 }
 
 /**
- * Whether we have read as much of a stream as the server has told, or more.
+ * Whether as much of the stream has been read here as the server's message holds, or more.
  * @param {Message} mine @param {Message} fresh
  */
 const isReadAlready = (mine, fresh) =>

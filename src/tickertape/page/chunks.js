@@ -46,7 +46,7 @@ const NOTHING = {
 /** @param {Partial<Chunk>} given @returns {Chunk} */
 const chunk = (given) => ({ ...NOTHING, ...given });
 
-/** Read one event's data. What cannot be read is no end and says nothing. @param {string} data @returns {Chunk} */
+/** Read one event's data. What cannot be parsed is neither text nor an end. @param {string} data @returns {Chunk} */
 export function readChunk(data) {
   if (data === '[DONE]') return chunk({ end: true });
   const json = parsed(data);
@@ -73,12 +73,12 @@ export function readChunk(data) {
 /** A JSON string that says what it spells. */
 const PLAIN = /^"[^"\\\x00-\x1f]+"$/;
 
-/** Events that are taken apart to see what is around their text; then it is another one in each, and not worth it. */
+/** Events whose surroundings are learned; after so many they differ in each event, and it is not worth it. */
 const TRIES = 8;
 
 /**
- * Reads the events of one answer, as `readChunk` does. Most differ from the one before in their text alone: what stands
- * around it is read once, and its meaning is kept.
+ * Reads the events of one answer, as `readChunk` does. Most differ from the one before in their text alone: what is
+ * around it is parsed once, and the result is kept.
  */
 export class ChunkReader {
   #before = '';

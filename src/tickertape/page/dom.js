@@ -32,7 +32,7 @@ export function icon(name) {
 }
 
 /**
- * A button: an icon with words, or an icon alone with its words for those who cannot see it.
+ * A button: an icon with words, or an icon alone with its words as an accessible name.
  * @param {string} label @param {string} name of the icon, or "" @param {() => void} onclick @param {boolean} [quiet]
  */
 export function button(label, name, onclick, quiet = false) {

@@ -22,7 +22,7 @@ import { Decoder, eventSize, EventTooLarge, MAX_EVENT_SIZE } from './sse.js';
  * @typedef {object} OwnOptions
  * @property {boolean} [withCredentials] send cookies to other origins too
  * @property {string} [method] GET by default; a POST is sent once (see `repost`)
- * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers] a function is asked for each request
+ * @property {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} [headers] a function is called for each request
  * @property {BodyInit} [body]
  * @property {unknown} [json] the body as JSON, instead of `body`
  * @property {string} [lastEventId] where to go on: the first request names it too
@@ -396,7 +396,7 @@ async function errorBody(response) {
       if (size >= BODY_LIMIT) break;
     }
   } catch {
-    // The connection broke while it told why; what was read will do.
+    // The connection broke within the body; the part that was read has to do.
   } finally {
     clearTimeout(timer);
   }

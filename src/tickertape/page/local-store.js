@@ -5,7 +5,7 @@
  *
  * Each message has a key of its own, so that two tabs never overwrite each other's messages. Text and cursor are in
  * the same value: what is kept is always a state from which the answer can be resumed. When the storage is full the
- * copies of the chats that changed longest ago are dropped; without a storage this tab goes on from memory and says so once.
+ * copies of the chats that changed longest ago are dropped; without a storage this tab uses memory and says so once.
  */
 
 /** @import { ChatInfo, Message } from './chat.js' */

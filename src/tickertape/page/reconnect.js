@@ -35,8 +35,8 @@ export const Verdict = Object.freeze({ READ: 'read', END: 'end', RETRY: 'retry',
  * Everything that can be chosen about reconnecting. Times are in milliseconds.
  * @typedef {object} Policy
  * @property {number} reconnectionTime until the stream says otherwise; 3000 is what browsers take
- * @property {number} maxDelay the back-off's ceiling; a longer reconnection time still stands
- * @property {number} maxWait a server that asks for more than this is told no, with an error
+ * @property {number} maxDelay the back-off's ceiling; a longer reconnection time still holds
+ * @property {number} maxWait if a server asks for more than this, the source stops with an error
  * @property {number} maxRetries connections in a row that bring no event before giving up
  * @property {number} readTimeout silence after which a connection counts as lost, 0 for never; comments feed it
  * @property {boolean} recover treat `RETRYABLE` statuses on a reconnect as a cut; the standard ends there

@@ -20,7 +20,7 @@ export function highlight(element, words) {
   };
   const first = mark();
   if (!element || !first) return;
-  // Code is coloured when there is time for it, and an answer goes on: the words stand in other nodes then.
+  // Code is coloured later, and an answer grows: the words are in other nodes then.
   observer = new MutationObserver(mark);
   observer.observe(element, { childList: true, subtree: true });
   for (let box = first.startContainer.parentElement; box && box !== element; box = box.parentElement) uncover(first, box);

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * The page's service worker: what was loaded once can be read without a server. Assets never change under their address,
- * so a copy is as good as the server's; the page itself is asked for first and taken from here when nobody answers. Calls
- * of the API pass by untouched.
+ * The page's service worker: what was loaded once can be read without a server. Assets never change under their URL,
+ * so the copy is used; the page itself is fetched first, and taken from the copy if the server does not answer. API
+ * calls are not touched.
  */
 
 const FOLDER = new URL('.', location.href).pathname;

@@ -58,7 +58,8 @@ export class Session {
     try {
       const conversation = await api.read(chat.id);
       if (chat !== this.chat || request !== this.#requested) return true; // a later reply is newer, whichever arrives first
-      if (count !== this.#echoes.count || (busy && !this.busy)) return this.refresh(follow); // it may be older than an answer here
+      // It may be older than an answer that was requested or has ended here since.
+      if (count !== this.#echoes.count || (busy && !this.busy)) return this.refresh(follow);
       chat.take(conversation, (this.busy && this.reader?.message) || null, this.#follow && !this.busy);
       this.#follow = false;
       store.saveChat(chat.info);

@@ -60,7 +60,7 @@ function describeWaiting(message, { now, nextTry, online }) {
 }
 
 /**
- * An answer that is over. What is written of a part can be gone on with.
+ * An answer that is over. A partial one can be continued.
  * @param {Message} message @returns {Description}
  */
 export function describeEnd({ state, finish, error, text, extras }) {
@@ -97,7 +97,7 @@ function finished(finish, said) {
 }
 
 /**
- * What a screen reader is told when the state changes; never each second.
+ * What a screen reader announces when the state changes; not each second.
  * @param {Message} message @param {Phase} phase
  */
 export function announcement(message, phase) {

@@ -73,8 +73,10 @@ export class Thread {
     this.#busy(reader);
   }
 
-  /** The index on the path to begin at: the same as before, so that nothing that is being read vanishes; but whoever is at the
-   * end when something is added to it does not read what is far above. @param {Message[]} path */
+  /**
+   * The index on the path to begin at: the same as before, so that nothing that is being read vanishes. At the end of the
+   * chat, where messages are added, nothing far above is being read. @param {Message[]} path
+   */
   #from(path) {
     const at = (/** @type {string | undefined} */ wanted) => path.findIndex(({ id }) => id === wanted);
     const [first, last, latest] = [at(this.#first), at(this.#last), Math.max(0, path.length - MOST)];

@@ -153,7 +153,7 @@ export class Typewriter {
   }
 }
 
-/** Types on the page: one commit a frame, and all at once where nobody could watch it being typed. */
+/** Types on the page: one commit a frame, and all at once in a hidden tab or with reduced motion. */
 export class TypingAnimation {
   #typewriter = new Typewriter();
   #ready = ''; // to be shown with the next commit, whatever the pace

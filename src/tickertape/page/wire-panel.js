@@ -51,7 +51,7 @@ export class WirePanel {
     this.#panel.hidden = !open;
     this.#opener.setAttribute('aria-expanded', String(open));
     document.body.classList.toggle('with-wire', open);
-    // It may open late, with its module; whoever types by then goes on typing.
+    // It may open late, when its module is loaded; it does not take the focus from another element then.
     if (open && document.activeElement === this.#opener) this.#panel.focus();
     this.update();
     this.ontoggle();
