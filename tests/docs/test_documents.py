@@ -22,7 +22,7 @@ def test_every_test_that_the_spec_names_exists(node: str) -> None:
 
 def test_every_promise_says_whether_it_is_kept_and_names_a_test() -> None:
     promises = re.findall(r"^## (TT-\d+) .*?$(.*?)(?=^## |\Z)", SPEC, re.MULTILINE | re.DOTALL)
-    assert [name for name, _text in promises] == [f"TT-{number}" for number in range(1, 14)]
+    assert [name for name, _text in promises] == [f"TT-{number}" for number in range(1, 15)]
     for name, text in promises:
         assert "`tests/" in text, f"{name} names no test"
         assert re.search(rf"\[{name} [^|]+\| (yes|partly|not yet)", SPEC), f"{name} is missing in the table"
@@ -46,3 +46,26 @@ def test_every_setting_is_documented_with_its_default() -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", (ROOT / "docs/settings.md").read_text("utf-8"), re.MULTILINE)
     defaults = {name: str(attrgetter(name)(Settings())) for name in TUNABLE}
     assert dict(rows) == defaults
+
+
+def finder() -> list[tuple[str, list[str]]]:
+    """Return the rows of ARCHITECTURE's first table: the question, and what stands in backticks in the answer."""
+    table = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Find it in a minute")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return [(question, re.findall(r"`([^`]+)`", answer)) for question, answer in rows[2:]]
+
+
+@pytest.mark.parametrize(("question", "named"), finder(), ids=[question for question, _named in finder()])
+def test_what_the_architecture_leads_to_is_there(question: str, named: list[str]) -> None:
+    """Files exist, and a class and its method that stand behind a file are defined in it."""
+    assert named, question
+    file = ROOT
+    for name in named:
+        if "/" in name or name.endswith(".py"):
+            file = ROOT / name if name.startswith("docs/") else ROOT / "src" / "tickertape" / name
+            assert file.exists(), name
+        else:
+            source = file.read_text("utf-8")
+            kind, _dot, method = name.partition(".")
+            assert f"class {kind}" in source or f"def {kind}(" in source, name
+            assert not method or f"def {method}(" in source, name
