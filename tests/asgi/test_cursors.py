@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from streams.faults import Connections
 from streams.test_single_flight import untold
 from tickertape.asgi.endpoint import OWNER
 from tickertape.asgi.routes import get_stream
@@ -36,7 +37,8 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
 
     sent: list[Any] = []
     left = asyncio.Event()
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
         core = SimpleNamespace(engine=log, fanout=Fanout(), conversations=SimpleNamespace(wait_started=started))
         app: Any = SimpleNamespace(core=core)
         writer = await begin(log, text(1))
@@ -47,7 +49,7 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
             "headers": [(b"last-event-id", f"{name}.2".encode())],
             "query_string": b"",
         }
-        async with untold(log) as committed:
+        async with untold(connections.writer) as committed:
             writer.append([text(2)])
             await committed.wait()
             serving = asyncio.create_task(get_stream(app, scope, receive, send))

@@ -12,7 +12,7 @@ import pytest
 
 from conversations.conftest import OWNER, ask
 from streams.conftest import quick_path
-from streams.faults import FlakyConnection
+from streams.faults import Connections
 from support.conversations import question
 from support.http import ask as post
 from support.http import request
@@ -21,6 +21,7 @@ from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.errors import ConversationsUnavailable, LogUnavailable
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
+from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, begin, new_header, text
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Serve
+    from tickertape.streams.sqlite.file_format import Connect
 
 __all__ = ["quick_path"]
 
@@ -39,8 +41,10 @@ def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(folder: Path, min_free: int = 1) -> AsyncIterator[tuple[Readiness, SqliteEngine, AsyncStore]]:
-    async with SqliteEngine(folder / "tape.db", lost=LOST) as log:
+async def opened(
+    folder: Path, min_free: int = 1, connect: Connect = file_format.connect
+) -> AsyncIterator[tuple[Readiness, SqliteEngine, AsyncStore]]:
+    async with SqliteEngine(folder / "tape.db", lost=LOST, connect=connect) as log:
         async_store = AsyncStore(SqliteDatabase(folder / "chats.db"))
         try:
             await async_store.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
@@ -53,14 +57,15 @@ async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(
     quick_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "tickertape")
-    async with opened(quick_path) as (ready, log, _chats):
+    connections = Connections()
+    async with opened(quick_path, connect=connections) as (ready, _log, _chats):
         assert await ready.reasons() == []
-        log._writer._connection = FlakyConnection(log._writes, 1, 1000)  # type: ignore[assignment]
+        connections.writer.fail(1, 1000)
         for _ in range(2):
             (reason,) = await ready.reasons()
             assert "stream log cannot be used" in reason
             assert str(quick_path) not in reason
-        log._writer._connection = log._writes
+        connections.writer.heal()
         assert await ready.reasons() == []
     assert caplog.text.count("Not ready:") == caplog.text.count("Ready again") == 1
 
@@ -90,9 +95,9 @@ async def test_a_disk_that_is_stuck_is_not_ready(quick_path: Path, monkeypatch: 
 
 async def test_all_who_ask_at_once_cost_one_commit(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "FRESH", 60.0)
-    async with opened(quick_path) as (ready, log, _chats):
-        probes: list[str] = []
-        log._writes.set_trace_callback(probes.append)
+    connections, probes = Connections(), list[str]()
+    async with opened(quick_path, connect=connections) as (ready, _log, _chats):
+        connections.writer.set_trace_callback(probes.append)
         for _ in range(3):
             assert await asyncio.gather(*(ready.reasons() for _ in range(50))) == [[]] * 50
         assert len([statement for statement in probes if "UPDATE producer" in statement]) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,15 +49,17 @@ async def test_a_server_of_the_version_before_has_no_settings_to_agree_with(tmp_
 
 
 async def test_what_a_killed_server_had_set_binds_nobody(tmp_path: Path) -> None:
-    async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})) as log:
-        log._alive.release()
+    async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})):
+        for lock in tmp_path.glob("*.lock"):
+            lock.unlink()  # nobody holds it
         assert not in_use(tmp_path)
         check_agreement(tmp_path, OURS)
 
 
 async def test_a_process_that_was_taken_for_dead_says_its_settings_again(tmp_path: Path) -> None:
     async with SqliteEngine(tmp_path / LOG_FILE, lost=LOST, settings=json.dumps(OURS | {"retention": 1.0})) as log:
-        log._connection.execute("DELETE FROM producer")
+        with closing(sqlite3.connect(tmp_path / LOG_FILE, isolation_level=None)) as outside:
+            outside.execute("DELETE FROM producer")
         await log.probe()
         with pytest.raises(SettingsError, match="retention"):
             check_agreement(tmp_path, OURS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tickertape.streams.sqlite import engine
 from tickertape.streams.sqlite import writer as writing
 
 if TYPE_CHECKING:
@@ -26,3 +27,10 @@ def quick_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(writing, "GATHER", 0.0)
     with tempfile.TemporaryDirectory(prefix="tickertape-", dir=memory_folder()) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have engines look at what others have written only when somebody asks for it, not by and by."""
+    for name in ("WATCH", "STOPS", "ALONE"):
+        monkeypatch.setattr(engine, name, 3600.0)

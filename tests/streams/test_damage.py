@@ -7,7 +7,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from tickertape.streams.sqlite.file_format import UNKNOWN, batch_checksum, conne
 from tickertape.streams.sqlite.leases import join
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, create, key, new_header, text, whole
 
+from .faults import Connections
 from .test_sqlite import rows, settled
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ DAMAGED = b'.{"state":"lost","error":{"code":"damaged"}}'
 PLACES = 120
 
 
-def open_log(path: Path) -> SqliteEngine:
-    return SqliteEngine(path, lost=LOST, damaged=DAMAGED, synchronous="OFF", reap=1000)
+def open_log(path: Path, **options: Any) -> SqliteEngine:
+    return SqliteEngine(path, lost=LOST, damaged=DAMAGED, synchronous="OFF", reap=1000, **options)
 
 
 async def fill(folder: Path, *, into_wal: bool) -> dict[str, list[bytes]]:
@@ -38,9 +39,10 @@ async def fill(folder: Path, *, into_wal: bool) -> dict[str, list[bytes]]:
     """
     expected: dict[str, list[bytes]] = {}
     path = folder / "live.db"
-    async with open_log(path) as log:
+    connections = Connections()
+    async with open_log(path, connect=connections) as log:
         if into_wal:
-            log._writes.execute("PRAGMA wal_autocheckpoint = 0")
+            connections.writer.execute("PRAGMA wal_autocheckpoint = 0")
         for number in range(12):
             header = new_header()
             writer = await create(log, header, [text(1, header.id)], key(header.id))
@@ -54,7 +56,7 @@ async def fill(folder: Path, *, into_wal: bool) -> dict[str, list[bytes]]:
         await settled(log)
         expected = {name: list(entries) for name, entries in expected.items()}
         if not into_wal:
-            log._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for name in ("live.db", "live.db-wal"):
             shutil.copyfile(folder / name, folder / name.replace("live", "kept"))
     return expected
@@ -238,17 +240,15 @@ async def test_a_reader_elsewhere_waits_at_the_damage_until_the_producer_has_com
         assert await whole(elsewhere) == [text(1), text(2), text(3), DONE]
 
 
-async def test_a_reader_elsewhere_is_told_when_what_it_reads_is_damaged(quick_path: Path) -> None:
+async def test_a_reader_elsewhere_is_told_when_what_it_reads_is_damaged(quick_path: Path, unwatched: None) -> None:
     path = quick_path / "tape.db"
     async with open_log(path) as producing, open_log(path) as reading:
         writer = await begin(producing)
         elsewhere = await reading.get(writer.stream.header.id, "ann")
-        for task in reading._background:
-            task.cancel()  # it looks again when the damage is done
         await writer.finish([text(2), DONE])
         await settled(producing)
         change(path, "UPDATE stream SET crc = 1")
-        await reading._follower.look()
+        await reading.reach(elsewhere, 9)
         assert await whole(elsewhere) == [text(1), DAMAGED]
 
 

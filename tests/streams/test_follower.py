@@ -6,7 +6,7 @@ import asyncio
 import random
 import sqlite3
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,41 +16,48 @@ from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, key, text, whole
 
-from .faults import FlakyConnection
+from .faults import Connections
 from .test_single_flight import turn
 from .test_sqlite import settled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from tickertape.streams.contract import Stream, StreamWriter
 
 
+pytestmark = pytest.mark.usefixtures("unwatched")
+
+FAR = 10**9
+"""An entry that no stream has: to ask for it makes an engine look."""
+
+
 @asynccontextmanager
-async def two(path: Path) -> AsyncIterator[tuple[SqliteEngine, SqliteEngine]]:
-    """Open the file twice, as two processes would; the second one looks only when it is asked to."""
-    async with SqliteEngine(path / "tape.db", lost=LOST) as here, SqliteEngine(path / "tape.db", lost=LOST) as there:
-        for task in there._background:
-            task.cancel()
+async def two(path: Path, connections: Connections | None = None) -> AsyncIterator[tuple[SqliteEngine, SqliteEngine]]:
+    """Open the file twice, as two processes would; the second one has these connections."""
+    options: dict[str, Any] = {} if connections is None else {"connect": connections}
+    path = path / "tape.db"
+    async with SqliteEngine(path, lost=LOST) as here, SqliteEngine(path, lost=LOST, **options) as there:
         yield here, there
+
+
+async def look(engine: SqliteEngine, copies: Iterable[Stream]) -> None:
+    """Have an engine look at what others have written, if one of these is yet to end."""
+    running = [copy for copy in copies if not copy.ended]
+    if running:
+        await engine.reach(running[0], FAR)
 
 
 async def begin_many(log: SqliteEngine, count: int) -> list[StreamWriter]:
     return await asyncio.gather(*(begin(log) for _ in range(count)))
 
 
-def traced(log: SqliteEngine) -> list[str]:
-    """Return the statements of the follower, as they come."""
-    statements: list[str] = []
-    log._follower._connection.set_trace_callback(statements.append)
-    return statements
-
-
 async def test_a_look_takes_as_many_statements_for_fifty_streams_as_for_one(quick_path: Path) -> None:
     """Guards: 300 readers of streams elsewhere cost 300 readings of the whole journal a look."""
-    async with two(quick_path) as (here, there):
-        statements = traced(there)
+    connections, statements = Connections(), list[str]()
+    async with two(quick_path, connections) as (here, there):
+        connections.follower.set_trace_callback(statements.append)
         counts = []
         for size in (1, 50):
             writers = await begin_many(here, size)
@@ -59,27 +66,29 @@ async def test_a_look_takes_as_many_statements_for_fifty_streams_as_for_one(quic
                 writer.append([text(2)])
             await asyncio.gather(*(caught_up(writer.stream, 2) for writer in writers))
             statements.clear()
-            await there._follower.look()
+            await look(there, copies)
             assert [copy.entries for copy in copies] == [[text(1), text(2)]] * size
             counts.append(len(statements))
             for writer in writers:
                 await writer.finish([DONE])
-            await there._follower.look()
+            await look(there, copies)
         assert counts[0] == counts[1]
 
 
 async def test_a_hundred_readers_that_come_at_once_share_one_pass_over_the_journal(quick_path: Path) -> None:
-    async with two(quick_path) as (here, there):
+    connections, statements, loads = Connections(), list[str](), list[str]()
+    async with two(quick_path, connections) as (here, there):
         writers = await begin_many(here, 100)
         await there.get((await begin(here)).stream.header.id, "ann")  # it is active from now on
-        statements = traced(there)
-        read_on = threading.Event()
-        there._follower._thread.submit(read_on.wait)
+        connections.follower.set_trace_callback(statements.append)
+        connections.reader.set_trace_callback(loads.append)
+        read_on = connections.follower.hold()
         getting = [asyncio.create_task(there.get(writer.stream.header.id, "ann")) for writer in writers]
-        while len(there._streams) < 100:  # until all are known to run; the look of the first ones has begun
+        while sum("FROM stream WHERE id" in load for load in loads) < 100:
             await asyncio.sleep(0)
+        await there.keyed("ann", key())  # behind the last of these: all are known to run, and the first look has begun
         await turn()
-        read_on.set()
+        read_on.open()
         found = await asyncio.gather(*getting)
         assert [copy.entries for copy in found] == [[text(1)]] * 100
         assert sum("ORDER BY tick DESC" in statement for statement in statements) <= 2
@@ -90,19 +99,18 @@ async def test_a_hundred_readers_that_come_at_once_share_one_pass_over_the_journ
 async def test_who_asks_for_a_stream_while_it_is_read_for_the_first_time_reads_every_entry_once(
     quick_path: Path,
 ) -> None:
-    async with two(quick_path) as (here, there):
+    connections = Connections()
+    async with two(quick_path, connections) as (here, there):
         writer = await begin(here)
-        read_on = threading.Event()
-        there._follower._thread.submit(read_on.wait)
+        read_on = connections.follower.hold()
         getting = [asyncio.create_task(there.get(writer.stream.header.id, "ann"))]
-        while there._follower._current is None:
-            await asyncio.sleep(0)
+        await read_on.reached.wait()
         getting += [asyncio.create_task(there.get(writer.stream.header.id, "ann")) for _ in range(2)]
         await turn()
-        read_on.set()
+        read_on.open()
         copies = await asyncio.gather(*getting)
         await writer.finish([DONE])
-        await there._follower.look()
+        await look(there, copies)
         assert all(copy is copies[0] for copy in copies)
         assert copies[0].entries == [text(1), DONE]
 
@@ -187,43 +195,44 @@ async def test_whatever_happens_between_two_looks_every_reader_elsewhere_gets_ev
                     copies.append((stream, await there.get(stream.header.id, "ann")))
                 case 7:
                     committed = [len(stream.entries) for stream, _copy in copies]
-                    await there._follower.look()
+                    await look(there, (copy for _stream, copy in copies))
                     assert all(len(copy.entries) >= size for (_tape, copy), size in zip(copies, committed, strict=True))
             for stream, copy in copies:
                 both = min(len(stream.entries), len(copy.entries))
                 assert copy.entries[:both] == stream.entries[:both]
         for writer in running:
             await writer.finish([DONE])
-        await there._follower.look()
+        await look(there, (copy for _stream, copy in copies))
         assert len(copies) > 20
         for stream, copy in copies:
             assert (copy.entries, copy.ended) == (stream.entries, True)
-        assert not there._follower.following
 
 
 async def test_a_file_that_cannot_be_read_is_told_to_who_asks_and_read_again_later(quick_path: Path) -> None:
-    async with two(quick_path) as (here, there):
+    connections = Connections()
+    async with two(quick_path, connections) as (here, there):
         writer = await begin(here)
         copy = await there.get(writer.stream.header.id, "ann")
         writer.append([text(2)])
         await caught_up(writer.stream, 2)
-        real = there._follower._connection
         for first in range(1, 7):
-            there._follower._connection = FlakyConnection(real, first)  # type: ignore[assignment]
+            connections.follower.fail(first)
             with pytest.raises(LogUnavailable, match="I/O error"):
                 await there.get(writer.stream.header.id, "ann")
             assert copy.entries == [text(1)]
-        there._follower._connection = real
         assert (await there.get(writer.stream.header.id, "ann")).entries == [text(1), text(2)]
         await writer.finish([DONE])
 
 
 async def test_a_stream_that_is_deleted_before_it_is_read_is_unknown(quick_path: Path) -> None:
-    async with two(quick_path) as (here, there):
+    connections = Connections()
+    async with two(quick_path, connections) as (here, there):
         writer = await begin(here)
-        loaded = there._load(writer.stream.header.id)
-        there._streams[writer.stream.header.id] = loaded
-        with sqlite3.connect(quick_path / "tape.db") as outside:
+        gate = connections.follower.hold()
+        getting = asyncio.create_task(there.get(writer.stream.header.id, "ann"))
+        await gate.reached.wait()
+        with closing(sqlite3.connect(quick_path / "tape.db", isolation_level=None)) as outside:
             outside.execute("DELETE FROM stream")
+        gate.open()
         with pytest.raises(UnknownStream):
-            await there.get(writer.stream.header.id, "ann")
+            await getting

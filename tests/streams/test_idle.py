@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from support.producer import Producer
+from tickertape.streams.sqlite import leases
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.streams.sqlite.file_format import connect
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, stopped, text, whole
 
+from .faults import Connections
 from .test_single_flight import turn
 from .test_sqlite import rows
 
@@ -25,7 +29,7 @@ def open_log(path: Path, **options: Any) -> SqliteEngine:
 
 async def idle(*logs: SqliteEngine) -> None:
     """Wait until these have noticed that nothing runs and nobody reads."""
-    while any(log._active.is_set() for log in logs):
+    while not all(log.idle for log in logs):
         await asyncio.sleep(0.001)
 
 
@@ -33,7 +37,11 @@ async def test_logs_that_nobody_uses_perform_no_statement_however_long_that_is(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards: 50 looks a second, and a commit every two seconds, with nobody there."""
-    async with open_log(quick_path, reap=0.01) as here, open_log(quick_path, reap=0.01) as there:
+    opened = Connections(), Connections()
+    async with (
+        open_log(quick_path, reap=0.01, connect=opened[0]) as here,
+        open_log(quick_path, reap=0.01, connect=opened[1]) as there,
+    ):
         writer = await begin(here)
         copy = await there.get(writer.stream.header.id, "ann")
         writer.append([text(2)])
@@ -42,8 +50,8 @@ async def test_logs_that_nobody_uses_perform_no_statement_however_long_that_is(
         assert await whole(copy) == [text(1), text(2), DONE]
         await idle(here, there)
         statements: list[str] = []
-        for log in (here, there):
-            for connection in (log._connection, log._writes, log._follower._connection):
+        for connections in opened:
+            for connection in (connections.reader, connections.writer, connections.follower):
                 connection.set_trace_callback(statements.append)
         loop, real = asyncio.get_running_loop(), time.monotonic
         for hours in range(1, 20):
@@ -59,10 +67,10 @@ async def test_logs_that_nobody_uses_perform_no_statement_however_long_that_is(
 async def test_a_process_that_was_idle_beyond_its_lease_is_alive_and_so_is_its_next_answer(quick_path: Path) -> None:
     """Nobody waits for the beat of a process without streams; with one, it has a beat that is not old."""
     async with open_log(quick_path, reap=1000) as here, open_log(quick_path, reap=1000) as there:
-        outside = there._connection
-        outside.execute("UPDATE producer SET beat = beat - 1000")
-        assert await there.reap() == 0
-        assert there._neighbours == 1
+        with closing(connect(quick_path / "tape.db")) as outside:
+            outside.execute("UPDATE producer SET beat = beat - 1000")
+            assert await there.reap() == 0
+            assert len(leases.living(outside, quick_path / "tape.db")) == 2
         writer = await begin(here)
         assert await there.reap() == 0
         await writer.finish([text(2), DONE])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
-import threading
 import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from support.producer import DONE, LOST, Producer, entry
 from tickertape.errors import LogError, UnknownStream
@@ -18,6 +18,8 @@ from tickertape.streams.sqlite import file_format, leases
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, stopped, text, whole
 
+from .faults import Connections
+from .test_single_flight import turn
 from .test_sqlite import rows, settled
 
 if TYPE_CHECKING:
@@ -40,9 +42,9 @@ def open_log(path: Path, **options: Any) -> SqliteEngine:
 
 
 @asynccontextmanager
-async def two(path: Path) -> AsyncIterator[tuple[SqliteEngine, SqliteEngine]]:
-    """Open the file twice, as two processes would."""
-    async with open_log(path) as here, open_log(path) as there:
+async def two(path: Path, **options: Any) -> AsyncIterator[tuple[SqliteEngine, SqliteEngine]]:
+    """Open the file twice, as two processes would; the options are for the second one."""
+    async with open_log(path) as here, open_log(path, **options) as there:
         yield here, there
 
 
@@ -64,11 +66,11 @@ async def test_a_stream_of_a_process_alone_is_seen_by_one_that_comes_later(path:
             assert await whole(copy) == [text(1), DONE]
 
 
-# --- races between reading and folding, with the moment held still
+# --- races between reading and compacting, with the moment held still
 
 
-async def fold_now(log: SqliteEngine, writer: StreamWriter, beside: StreamWriter, *, last: int) -> None:
-    """Append up to ``last``, finish and fold; every second tick stays, as it is shared with another stream."""
+async def compact_now(log: SqliteEngine, writer: StreamWriter, beside: StreamWriter, *, last: int) -> None:
+    """Append up to ``last``, finish and compact; every second batch stays, as it is shared with another stream."""
     for number in range(len(writer.stream.entries) + 1, last + 1):
         writer.append([text(number)])
         if number % 2:
@@ -79,8 +81,8 @@ async def fold_now(log: SqliteEngine, writer: StreamWriter, beside: StreamWriter
     await settled(log)
 
 
-async def with_a_tick_that_stays(log: SqliteEngine) -> tuple[StreamWriter, StreamWriter]:
-    """Begin a stream whose second tick is shared with another stream, and outlives the fold; the first does not."""
+async def with_a_batch_that_stays(log: SqliteEngine) -> tuple[StreamWriter, StreamWriter]:
+    """Begin a stream whose second batch is shared with another stream, and stays; the first does not."""
     writer = await begin(log)
     writer.append([text(2)])
     beside = await begin(log)
@@ -88,76 +90,19 @@ async def with_a_tick_that_stays(log: SqliteEngine) -> tuple[StreamWriter, Strea
     return writer, beside
 
 
-class Gate:
-    """Holds the thread that passes it first until it is opened."""
-
-    def __init__(self) -> None:
-        self.reached = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._open = threading.Event()
-        self._used = False
-
-    def pass_through(self) -> None:
-        if not self._used:
-            self._used = True
-            self._loop.call_soon_threadsafe(self.reached.set)
-            assert self._open.wait(60)
-
-    def open(self) -> None:
-        self._open.set()
-
-
-class HeldConnection:
-    """A connection that passes a gate just before its next statement that reads the journal, or just after."""
-
-    def __init__(self, real: sqlite3.Connection, gate: Gate, *, before: bool) -> None:
-        self._real = real
-        self._gate = gate
-        self._before = before
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._real.in_transaction
-
-    def execute(self, statement: str, *values: Any) -> Any:
-        reads = "body, crc FROM journal" in statement
-        if reads and self._before:
-            self._gate.pass_through()
-        cursor = self._real.execute(statement, *values)
-        if reads and not self._before:
-            found = cursor.fetchall()
-            self._gate.pass_through()
-            return Rows(found)
-        return cursor
-
-    def close(self) -> None:
-        self._real.close()
-
-
-class Rows(list[Any]):
-    """What a cursor would give."""
-
-    def fetchmany(self, size: int) -> list[Any]:
-        taken, self[:] = self[:size], self[size:]
-        return taken
-
-
-def hold(log: SqliteEngine, *, before: bool = True) -> Gate:
-    """Hold the next reading of the journal just before it, or just after it."""
-    gate = Gate()
-    held: Any = HeldConnection(log._follower._connection, gate, before=before)
-    log._follower._connection = held
-    return gate
+JOURNAL = "body, crc FROM journal"
+"""In the statement that reads batches."""
 
 
 async def test_a_stream_that_is_compacted_while_it_is_loaded_has_no_gap(path: Path) -> None:
-    async with two(path) as (here, there):
-        writer, beside = await with_a_tick_that_stays(here)
+    connections = Connections()
+    async with two(path, connect=connections) as (here, there):
+        writer, beside = await with_a_batch_that_stays(here)
         stream = writer.stream
-        gate = hold(there)
+        gate = connections.follower.hold(JOURNAL)
         loading = asyncio.create_task(there.get(stream.header.id, "ann"))
         await gate.reached.wait()
-        await fold_now(here, writer, beside, last=20)
+        await compact_now(here, writer, beside, last=20)
         gate.open()
         copy = await loading
         assert len(copy.entries) >= 2, "this was there when it was asked for"
@@ -166,45 +111,44 @@ async def test_a_stream_that_is_compacted_while_it_is_loaded_has_no_gap(path: Pa
 
 
 async def test_a_stream_that_is_compacted_while_it_is_watched_has_no_gap(path: Path) -> None:
-    async with two(path) as (here, there):
-        writer, beside = await with_a_tick_that_stays(here)
+    connections = Connections()
+    async with two(path, connect=connections) as (here, there):
+        writer, beside = await with_a_batch_that_stays(here)
         stream = writer.stream
         copy = await there.get(stream.header.id, "ann")
-        gate = hold(there)
+        gate = connections.follower.hold(JOURNAL)
         reading = asyncio.create_task(whole(copy))
         writer.append([text(3)])
         await gate.reached.wait()
-        await fold_now(here, writer, beside, last=20)
+        await compact_now(here, writer, beside, last=20)
         gate.open()
         assert await reading == stream.entries
         await beside.finish([DONE])
 
 
-async def test_an_end_that_comes_while_the_stream_is_loaded_is_not_missed(path: Path) -> None:
+async def test_an_end_that_comes_while_the_stream_is_loaded_is_not_missed(path: Path, unwatched: None) -> None:
     """The last commit falls between the reading of the stream and its being watched; nothing else is ever written."""
-    async with two(path) as (here, there):
-        writer = await begin(here)
-        for log in (here, there):
-            for task in log._background:
-                if "_patrol" in str(task.get_coro()):
-                    task.cancel()  # its beats are writes
-        gate = hold(there, before=False)
+    connections = Connections()
+    async with open_log(path, reap=3600) as here, open_log(path, reap=3600, connect=connections) as there:
+        writer, other = await begin(here), await begin(here)
+        copy = await there.get(other.stream.header.id, "ann")
+        gate = connections.follower.hold(JOURNAL, before=False)
         loading = asyncio.create_task(there.get(writer.stream.header.id, "ann"))
         await gate.reached.wait()
         await writer.finish([text(2), DONE])
-        while there._follower._next is None:
-            await asyncio.sleep(0)  # until the watch has asked, behind the loading
+        looking = asyncio.create_task(there.reach(copy, 9))  # the next look, behind the loading
+        await turn()
         gate.open()
+        await looking
         assert await whole(await loading) == writer.stream.entries
+        await other.finish([DONE])
 
 
-async def test_get_brings_another_processs_stream_up_to_date(path: Path) -> None:
-    """A reader may come from the neighbour with a cursor that is newer than what was seen here."""
+async def test_get_brings_another_processs_stream_up_to_date(path: Path, unwatched: None) -> None:
+    """A reader may come from there with a cursor that is newer than what was seen here."""
     async with two(path) as (here, there):
         writer = await begin(here)
         copy = await there.get(writer.stream.header.id, "ann")
-        for task in there._background:
-            task.cancel()  # it would come to know in a while; a cursor cannot wait
         for number in range(2, 10):
             writer.append([text(number)])
             await caught_up(writer.stream, number)
@@ -403,7 +347,7 @@ async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> N
         writer.append([text(2)])
         await caught_up(writer.stream, 2)
         outside = file_format.connect(path)
-        assert leases.reap(outside, log._writer.epoch, LOST) == 1
+        assert leases.reap(outside, writer.epoch, LOST) == 1
         outside.close()
         writer.append([text(3)])
         while writer.error is None:
@@ -422,19 +366,21 @@ async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> N
 
 
 async def test_a_patrol_that_meets_an_error_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = Connections()
     with Producer(path) as producer:
-        async with open_log(path) as log:
+        async with open_log(path, connect=connections) as log:
             producer.ready()
             stream = await log.get(producer.streams[0], "ann")
-            failures: list[Exception] = [OSError("no locks here"), sqlite3.OperationalError("busy")]
-            real = log._reap
+            failures, real = [OSError("no locks here")], FileLock.acquire
 
-            def failing() -> int:
+            def failing(lock: FileLock, *values: Any, **options: Any) -> Any:
                 if failures:
                     raise failures.pop()
-                return real()
+                return real(lock, *values, **options)
 
-            monkeypatch.setattr(log, "_reap", failing)
+            monkeypatch.setattr(FileLock, "acquire", failing)
+            connections.reader.fail()
             producer.kill()
             assert await whole(stream) == [*oracle(producer.streams[0], 1), LOST]
             assert not failures
+            assert len(connections.reader.failed) == 1

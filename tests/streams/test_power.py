@@ -16,6 +16,7 @@ from tickertape.errors import UnknownStream
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import LOST
 
+from .faults import Connections
 from .test_damage import DAMAGED, fill, open_log, true
 
 if TYPE_CHECKING:
@@ -64,12 +65,13 @@ async def test_with_full_both_files_wait_for_the_disk_at_every_commit(
     quick_path: Path, synchronous: str, number: int
 ) -> None:
     """SQLite's word for it: 2 is a wait for the disk before a commit is told, 1 is one at checkpoints."""
-    async with SqliteEngine(quick_path / "tape.db", lost=LOST, synchronous=synchronous) as log:
+    connections = Connections()
+    async with SqliteEngine(quick_path / "tape.db", lost=LOST, synchronous=synchronous, connect=connections):
         async_store = AsyncStore(SqliteDatabase(quick_path / "chats.db", synchronous))
         await async_store.write(lambda store: store.changelog_range())
         assert async_store._store is not None
         raw = async_store._store._database.engine.raw_connection()
-        for connection in (log._writes, log._connection, raw.driver_connection):
+        for connection in (connections.writer, connections.reader, raw.driver_connection):
             assert isinstance(connection, sqlite3.Connection)
             assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
         raw.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,13 @@ from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.follower import SingleFlight
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, create, new_header, text, whole
 
+from .faults import Connections
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from .faults import FaultyConnection
 
 
 class Disk:
@@ -110,35 +113,28 @@ async def test_a_thousand_readers_of_a_stored_stream_share_one_object(tmp_path: 
 
 
 @asynccontextmanager
-async def untold(log: SqliteEngine) -> AsyncIterator[asyncio.Event]:
-    """Keep from the loop what is committed; yield what is set when something is."""
-    loop, committed, deliver = asyncio.get_running_loop(), asyncio.Event(), log._writer._deliver
-    held = []
-
-    def hold(*results: object) -> None:
-        held.append(results)
-        loop.call_soon_threadsafe(committed.set)
-
-    log._writer._deliver = hold
-    yield committed
-    log._writer._deliver = deliver
-    for results in held:
-        deliver(*results)  # type: ignore[arg-type]
+async def untold(connection: FaultyConnection, commits: str = "INSERT INTO journal") -> AsyncIterator[asyncio.Event]:
+    """Keep from the loop that the next statement of this kind has committed; yield what is set when it has."""
+    gate = connection.hold(commits, before=False)
+    try:
+        yield gate.reached
+    finally:
+        gate.open()
 
 
 async def test_who_asks_for_a_stream_before_it_begins_reads_every_entry_once(tmp_path: Path) -> None:
     """The file is read late: by then it holds what its producer, this very process, is yet to be told of."""
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
-        read_on = threading.Event()
-        log._reader.submit(read_on.wait)
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
+        read_on = connections.reader.hold("FROM stream WHERE id")
         header = new_header()
         asking = asyncio.create_task(log.get(header.id, header.owner))
-        await turn()
+        await read_on.reached.wait()
         writer = await create(log, header, [text(1)])
-        async with untold(log) as committed:
+        async with untold(connections.writer) as committed:
             writer.append([text(2)])
             await committed.wait()
-            read_on.set()
+            read_on.open()
             assert await asking is writer.stream
         await caught_up(writer.stream, 2)
         await writer.finish([DONE])
@@ -147,9 +143,10 @@ async def test_who_asks_for_a_stream_before_it_begins_reads_every_entry_once(tmp
 
 async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_shares_its_object(tmp_path: Path) -> None:
     """Else this process would not know of its own readers."""
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
         header = new_header()
-        async with untold(log) as committed:
+        async with untold(connections.writer, "COMMIT") as committed:
             creating = asyncio.create_task(create(log, header, [text(1)]))
             await committed.wait()
             found = await log.get(header.id, header.owner)
@@ -165,9 +162,10 @@ async def test_who_finds_a_stream_before_its_producer_knows_that_it_is_there_sha
 
 async def test_a_cursor_that_is_ahead_of_the_producers_own_view_waits_for_it(tmp_path: Path) -> None:
     """What is committed may have been read in another process before its producer was told."""
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
         writer = await begin(log, text(1))
-        async with untold(log) as committed:
+        async with untold(connections.writer) as committed:
             writer.append([text(2)])
             await committed.wait()
             reaching = asyncio.create_task(log.reach(writer.stream, 2))
@@ -179,13 +177,13 @@ async def test_a_cursor_that_is_ahead_of_the_producers_own_view_waits_for_it(tmp
         await writer.finish([DONE])
 
 
-async def test_a_cursor_that_is_ahead_of_what_is_known_of_another_process_is_found_in_the_file(tmp_path: Path) -> None:
+async def test_a_cursor_that_is_ahead_of_what_is_known_of_another_process_is_found_in_the_file(
+    tmp_path: Path, unwatched: None
+) -> None:
     path = tmp_path / "tape.db"
     async with SqliteEngine(path, lost=LOST) as here, SqliteEngine(path, lost=LOST) as there:
         writer = await begin(here, text(1))
         copy = await there.get(writer.stream.header.id, "ann")
-        for task in there._background:
-            task.cancel()  # it would come to know in a while
         writer.append([text(2)])
         await caught_up(writer.stream, 2)
         assert (await there.reach(copy, 3), await there.reach(copy, 2)) == (False, True)
@@ -200,7 +198,7 @@ async def test_a_cursor_at_the_end_that_others_gave_to_a_stream_waits_until_its_
     async with SqliteEngine(path, lost=LOST) as log:
         writer = await begin(log, text(1))
         outside = file_format.connect(path)
-        assert leases.reap(outside, log._writer.epoch, LOST) == 1
+        assert leases.reap(outside, writer.epoch, LOST) == 1
         outside.close()
         reaching = asyncio.create_task(log.reach(writer.stream, 2))
         assert not await log.reach(writer.stream, 3)

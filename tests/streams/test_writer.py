@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from tickertape.streams.sqlite.file_format import connect
 from tickertape.streams.sqlite.leases import reap
 from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, text, whole
 
-from .faults import FlakyConnection, limit_pages
+from .faults import Connections, limit_pages
 from .test_sqlite import NEVER, rows, settled
 
 if TYPE_CHECKING:
@@ -93,20 +94,21 @@ async def check_file(path: Path, seen: dict[Header, list[bytes]]) -> None:
 async def live_on(log: SqliteEngine, streams: list[Stream]) -> dict[Header, list[bytes]]:
     """Check that the log goes on once the fault is over; return all streams as live readers saw them."""
     await settled(log)  # what the fault still hit is known now
-    log._producer.retry_deferred()
-    await settled(log)
+    await log.probe()  # and what it kept from being written is tried again
     header = new_header()
     writer = await create(log, header, [padded(1, header.id)], key(header.id))
     writer.append([padded(number, header.id) for number in range(2, COUNT + 1)])
     await writer.finish([DONE])
-    seen = {stream.header: list(stream.entries) for stream in [*streams, writer.stream]}
+    streams.append(writer.stream)
+    seen = {stream.header: list(stream.entries) for stream in streams}
+    kept = [weakref.ref(stream) for stream in streams]
     del writer
     streams.clear()
     await settled(log)
     await settled(log)
     gc.collect()
+    assert not any(stream() for stream in kept), "they are on disk: no need to keep them in memory"
     for known, entries in seen.items():
-        assert known.id not in log._streams, "it is on disk: no need to keep it in memory"
         assert (await log.get(known.id, "ann")).entries == entries
     return seen
 
@@ -119,11 +121,12 @@ async def test_a_full_disk_at_any_page_ends_only_what_it_hits_and_leaves_no_gap(
     whole_ones = -1
     for more in range(200):
         path = quick_path / f"{more}.db"
-        async with SqliteEngine(path, lost=LOST, reap=60) as log:
-            limit_pages(log._writes, more)
+        connections = Connections()
+        async with SqliteEngine(path, lost=LOST, reap=60, connect=connections) as log:
+            limit_pages(connections.writer, more)
             streams = await work(log)
             whole_ones = sum([check(stream.header, stream.entries) for stream in streams])
-            limit_pages(log._writes, None)
+            limit_pages(connections.writer, None)
             seen = await live_on(log, streams)
         await check_file(path, seen)
         if whole_ones == 3:
@@ -141,29 +144,30 @@ async def test_an_io_error_at_any_statement_ends_only_what_it_hits_and_leaves_no
     while failed:
         step += 1
         path = quick_path / f"{step}.db"
-        async with SqliteEngine(path, lost=LOST, reap=60, synchronous="OFF") as log:
-            flaky = FlakyConnection(log._writes, step, count)
-            log._writer._connection = flaky  # type: ignore[assignment]
+        connections = Connections()
+        async with SqliteEngine(path, lost=LOST, reap=60, synchronous="OFF", connect=connections) as log:
+            connections.writer.fail(step, count)
             streams = await work(log)
             await settled_or_not(log)
-            failed = bool(flaky.failed)
-            assert count > 1 or not log._writes.in_transaction, "neighbours cannot write"
+            failed = bool(connections.writer.failed)
+            assert count > 1 or not connections.writer.in_transaction, "others cannot write"
             assert [check(stream.header, stream.entries) for stream in streams].count(True) >= 0
-            log._writer._connection = log._writes
+            connections.writer.heal()
             seen = await live_on(log, streams)
         await check_file(path, seen)
     assert step > 10
 
 
 async def test_a_full_disk_is_told_to_who_wants_to_begin(tmp_path: Path) -> None:
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
-        limit_pages(log._writes, 0)
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
+        limit_pages(connections.writer, 0)
         refused: list[Any] = [None]
         while not isinstance(refused[0], LogUnavailable):
             header = new_header()
             refused = await asyncio.gather(log.create(header, [padded(1, header.id) * 4]), return_exceptions=True)
         assert "the disk is full; free some space, the server goes on by itself" in str(refused[0])
-        limit_pages(log._writes, None)
+        limit_pages(connections.writer, None)
         await (await begin(log)).finish([DONE])
 
 
@@ -171,16 +175,15 @@ async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: P
     """The disk has room again before the producer knows that it had none. Guards: that an append must follow what was
     committed.
     """
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
         writer = await begin(log)
-        flaky = FlakyConnection(log._writes, 1)
-        log._writer._connection = flaky  # type: ignore[assignment]
+        connections.writer.fail()
         writer.append([text(2)])
-        log._write_queue.submit()
-        while not flaky.failed:
+        await asyncio.sleep(0)  # it is handed over
+        while not connections.writer.failed:
             pass  # the loop stands still: the producer has not been told
         writer.append([text(3)])
-        log._write_queue.submit()
         with pytest.raises(LogUnavailable, match="I/O error"):
             await writer.finish([DONE])
         await writer.fail(FAILED)
@@ -189,23 +192,26 @@ async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: P
 
 
 async def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
         writer = await begin(log)
-        log._writer._connection = FlakyConnection(log._writes, 1)  # type: ignore[assignment]
-        for number in (2, 3, 4):
+        connections.writer.fail()
+        for number in (2, 3):
             writer.append([text(number)])
-            log._write_queue.submit()
+            await asyncio.sleep(0)  # it is handed over
+            while not connections.writer.failed:
+                pass  # the loop stands still: the producer has not been told
         with pytest.raises(LogUnavailable, match="I/O error"):
             await writer.finish([DONE])
 
 
 async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tmp_path: Path) -> None:
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=0.01) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=0.01, connect=connections) as log:
         writer = await begin(log)
         writer.append([text(2)])
         await caught_up(writer.stream, 2)
-        flaky = FlakyConnection(log._writes, 1, 20)
-        log._writer._connection = flaky  # type: ignore[assignment]
+        connections.writer.fail(1, 20)
         with pytest.raises(LogUnavailable):
             await writer.finish([DONE])
         await writer.fail(FAILED)
@@ -215,7 +221,7 @@ async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tm
         while rows(tmp_path / "tape.db", "SELECT 1 FROM stream WHERE body IS NULL"):
             assert (await log.get(stream_id, "ann")).entries == [text(1), text(2), FAILED]
             await settled_or_not(log)
-        assert len(flaky.failed) == 20
+        assert len(connections.writer.failed) == 20
     assert rows(tmp_path / "tape.db", "SELECT body FROM stream") == [(b"\n".join([text(1), text(2), FAILED]),)]
 
 
@@ -226,13 +232,14 @@ async def settled_or_not(log: SqliteEngine) -> None:
 async def test_the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60) as log:
-        log._writer._connection = FlakyConnection(log._writes, 1, 5)  # type: ignore[assignment]
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60, connect=connections) as log:
+        connections.writer.fail(1, 5)
         for _ in range(3):
             await settled_or_not(log)
         with pytest.raises(LogUnavailable):
             await log.create(new_header(), [text(1)])
-        log._writer._connection = log._writes
+        connections.writer.heal()
         await settled(log)
         await settled(log)
     assert [record.levelname for record in caplog.records if record.name == "tickertape"] == ["ERROR", "WARNING"]
@@ -245,15 +252,16 @@ async def test_a_producer_that_was_taken_for_dead_on_a_failing_disk_goes_on_once
     tmp_path: Path, step: int
 ) -> None:
     """Guards: that the thread outlives an error while it registers anew."""
-    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60) as log:
+    connections = Connections()
+    async with SqliteEngine(tmp_path / "tape.db", lost=LOST, reap=60, connect=connections) as log:
         writer = await begin(log)
         outside = connect(tmp_path / "tape.db")
-        reap(outside, log._writer.epoch, LOST)
+        reap(outside, writer.epoch, LOST)
         outside.close()
-        log._writer._connection = FlakyConnection(log._writes, step, 3)  # type: ignore[assignment]
+        connections.writer.fail(step, 3)
         for _ in range(8):
             await asyncio.gather(log.create(new_header(), [text(1)]), return_exceptions=True)
-        log._writer._connection = log._writes
+        connections.writer.heal()
         fresh = await begin(log)
         await fresh.finish([DONE])
         await writer.fail(FAILED)

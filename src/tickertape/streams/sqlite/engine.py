@@ -182,6 +182,11 @@ class SqliteEngine(Engine):
         self._alive.release()
         Path(self._alive.lock_file).unlink(missing_ok=True)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs that anybody here waits for: then no timer runs and the file is left alone."""
+        return not self._active.is_set()
+
     # --- producing
 
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> StreamWriter | Stream:
@@ -207,6 +212,7 @@ class SqliteEngine(Engine):
         done: asyncio.Future[None] = self._loop.create_future()
         self._write_queue.add(Probe(done))
         await done
+        self._producer.retry_deferred()  # it can be written now
 
     def _check_place(self) -> None:
         """Raise LogUnavailable if the file was deleted or replaced; once for every answer, not for every token."""
