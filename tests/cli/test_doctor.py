@@ -8,9 +8,8 @@ import zlib
 import pytest
 
 from faults import server as faults
-from tickertape.cli import diagnosis, observation
-from tickertape.cli.doctor import doctor
-from tickertape.cli.observation import Arrival, Seen
+from tickertape.cli.doctor import checks, doctor, observer
+from tickertape.cli.doctor.observer import Arrival, Observation
 from tickertape.errors import ConnectionFailed
 
 GOOD_HEAD = {"Cache_Control": "no-cache, no-transform", "X_Accel_Buffering": "no"}
@@ -48,7 +47,7 @@ def examine(run, faulty):
     return examined
 
 
-def test_a_healthy_stream_has_nothing_to_mend(examine) -> None:
+def test_a_healthy_stream_has_no_problems(examine) -> None:
     code, found = examine(healthy())
     assert code == 0
     assert {about: finding["level"] for about, finding in found.items()} == {
@@ -70,7 +69,7 @@ def test_a_tickertape_server_is_healthy(run, echo_server) -> None:
     body = '{"messages":[{"role":"user","content":"hello there"}]}'
     result = run(doctor, f"{echo_server.url}/api/openai/stream", "-d", body)
     assert result.exit_code == 0
-    assert "Nothing to mend." in result.stdout
+    assert "No problems found." in result.stdout
 
 
 def test_the_findings_are_shown_with_what_to_do_and_where_it_is_written(run, faulty) -> None:
@@ -136,7 +135,7 @@ def test_every_fault_is_named(examine, play, about: str, level: str | None, word
         return
     assert found[about]["level"] == level
     assert words in found[about]["found"]
-    assert found[about].get("mend") or level in ("ok", "note")
+    assert found[about].get("fix") or level in ("ok", "note")
     assert code == any(finding["level"] == "problem" for finding in found.values())
 
 
@@ -227,8 +226,8 @@ def test_what_a_stream_says_cannot_command_the_terminal(run, faulty) -> None:
 # What would take too long to play: arrivals with their times made up.
 
 
-def seen(*arrivals: tuple[float, bytes], **more) -> Seen:
-    return Seen(
+def seen(*arrivals: tuple[float, bytes], **more) -> Observation:
+    return Observation(
         url="http://h/", method="GET", status=200, arrivals=[Arrival(at, data) for at, data in arrivals], **more
     )
 
@@ -238,19 +237,19 @@ def about(findings, name: str):
 
 
 def test_events_that_all_come_at_the_end_were_held_back() -> None:
-    found = about(diagnosis.flow(seen((5.0, b"".join(LOG)), ended=True, ended_at=5.01)), "delivery")
+    found = about(checks.flow(seen((5.0, b"".join(LOG)), ended=True, ended_at=5.01)), "delivery")
     assert (found.level, "6 events arrived together after 5.0 s" in found.found) == ("problem", True)
 
 
 def test_lumps_of_a_buffers_size_are_a_buffer() -> None:
     lump = (b"data: %s\n\n" % (b"x" * 90)) * 200
     arrivals = [(float(n), lump[n * 4096 : (n + 1) * 4096]) for n in range(4)]
-    found = about(diagnosis.flow(seen(*arrivals)), "delivery")
+    found = about(checks.flow(seen(*arrivals)), "delivery")
     assert (found.level, "lumps of 4,096 bytes" in found.found) == ("problem", True)
 
 
 def test_events_one_by_one_are_healthy() -> None:
-    found = about(diagnosis.flow(seen(*((n * 0.5, frame) for n, frame in enumerate(LOG)))), "delivery")
+    found = about(checks.flow(seen(*((n * 0.5, frame) for n, frame in enumerate(LOG)))), "delivery")
     assert found.level == "ok"
 
 
@@ -260,7 +259,7 @@ def test_a_long_silence_is_a_problem_wherever_it_is() -> None:
         ([(0.1, LOG[0]), (45.0, LOG[1])], {}),
         ([(0.1, LOG[0])], {"ended": True, "ended_at": 35.0}),
     ]:
-        assert about(diagnosis.flow(seen(*arrivals, **more)), "heartbeat").level == "problem"
+        assert about(checks.flow(seen(*arrivals, **more)), "heartbeat").level == "problem"
 
 
 def test_a_flood_is_looked_at_only_so_far(run, faulty) -> None:
@@ -270,7 +269,7 @@ def test_a_flood_is_looked_at_only_so_far(run, faulty) -> None:
 
 
 def test_an_event_that_never_ends_is_looked_at_only_so_far(run, faulty, monkeypatch) -> None:
-    monkeypatch.setattr(observation, "LIMIT", 100_000)
+    monkeypatch.setattr(observer, "LIMIT", 100_000)
     result = run(doctor, faulty.serve(faults.endless(b"data: x\n\ndata: " + b"x" * 200_000)).url, "--seconds", "3")
     assert "delivery" in result.stdout, result.exception
     assert "1 events in" in result.stdout

@@ -11,7 +11,7 @@ import pytest
 
 from support.scripted import Scripted
 from support.server import clean_environment
-from tickertape.cli.trial import attempt
+from tickertape.cli.probe import probe
 from tickertape.deltas import Usage
 from tickertape.testing.upstream import Upstream
 
@@ -82,8 +82,8 @@ async def test_counts_that_are_no_numbers_are_no_rate() -> None:
     provider = Scripted()
     provider.say("One", Usage({"completion_tokens": None}))
     provider.finish()
-    trial = await attempt(provider, "scripted")
-    assert (trial.whole, trial.rate) == (True, None)
+    result = await probe(provider, "scripted")
+    assert (result.whole, result.rate) == (True, None)
 
 
 def test_a_list_asks_nobody(config: Path, upstream: Upstream) -> None:

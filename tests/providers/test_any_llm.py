@@ -13,7 +13,7 @@ from tickertape.errors import BadRequest, ProviderError, SettingsError
 from tickertape.providers import any_llm
 from tickertape.providers.any_llm import AnyLLM
 from tickertape.providers.base import ChatRequest
-from tickertape.testing.said import BROKEN, WORDS
+from tickertape.testing.answer import BROKEN, WORDS
 from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:

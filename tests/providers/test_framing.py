@@ -15,9 +15,9 @@ from tickertape.errors import EventTooLarge
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.providers.framing import JsonBody, Kind, Opening
-from tickertape.testing.said import WORDS, Said
-from tickertape.testing.shapes import SHAPES
-from tickertape.testing.steps import Body, Token
+from tickertape.testing.actions import Body, Token
+from tickertape.testing.answer import WORDS, Answer
+from tickertape.testing.dialects import DIALECTS as UPSTREAM_DIALECTS
 
 from .asked import USER, read
 
@@ -36,7 +36,7 @@ def reader_of(name: str, limit: int = 1 << 20) -> AnswerReader:
 
 def messages_of(name: str) -> list[bytes]:
     """Return a healthy answer's messages, framed as the dialect does."""
-    return [step.data for step in Said(SHAPES[name], "m").healthy if isinstance(step, Body | Token)]
+    return [step.data for step in Answer(UPSTREAM_DIALECTS[name], "m").healthy if isinstance(step, Body | Token)]
 
 
 def json_of(name: str) -> list[str]:
@@ -46,7 +46,7 @@ def json_of(name: str) -> list[str]:
 
 
 def whole_of(name: str) -> dict[str, Any]:
-    return SHAPES[name].whole("m", TEXT)
+    return UPSTREAM_DIALECTS[name].whole("m", TEXT)
 
 
 def text_of(name: str, *pieces: bytes) -> str:
@@ -131,7 +131,7 @@ def test_plain_text_in_place_of_an_answer_is_told(name: str, words: str) -> None
 @pytest.mark.parametrize("before", [b"", b": wait\n\n"])
 def test_an_error_in_json_where_events_were_due_is_told(name: str, indent: int | None, before: bytes) -> None:
     """It is found in one piece, over several lines, after comments, and in an array."""
-    error_object = SHAPES[name].error(503, "Overloaded.")
+    error_object = UPSTREAM_DIALECTS[name].error(503, "Overloaded.")
     for value in (error_object, [error_object]):
         deltas, error = read(reader_of(name), before + json.dumps(value, indent=indent).encode())
         assert deltas == []
@@ -169,7 +169,7 @@ def test_the_end_marker_of_openai_is_no_failure_in_any_dialect(name: str, marker
     """Gateways append it to everything. Only in OpenAI's dialect does it say that the answer is whole."""
     events = BODIES["events"](name)
     assert text_of(name, events + marker) == TEXT
-    first = SHAPES[name].text("m", "Half")
+    first = UPSTREAM_DIALECTS[name].text("m", "Half")
     if name == "ollama":
         first = b"data: %b\n" % first
     deltas, error = read(reader_of(name), first + marker)

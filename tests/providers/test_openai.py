@@ -17,7 +17,7 @@ from tickertape.providers.base import ChatRequest, Model
 from tickertape.providers.openai import OpenAI
 
 from .conftest import KEY
-from .upstream import DONE, END, HANG, HEALTHY, RESET, SSE_HEAD, USAGE, Asked, Upstream
+from .upstream import DONE, END, HANG, HEALTHY, RESET, SSE_HEAD, USAGE, Request, Upstream
 
 from .upstream import answering, delta, event, piece, streaming  # isort: skip
 
@@ -273,7 +273,7 @@ async def test_a_redirect_is_told_and_not_followed(openai: OpenAI, upstream: Ups
 
 
 async def test_a_server_older_than_stream_options_is_asked_without(openai: OpenAI, upstream: Upstream) -> None:
-    def script(asked: Asked) -> Any:
+    def script(asked: Request) -> Any:
         old = "stream_options" in asked.body
         return answering(400, {"error": {"message": "Unknown: stream_options"}}) if old else streaming(*HEALTHY)
 
@@ -489,7 +489,7 @@ async def test_a_known_list_outlives_a_failing_upstream(openai: OpenAI, upstream
 async def test_an_address_without_a_path_is_found_with_or_without_v1(
     make: Make, upstream: Upstream, below_v1: bool
 ) -> None:
-    def script(asked: Asked) -> Any:
+    def script(asked: Request) -> Any:
         return streaming(*HEALTHY) if asked.path.startswith("/v1/") == below_v1 else answering(404, {})
 
     upstream.script = script
@@ -500,7 +500,7 @@ async def test_an_address_without_a_path_is_found_with_or_without_v1(
 
 
 async def test_where_neither_address_is_right_the_answer_of_the_first_is_told(make: Make, upstream: Upstream) -> None:
-    def script(asked: Asked) -> Any:
+    def script(asked: Request) -> Any:
         below = asked.path.startswith("/v1/")
         return answering(404, {"error": {"message": "The model `m` does not exist." if below else "Not Found"}})
 
@@ -519,7 +519,7 @@ async def test_a_query_goes_to_every_endpoint(make: Make, upstream: Upstream) ->
 async def test_two_hundred_answers_at_once_wait_for_nobody(openai: OpenAI, upstream: Upstream) -> None:
     all_here = asyncio.Event()
 
-    def script(_asked: Asked) -> Any:
+    def script(_asked: Request) -> Any:
         if len(upstream.asked) == 200:
             all_here.set()
         return [SSE_HEAD, all_here, *streaming(*HEALTHY)[1:]]

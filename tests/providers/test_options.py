@@ -14,7 +14,7 @@ from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.providers.llama_request import LlamaRequests
 from tickertape.providers.parameters import HINTS, STANDARD
-from tickertape.testing.steps import answering
+from tickertape.testing.actions import answering
 from tickertape.testing.upstream import Upstream
 
 from .asked import TOOL, USER

@@ -12,7 +12,7 @@ from tickertape.deltas import Text
 from tickertape.errors import ProviderError, SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.openai import OpenAI
-from tickertape.testing.said import WORDS
+from tickertape.testing.answer import WORDS
 from tickertape.testing.upstream import Upstream
 
 ASK = ChatRequest(model="healthy", messages=[{"role": "user", "content": "hi"}])

@@ -14,9 +14,10 @@ from tickertape.errors import ProviderError
 from tickertape.providers import remote
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
-from tickertape.testing.said import WORDS
-from tickertape.testing.shapes import SHAPES, End
-from tickertape.testing.steps import Act, Body, Head, answering
+from tickertape.testing.actions import Body, Final, Head, answering
+from tickertape.testing.answer import WORDS
+from tickertape.testing.dialects import DIALECTS as UPSTREAM_DIALECTS
+from tickertape.testing.dialects import End
 from tickertape.testing.upstream import Upstream
 
 KEY = "sk-secret-0123456789"
@@ -121,10 +122,14 @@ async def test_an_upstream_that_lingers_after_its_last_word_does_not_spoil_the_a
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "_LAST_WORDS", 0.05)
-    shape = SHAPES[name]
+    theirs = UPSTREAM_DIALECTS[name]
     async with Upstream() as upstream:
-        whole = [*map(Body, shape.opening("m")), Body(shape.text("m", "a")), *map(Body, shape.closing("m", End()))]
-        upstream.script = lambda _asked: [Head(200, shape.content_type), *whole, Act.HANG]
+        whole = [
+            *map(Body, theirs.opening("m")),
+            Body(theirs.text("m", "a")),
+            *map(Body, theirs.closing("m", End())),
+        ]
+        upstream.script = lambda _asked: [Head(200, theirs.content_type), *whole, Final.HANG]
         provider = dialect(name)(upstream.url(name), KEY, idle_timeout=0.2)
         assert (await answer(provider, "m"))[:2] == [Text("a"), Finish("stop")]
         await upstream.until(lambda here: here.open == 0)
@@ -135,7 +140,7 @@ async def test_an_upstream_that_lingers_after_its_last_word_does_not_spoil_the_a
 async def test_who_gives_up_while_a_refusal_is_read_leaves_no_connection(asking: str) -> None:
     async with Upstream() as upstream:
         read = asyncio.Event()
-        upstream.script = lambda _asked: [Head(500, "text/plain"), Body(b"Oo"), Act.HANG]
+        upstream.script = lambda _asked: [Head(500, "text/plain"), Body(b"Oo"), Final.HANG]
         provider = dialect("openai")(upstream.url("openai"), KEY)
         real = provider._http.read
 

@@ -5,9 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tickertape.testing.connection import Asked
-from tickertape.testing.steps import Act, Gate, Raw
-from tickertape.testing.steps import Step as Step_
+from tickertape.testing.actions import Action, Final, Gate, Raw
+from tickertape.testing.connection import Request
 from tickertape.testing.upstream import Upstream as FaultUpstream
 
 HANG = "hang"
@@ -75,12 +74,12 @@ def answering(status: int, body: Any, *headers: str, kind: str = "application/js
 class Upstream(FaultUpstream):
     """The fault upstream that plays ``script`` for every request: bytes as they are, waits for events, HANG, RESET."""
 
-    def _steps(self, asked: Asked) -> Iterator[Step_]:
+    def _actions(self, asked: Request) -> Iterator[Action]:
         script = self.script or streaming(*HEALTHY)
         yield from steps(script(asked) if callable(script) else script)
 
 
-def steps(script: Script) -> Iterator[Step_]:
+def steps(script: Script) -> Iterator[Action]:
     """Say in the upstream's own steps what to do. Only a body that ends by itself leaves the connection open."""
     last: Any = b""
     for last in script:
@@ -89,6 +88,6 @@ def steps(script: Script) -> Iterator[Step_]:
         elif isinstance(last, asyncio.Event):
             yield Gate(last)
         else:
-            yield {HANG: Act.HANG, RESET: Act.RESET}[last]
+            yield {HANG: Final.HANG, RESET: Final.RESET}[last]
     if isinstance(last, bytes):
-        yield Act.END if last.endswith(END) or b"Content-Length" in last else Act.CLOSE
+        yield Final.END if last.endswith(END) or b"Content-Length" in last else Final.CLOSE

@@ -12,7 +12,7 @@ import pytest
 from support.http import ask, request
 from support.server import Server
 from tickertape.providers.dialects import DIALECTS
-from tickertape.testing.said import BROKEN, WORDS
+from tickertape.testing.answer import BROKEN, WORDS
 from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:

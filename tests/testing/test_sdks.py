@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.testing.said import WORDS
-from tickertape.testing.shapes import COUNTS
+from tickertape.testing.answer import WORDS
+from tickertape.testing.dialects import COUNTS
 from tickertape.testing.upstream import Upstream
 
 if TYPE_CHECKING:

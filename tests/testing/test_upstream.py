@@ -13,10 +13,10 @@ from urllib.request import Request, urlopen
 import pytest
 from click.testing import CliRunner
 
+from tickertape.testing.actions import Body, Final, Head
+from tickertape.testing.answer import WORDS
+from tickertape.testing.dialects import DIALECTS
 from tickertape.testing.faults import FAULTS
-from tickertape.testing.said import WORDS
-from tickertape.testing.shapes import SHAPES
-from tickertape.testing.steps import Act, Body, Head
 from tickertape.testing.upstream import Upstream, main
 
 ASK = {"model": "healthy", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
@@ -92,7 +92,7 @@ async def test_the_pace_is_kept_and_what_happens_can_be_waited_for() -> None:
 
 async def test_a_script_may_answer_in_place_of_the_faults() -> None:
     async with Upstream() as upstream:
-        upstream.script = lambda asked: [Head(200, "text/plain", chunked=True), Body(asked.method.encode()), Act.END]
+        upstream.script = lambda asked: [Head(200, "text/plain", chunked=True), Body(asked.method.encode()), Final.END]
         assert await asyncio.to_thread(post, upstream.url("gemini") + "/anything") == "POST"
 
 
@@ -110,9 +110,9 @@ def test_it_runs_for_programs_in_any_language() -> None:
         running.communicate(timeout=60)
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_an_upstream_that_is_not_asked_to_stream_answers_whole(shape: object) -> None:
-    name = getattr(shape, "name", "")
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
+def test_an_upstream_that_is_not_asked_to_stream_answers_whole(dialect: object) -> None:
+    name = getattr(dialect, "name", "")
     paths = {
         "openai": "/v1/chat/completions",
         "anthropic": "/v1/messages",

@@ -56,7 +56,7 @@ def kept(fault: Fault, text: str) -> str:
 
 def expected(fault: Fault, amount: str) -> str:
     """Return that much of the fault's text."""
-    from tickertape.testing.said import WORDS
+    from tickertape.testing.answer import WORDS
 
     return {"all": fault.text or "".join(WORDS), "half": "".join(WORDS[: len(WORDS) // 2]), "none": ""}[amount]
 

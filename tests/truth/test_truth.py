@@ -8,9 +8,9 @@ import json
 import pytest
 
 from tickertape.providers.dialects import DIALECTS
+from tickertape.testing.answer import BROKEN
 from tickertape.testing.contents import CALLS, LOGPROB, PICTURE, REFUSED, SIGNED, SOURCE
 from tickertape.testing.faults import COMPLETED, FAILED, FAULTS, INCOMPLETE
-from tickertape.testing.said import BROKEN
 
 from .cells import KEY, Cell, all_cells
 from .document import expected, ours, read, show, status

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tickertape.cli.probe import ProbeResult, probe
 from tickertape.cli.terminal import escape
-from tickertape.cli.trial import Trial, attempt
 from tickertape.errors import ProviderError
 from tickertape.server.configuration import with_upstreams
 from tickertape.server.selection import PROVIDERS, select_or_echo
@@ -82,18 +82,18 @@ async def _line(provider: Provider, model: str, *, ask: bool) -> bool:
     if not ask:
         click.echo(name)
         return True
-    trial = await attempt(provider, model)
-    click.echo(f"{name:40} {describe(trial)}")
-    return trial.whole
+    result = await probe(provider, model)
+    click.echo(f"{name:40} {describe(result)}")
+    return result.whole
 
 
-def describe(trial: Trial) -> str:
-    """Return what there is to say of a trial, on one line."""
-    if trial.error:
-        return escape(trial.error)
-    first = "no token" if trial.first is None else f"first token {trial.first:.2f} s"
-    about = "about " if trial.estimated else ""
-    rate = f", {about}{trial.rate:.0f} tokens/s" if trial.rate else ""
-    again = f", asked {trial.retried + 1} times" if trial.retried else ""
-    end = f"whole ({trial.finish})" if trial.whole else "cut off: it ended without saying that it was done"
+def describe(result: ProbeResult) -> str:
+    """Return what one line that describes the result."""
+    if result.error:
+        return escape(result.error)
+    first = "no token" if result.first is None else f"first token {result.first:.2f} s"
+    about = "about " if result.estimated else ""
+    rate = f", {about}{result.rate:.0f} tokens/s" if result.rate else ""
+    again = f", asked {result.retried + 1} times" if result.retried else ""
+    end = f"whole ({result.finish})" if result.whole else "cut off: it ended without saying that it was done"
     return f"{first}{rate}, {end}{again}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.foreign_json import loads
-from tickertape.testing.steps import Act, Body, Gate, Head, Raw, Step, Token, Wait
+from tickertape.testing.actions import Action, Body, Final, Gate, Head, Raw, Token, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ _LIMIT = 64 * 1024 * 1024
 """Bytes of a request."""
 
 
-class Asked(msgspec.Struct):
+class Request(msgspec.Struct):
     """One request as it arrived; header names in lower case, the body decoded from JSON."""
 
     method: str
@@ -29,7 +29,7 @@ class Asked(msgspec.Struct):
 
 
 class Connection:
-    """One accepted connection: reads requests and performs steps. ``pace`` is in tokens a second, 0 for unpaced."""
+    """One accepted connection: reads requests and performs actions. ``pace`` is in tokens a second, 0 for unpaced."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pace: float) -> None:
         self._reader, self._writer, self._pace = reader, writer, pace
@@ -38,7 +38,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
 
-    async def ask(self) -> Asked | None:
+    async def ask(self) -> Request | None:
         """Return the next request; None when the other side has closed, or does not speak HTTP."""
         try:
             start = await self._reader.readexactly(1)
@@ -52,14 +52,14 @@ class Connection:
         except (asyncio.IncompleteReadError, ConnectionError, ValueError):
             return None
         asked = loads(body)
-        return Asked(method, path, headers, None if asked is body else asked)
+        return Request(method, path, headers, None if asked is body else asked)
 
-    async def play(self, steps: Iterable[Step]) -> bool:
-        """Perform the steps, to the first `Act`; return whether the connection can take another request."""
+    async def play(self, actions: Iterable[Action]) -> bool:
+        """Perform the actions, to the first `Final`; return whether the connection can take another request."""
         loop = asyncio.get_running_loop()
         start, sent = loop.time(), 0
-        for step in steps:
-            match step:
+        for action in actions:
+            match action:
                 case Token(data):
                     if self._pace and sent:  # the schedule is absolute: nothing drifts
                         await asyncio.sleep(start + sent / self._pace - loop.time())
@@ -71,25 +71,25 @@ class Connection:
                     self._writer.write(data)
                     await self._writer.drain()
                 case Head():
-                    self._begin(step)
+                    self._begin(action)
                 case Gate(event):
                     await event.wait()
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
-                case Act():
-                    return await self._end(step)
+                case Final():
+                    return await self._end(action)
         return False
 
-    async def _end(self, act: Act) -> bool:
-        if act is Act.END:
+    async def _end(self, act: Final) -> bool:
+        if act is Final.END:
             if self._chunked:
                 self._writer.write(b"0\r\n\r\n")
             await self._writer.drain()
-        elif act is Act.HANG:
+        elif act is Final.HANG:
             await self._reader.read(1)
-        elif act is Act.RESET:
+        elif act is Final.RESET:
             self._reset()
-        return act is Act.END
+        return act is Final.END
 
     def close(self) -> None:
         """Close the connection."""

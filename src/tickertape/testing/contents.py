@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.testing.plays import mapped, reason
-from tickertape.testing.said import BROKEN, WORDS
-from tickertape.testing.shapes import CREATED
-from tickertape.testing.steps import Act, Body, Token, Wait
+from tickertape.testing.actions import Body, Final, Token, Wait
+from tickertape.testing.answer import BROKEN, WORDS
+from tickertape.testing.dialects import CREATED
+from tickertape.testing.scripts import mapped, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tickertape.testing.said import Said
-    from tickertape.testing.steps import Step
+    from tickertape.testing.actions import Action
+    from tickertape.testing.answer import Answer
 
 CALLS = (("look", {"at": "é"}), ("find", {"n": 2}))
 """The tool calls of an answer with two."""
@@ -43,33 +43,33 @@ _HALVES = ("\ue000", "\ue001")
 """They stand for the two halves of 😀 until the messages are bytes."""
 
 
-def signed_thinking(said: Said) -> list[Step]:
+def signed_thinking(answer: Answer) -> list[Action]:
     """Return two signed blocks of thinking before the answer."""
     messages: list[Any] = []
     for number, (words, signature) in enumerate(SIGNED):
         detail = {"type": "reasoning.text", "index": number, "text": words, "signature": signature}
         messages += {
-            "openai": [_chunk(said, {"reasoning": words, "reasoning_details": [detail]})],
+            "openai": [_chunk(answer, {"reasoning": words, "reasoning_details": [detail]})],
             "anthropic": _block(
                 1 + number,
                 {"type": "thinking", "thinking": "", "signature": ""},
                 {"type": "thinking_delta", "thinking": words},
                 {"type": "signature_delta", "signature": signature},
             ),
-            "gemini": [_part(said, {"text": words, "thought": True, "thoughtSignature": signature})],
-            "ollama": [_line(said, {"thinking": words})],
-        }[said.shape.name]
-    return [said.head, *said.opening, *_framed(said, messages), *said.tokens(), *said.closing(), Act.END]
+            "gemini": [_part(answer, {"text": words, "thought": True, "thoughtSignature": signature})],
+            "ollama": [_line(answer, {"thinking": words})],
+        }[answer.dialect.name]
+    return [answer.head, *answer.opening, *_framed(answer, messages), *answer.tokens(), *answer.closing(), Final.END]
 
 
-def refusal(said: Said) -> list[Step]:
+def refusal(answer: Answer) -> list[Action]:
     """Return an answer that refuses after its text."""
-    words = {"openai": [_chunk(said, {"refusal": REFUSED})]}
-    why = "stop" if said.shape.name == "openai" else "content_filter"
-    return _beside(said, words, why)
+    words = {"openai": [_chunk(answer, {"refusal": REFUSED})]}
+    why = "stop" if answer.dialect.name == "openai" else "content_filter"
+    return _beside(answer, words, why)
 
 
-def citations(said: Said) -> list[Step]:
+def citations(answer: Answer) -> list[Action]:
     """Return an answer that names a source for its text."""
     cited = {"type": "url_citation", "url_citation": {"url": SOURCE, "title": "Tape", "start_index": 0, "end_index": 8}}
     citation = {"type": "web_search_result_location", "url": SOURCE, "title": "Tape", "cited_text": "The tape"}
@@ -79,133 +79,135 @@ def citations(said: Said) -> list[Step]:
     }
     delta = {"type": "citations_delta", "citation": citation}
     messages = {
-        "openai": [_chunk(said, {"annotations": [cited]})],
+        "openai": [_chunk(answer, {"annotations": [cited]})],
         "anthropic": [{"type": "content_block_delta", "index": 0, "delta": delta}],
-        "gemini": [{"candidates": [{"index": 0, "groundingMetadata": grounding}], "modelVersion": said.model}],
+        "gemini": [{"candidates": [{"index": 0, "groundingMetadata": grounding}], "modelVersion": answer.model}],
     }
-    return _beside(said, messages)
+    return _beside(answer, messages)
 
 
-def image(said: Said) -> list[Step]:
+def image(answer: Answer) -> list[Action]:
     """Return a picture after the text."""
     picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}
     messages = {
-        "openai": [_chunk(said, {"images": [picture]})],
-        "gemini": [_part(said, {"inlineData": {"mimeType": "image/png", "data": PICTURE}})],
-        "ollama": [_line(said, {"images": [PICTURE]})],
+        "openai": [_chunk(answer, {"images": [picture]})],
+        "gemini": [_part(answer, {"inlineData": {"mimeType": "image/png", "data": PICTURE}})],
+        "ollama": [_line(answer, {"images": [PICTURE]})],
     }
-    return _beside(said, messages)
+    return _beside(answer, messages)
 
 
-def logprobs(said: Said) -> list[Step]:
+def logprobs(answer: Answer) -> list[Action]:
     """Return an answer with the log probability of one token."""
     scored = [{"token": "all.", "logprob": LOGPROB, "bytes": None, "top_logprobs": []}]
     result = {"chosenCandidates": [{"token": "all.", "logProbability": LOGPROB}], "topCandidates": []}
     messages = {
-        "openai": [_chunk(said, {}, logprobs={"content": scored, "refusal": None})],
-        "gemini": [{"candidates": [{"index": 0, "logprobsResult": result}], "modelVersion": said.model}],
-        "ollama": [_line(said, {}) | {"logprobs": scored}],
+        "openai": [_chunk(answer, {}, logprobs={"content": scored, "refusal": None})],
+        "gemini": [{"candidates": [{"index": 0, "logprobsResult": result}], "modelVersion": answer.model}],
+        "ollama": [_line(answer, {}) | {"logprobs": scored}],
     }
-    return _beside(said, messages)
+    return _beside(answer, messages)
 
 
-def calls_without_index(said: Said) -> list[Step]:
+def calls_without_index(answer: Answer) -> list[Action]:
     """Return two tool calls, without an index where the dialect can leave it out."""
-    return _calls(said, {}, {})
+    return _calls(answer, {}, {})
 
 
-def calls_with_one_index(said: Said) -> list[Step]:
+def calls_with_one_index(answer: Answer) -> list[Action]:
     """Return two tool calls under one index, in a dialect with indexes."""
-    return _calls(said, {"index": 0}, {"index": 0})
+    return _calls(answer, {"index": 0}, {"index": 0})
 
 
-def arguments_as_object(said: Said) -> list[Step]:
+def arguments_as_object(answer: Answer) -> list[Action]:
     """Return a tool call whose arguments are an object, where pieces of text are due."""
     name, arguments = CALLS[0]
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
     block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": arguments}
-    messages = {"openai": [_chunk(said, {"tool_calls": [call]})], "anthropic": _block(1, block)}
-    if said.shape.name not in messages:  # it says all arguments so
-        own = said.messages(*said.shape.call(said.model, name, arguments))
-        return [said.head, *said.opening, *said.tokens(), *own, *said.closing("tool_calls"), Act.END]
-    return _beside(said, messages, "tool_calls")
+    messages = {"openai": [_chunk(answer, {"tool_calls": [call]})], "anthropic": _block(1, block)}
+    if answer.dialect.name not in messages:  # it says all arguments so
+        own = answer.messages(*answer.dialect.call(answer.model, name, arguments))
+        return [answer.head, *answer.opening, *answer.tokens(), *own, *answer.closing("tool_calls"), Final.END]
+    return _beside(answer, messages, "tool_calls")
 
 
-def split_pair(said: Said) -> list[Step]:
+def split_pair(answer: Answer) -> list[Action]:
     """Return a character whose two halves, a surrogate pair, come in two tokens."""
-    given = msgspec.structs.replace(said, words=(*WORDS, *_HALVES))
+    given = msgspec.structs.replace(answer, words=(*WORDS, *_HALVES))
     first, second = (half.encode() for half in _HALVES)
-    steps = mapped(given, lambda data: data.replace(first, b"\\ud83d").replace(second, b"\\ude00"))
-    at = next(n for n, step in enumerate(steps) if isinstance(step, Token) and b"\\ude00" in step.data)
-    return [*steps[:at], Wait(0.05), *steps[at:]]  # who reads both at once may join them by chance
+    actions = mapped(given, lambda data: data.replace(first, b"\\ud83d").replace(second, b"\\ude00"))
+    at = next(n for n, action in enumerate(actions) if isinstance(action, Token) and b"\\ude00" in action.data)
+    return [*actions[:at], Wait(0.05), *actions[at:]]  # who reads both at once may join them by chance
 
 
-def null_reason(said: Said) -> list[Step]:
+def null_reason(answer: Answer) -> list[Action]:
     """Return half an answer and the word "null" as its reason to end, and then a proper end of the body."""
-    return said.after(said.frame(reason(said, "null")), Act.END)
+    return answer.after(answer.frame(reason(answer, "null")), Final.END)
 
 
-def unfinished_reason(said: Said) -> list[Step]:
+def unfinished_reason(answer: Answer) -> list[Action]:
     """Return an answer that ends for a reason known to mean that it is not whole."""
-    name = said.shape.name
-    last = reason(said, UNFINISHED[name]) | ({"done": True} if name == "ollama" else {})
+    name = answer.dialect.name
+    last = reason(answer, UNFINISHED[name]) | ({"done": True} if name == "ollama" else {})
     markers: dict[str, list[Any]] = {"openai": ["[DONE]"], "anthropic": [{"type": "message_stop"}]}
-    end = _framed(said, [last, *markers.get(name, [])])
-    return [said.head, *said.opening, *said.tokens(), *end, Act.END]
+    end = _framed(answer, [last, *markers.get(name, [])])
+    return [answer.head, *answer.opening, *answer.tokens(), *end, Final.END]
 
 
-def unknown_content(said: Said) -> list[Step]:
+def unknown_content(answer: Answer) -> list[Action]:
     """Return content of a type that nobody knows in the middle of an answer that then ends well."""
     part = {"type": "hologram", "hologram": "AAAA"}
     messages = {
-        "openai": [_chunk(said, {"content": [part]})],
+        "openai": [_chunk(answer, {"content": [part]})],
         "anthropic": _block(1, part),
-        "gemini": [_part(said, {"hologram": {"data": "AAAA"}})],
-        "ollama": [_line(said, {"content": [part]})],
-    }[said.shape.name]
-    return [*said.begun, *_framed(said, messages), *said.closing(), Act.END]
+        "gemini": [_part(answer, {"hologram": {"data": "AAAA"}})],
+        "ollama": [_line(answer, {"content": [part]})],
+    }[answer.dialect.name]
+    return [*answer.begun, *_framed(answer, messages), *answer.closing(), Final.END]
 
 
-def error_in(place: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Said], list[Step]]:
+def error_in(place: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Answer], list[Action]]:
     """Return what says an error in this place of a message, as gateways do in front of every dialect, and ends well."""
 
-    def play(said: Said) -> list[Step]:
-        return said.after(said.frame(place({"message": BROKEN, "code": 502})), *said.closing(), Act.END)
+    def script(answer: Answer) -> list[Action]:
+        return answer.after(answer.frame(place({"message": BROKEN, "code": 502})), *answer.closing(), Final.END)
 
-    return play
+    return script
 
 
-def _beside(said: Said, messages: dict[str, list[Any]], why: str = "stop") -> list[Step]:
+def _beside(answer: Answer, messages: dict[str, list[Any]], why: str = "stop") -> list[Action]:
     """Return the whole text, then the dialect's messages, and then the end."""
-    own = _framed(said, messages.get(said.shape.name, []))
-    return [said.head, *said.opening, *said.tokens(), *own, *said.closing(why), Act.END]
+    own = _framed(answer, messages.get(answer.dialect.name, []))
+    return [answer.head, *answer.opening, *answer.tokens(), *own, *answer.closing(why), Final.END]
 
 
-def _calls(said: Said, *indexes: dict[str, int]) -> list[Step]:
+def _calls(answer: Answer, *indexes: dict[str, int]) -> list[Action]:
     messages: list[Any] = []
     for number, ((name, arguments), index) in enumerate(zip(CALLS, indexes, strict=True)):
         id_, text = f"call_{number}", msgspec.json.encode(arguments).decode()
         function = {"name": name, "arguments": text}
         block = {"type": "tool_use", "id": id_, "name": name, "input": {}}
         messages += {
-            "openai": [_chunk(said, {"tool_calls": [{**index, "id": id_, "type": "function", "function": function}]})],
+            "openai": [
+                _chunk(answer, {"tool_calls": [{**index, "id": id_, "type": "function", "function": function}]})
+            ],
             "anthropic": _block(
                 1 + index.get("index", number), block, {"type": "input_json_delta", "partial_json": text}
             ),
-            "gemini": [_part(said, {"functionCall": {"name": name, "args": arguments}})],
+            "gemini": [_part(answer, {"functionCall": {"name": name, "args": arguments}})],
             "ollama": [
-                _line(said, {"tool_calls": [{"function": {**index, "name": name, "arguments": arguments}}]}),
+                _line(answer, {"tool_calls": [{"function": {**index, "name": name, "arguments": arguments}}]}),
             ],
-        }[said.shape.name]
-    return _beside(said, {said.shape.name: messages}, "tool_calls")
+        }[answer.dialect.name]
+    return _beside(answer, {answer.dialect.name: messages}, "tool_calls")
 
 
-def _framed(said: Said, messages: list[Any]) -> list[Step]:
-    return [Body(said.frame(message)) for message in messages]
+def _framed(answer: Answer, messages: list[Any]) -> list[Action]:
+    return [Body(answer.frame(message)) for message in messages]
 
 
-def _chunk(said: Said, delta: dict[str, Any], **more: Any) -> dict[str, Any]:
-    head = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": CREATED, "model": said.model}
+def _chunk(answer: Answer, delta: dict[str, Any], **more: Any) -> dict[str, Any]:
+    head = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": CREATED, "model": answer.model}
     return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}
 
 
@@ -217,14 +219,14 @@ def _block(index: int, block: dict[str, Any], *deltas: dict[str, Any]) -> list[A
     ]
 
 
-def _part(said: Said, part: dict[str, Any]) -> dict[str, Any]:
-    return {"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}], "modelVersion": said.model}
+def _part(answer: Answer, part: dict[str, Any]) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}], "modelVersion": answer.model}
 
 
-def _line(said: Said, message: dict[str, Any]) -> dict[str, Any]:
+def _line(answer: Answer, message: dict[str, Any]) -> dict[str, Any]:
     moment = "2026-09-21T12:00:00.000000Z"
     return {
-        "model": said.model,
+        "model": answer.model,
         "created_at": moment,
         "message": {"role": "assistant", "content": "", **message},
         "done": False,

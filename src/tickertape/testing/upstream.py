@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from tickertape.testing.connection import Asked, Connection
+from tickertape.testing.actions import answering
+from tickertape.testing.answer import WORDS, Answer
+from tickertape.testing.connection import Connection, Request
+from tickertape.testing.dialects import DIALECTS
 from tickertape.testing.faults import FAULTS
-from tickertape.testing.said import WORDS, Said
-from tickertape.testing.shapes import SHAPES
-from tickertape.testing.steps import answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tickertape.testing.actions import Action
     from tickertape.testing.faults import Fault
-    from tickertape.testing.steps import Step
 
 _BASES = {"openai": "/v1", "anthropic": "", "gemini": "", "ollama": ""}
 """What each dialect's own client library wants as its base URL."""
@@ -57,8 +57,8 @@ class Upstream:
     def __init__(self, *, port: int = 0, pace: float = 0, words: Sequence[str] = WORDS, fault: str = "healthy") -> None:
         self.port, self.pace, self.words = port, pace, tuple(words)
         self.fault = _fault(fault)
-        self.script: Callable[[Asked], Iterable[Step]] | None = None
-        self.asked: list[Asked] = []
+        self.script: Callable[[Request], Iterable[Action]] | None = None
+        self.asked: list[Request] = []
         self.connections = 0
         self.open = 0
         self.keeps = True
@@ -145,7 +145,7 @@ class Upstream:
                 if self.keeps:
                     self.asked.append(asked)
                 self._tell()
-                if not await connection.play(self._steps(asked)):
+                if not await connection.play(self._actions(asked)):
                     break
         except ConnectionError:
             pass  # the other side has gone: what tests of cancelling wait for
@@ -159,7 +159,7 @@ class Upstream:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _steps(self, asked: Asked) -> Iterable[Step]:
+    def _actions(self, asked: Request) -> Iterable[Action]:
         if self.script is not None:
             return self.script(asked)
         path = asked.path.partition("?")[0]
@@ -172,23 +172,23 @@ class Upstream:
                 return self._answer(dialect, str(found.groupdict().get("model") or body.get("model")), body, path)
         return answering(404, b'{"error": {"message": "There is nothing here."}}')
 
-    def _listing(self, asked: Asked, path: str) -> object:
+    def _listing(self, asked: Request, path: str) -> object:
         if path.endswith("/api/tags"):
             dialect = "ollama"
         elif "anthropic-version" in asked.headers:
             dialect = "anthropic"
         else:
             dialect = "gemini" if path.startswith("/v1beta") or "x-goog-api-key" in asked.headers else "openai"
-        return SHAPES[dialect].models(list(FAULTS))
+        return DIALECTS[dialect].models(list(FAULTS))
 
-    def _answer(self, dialect: str, model: str, body: dict[str, object], path: str) -> list[Step]:
+    def _answer(self, dialect: str, model: str, body: dict[str, object], path: str) -> list[Action]:
         self._counts[dialect, model] += 1
-        said = Said(SHAPES[dialect], model, self.words, self._counts[dialect, model])
+        answer = Answer(DIALECTS[dialect], model, self.words, self._counts[dialect, model])
         fault = FAULTS.get(model, self.fault)
         streams = "stream" in path if dialect == "gemini" else body.get("stream", dialect == "ollama")
         if not streams and fault.name == "healthy":
             fault = FAULTS["one-piece"]
-        return fault.play(said)
+        return fault.script(answer)
 
 
 def _fault(name: str) -> Fault:

@@ -13,7 +13,7 @@ import msgspec
 
 from tickertape.testing.contents import UNFINISHED
 from tickertape.testing.faults import FAULTS
-from tickertape.testing.plays import UNKNOWN
+from tickertape.testing.scripts import UNKNOWN
 from tickertape.testing.upstream import Upstream
 
 from ..document import kept

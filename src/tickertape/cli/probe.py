@@ -18,7 +18,7 @@ QUESTION = "Count from one to thirty in words."
 """Some hundred tokens: long enough for a rate, and a fraction of a cent."""
 
 
-class Trial(msgspec.Struct):
+class ProbeResult(msgspec.Struct):
     """How an answer went. Times are in seconds; ``rate`` is in tokens a second after the first one."""
 
     first: float | None = None
@@ -34,40 +34,40 @@ class Trial(msgspec.Struct):
         return self.finish is not None and not self.error
 
 
-class _Observer:
+class _Recorder:
     """Takes an answer and notes when it began, how it ended and what it cost."""
 
     behind = False
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, result: ProbeResult) -> None:
         self.begun, self.tokens = time.monotonic(), 0
-        self._trial = trial
+        self._result = result
 
     def push(self, deltas: list[Delta]) -> None:
         for delta in deltas:
-            if isinstance(delta, Text | Reasoning) and self._trial.first is None:
-                self._trial.first = time.monotonic() - self.begun
+            if isinstance(delta, Text | Reasoning) and self._result.first is None:
+                self._result.first = time.monotonic() - self.begun
             elif isinstance(delta, Finish):
-                self._trial.finish = delta.reason
+                self._result.finish = delta.reason
             elif isinstance(delta, Usage):
                 count = delta.usage.get("completion_tokens")
                 self.tokens = count if isinstance(count, int) else 0  # it is the upstream's, and may be anything
-                self._trial.estimated = bool(delta.usage.get("estimated"))
+                self._result.estimated = bool(delta.usage.get("estimated"))
 
     async def drained(self) -> None:
         """Return: it is never behind."""
 
 
-async def attempt(provider: Provider, model: str) -> Trial:
+async def probe(provider: Provider, model: str) -> ProbeResult:
     """Ask, read the answer to its end, and return how it went. Raises nothing that an upstream may do."""
-    trial = Trial()
-    before, observer = provider.retried or 0, _Observer(trial)
+    result = ProbeResult()
+    before, recorder = provider.retried or 0, _Recorder(result)
     try:
-        await provider.answer(ChatRequest(model=model, messages=[{"role": "user", "content": QUESTION}]), observer)
+        await provider.answer(ChatRequest(model=model, messages=[{"role": "user", "content": QUESTION}]), recorder)
     except ProviderError as error:
-        trial.error = error.message
-    trial.retried = (provider.retried or 0) - before
-    span = time.monotonic() - observer.begun - (trial.first or 0)
-    tokens = observer.tokens
-    trial.rate = tokens / span if trial.first is not None and tokens > 1 and span > 0 else None
-    return trial
+        result.error = error.message
+    result.retried = (provider.retried or 0) - before
+    span = time.monotonic() - recorder.begun - (result.first or 0)
+    tokens = recorder.tokens
+    result.rate = tokens / span if result.first is not None and tokens > 1 and span > 0 else None
+    return result

@@ -21,7 +21,7 @@ class End(msgspec.Struct, frozen=True):
     usage: bool = True
 
 
-class Shape(ABC):
+class Dialect(ABC):
     """One dialect. What it returns are whole messages with their framing."""
 
     name: ClassVar[str]
@@ -80,7 +80,7 @@ class Shape(ABC):
         return self.frame(self.error(status, message))
 
 
-class OpenAIShape(Shape):
+class OpenAIShape(Dialect):
     """OpenAI chat completions."""
 
     name = "openai"
@@ -130,7 +130,7 @@ class OpenAIShape(Shape):
         return self.frame(_openai(model, [choice], obfuscation="aTq2"))
 
 
-class AnthropicShape(Shape):
+class AnthropicShape(Dialect):
     """Anthropic Messages."""
 
     name = "anthropic"
@@ -196,7 +196,7 @@ class AnthropicShape(Shape):
         return self.frame({"type": "content_block_delta", "index": index, "delta": delta})
 
 
-class GeminiShape(Shape):
+class GeminiShape(Dialect):
     """Gemini's streamGenerateContent."""
 
     name = "gemini"
@@ -246,7 +246,7 @@ class GeminiShape(Shape):
         return self.frame({"candidates": [{"content": content, "index": 0}], "modelVersion": model})
 
 
-class OllamaShape(Shape):
+class OllamaShape(Dialect):
     """Ollama's chat."""
 
     name = "ollama"
@@ -301,8 +301,8 @@ class OllamaShape(Shape):
         return self.frame(_ollama(model, "") | {"message": message})
 
 
-SHAPES: dict[str, Shape] = {
-    shape.name: shape for shape in (OpenAIShape(), AnthropicShape(), GeminiShape(), OllamaShape())
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect for dialect in (OpenAIShape(), AnthropicShape(), GeminiShape(), OllamaShape())
 }
 
 

@@ -1,4 +1,4 @@
-"""What is right and wrong with a stream that was looked at. Pure: what was seen in, findings out."""
+"""Checks of one observed response: head, timing, ids, end and resuming. Pure: an observation in, findings out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tickertape.cli.finding import Finding, Level
+from tickertape.cli.doctor.report import Finding, Level
 from tickertape.client.transcript import EventTranscript
 from tickertape.errors import IncompleteStream, StreamError
 from tickertape.sse.reconnect import is_event_stream
@@ -14,14 +14,14 @@ from tickertape.sse.reconnect import is_event_stream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tickertape.cli.observation import Seen
+    from tickertape.cli.doctor.observer import Observation
     from tickertape.sse.event import Event
 
 IDLE = 30.0
 """Seconds of silence that common proxies and load balancers allow: 30 to 60."""
 
 
-def head(seen: Seen) -> Iterator[Finding]:
+def head(seen: Observation) -> Iterator[Finding]:
     """Check the head of the answer."""
     if seen.status != 200:
         said = f": {seen.said}" if seen.said else ""
@@ -41,16 +41,16 @@ def head(seen: Seen) -> Iterator[Finding]:
     if seen.headers.get("x-accel-buffering", "").lower() == "no":
         yield Finding(Level.OK, "X-Accel-Buffering", "no")
     else:
-        mend = "Send X-Accel-Buffering: no. Without it nginx may hold events back until a buffer is full."
-        yield Finding(Level.WARNING, "X-Accel-Buffering", "absent", mend, "nginx, proxy_buffering")
+        fix = "Send X-Accel-Buffering: no. Without it nginx may hold events back until a buffer is full."
+        yield Finding(Level.WARNING, "X-Accel-Buffering", "absent", fix, "nginx, proxy_buffering")
     if "content-length" in seen.headers:
-        mend = "Send the events as they happen, chunked: a length is known only when all is over."
+        fix = "Send the events as they happen, chunked: a length is known only when all is over."
         found = f"{seen.headers['content-length']}: the whole stream was there before it was sent"
-        yield Finding(Level.WARNING, "Content-Length", found, mend)
+        yield Finding(Level.WARNING, "Content-Length", found, fix)
     encoding = seen.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        mend = "Leave event streams out of compression, or flush the compressor after every event."
-        yield Finding(Level.WARNING, "compression", encoding, mend, "browsers offer it, and compressors gather")
+        fix = "Leave event streams out of compression, or flush the compressor after every event."
+        yield Finding(Level.WARNING, "compression", encoding, fix, "browsers offer it, and compressors gather")
     else:
         yield Finding(Level.OK, "compression", "none, though it was offered")
 
@@ -58,11 +58,11 @@ def head(seen: Seen) -> Iterator[Finding]:
 def _content_type(value: str) -> Finding:
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", value, re.IGNORECASE)
     if not is_event_stream(value):
-        mend = "Send Content-Type: text/event-stream; charset=utf-8. Browsers refuse every other type."
-        return Finding(Level.PROBLEM, "content type", value or "absent", mend, "HTML 9.2.2")
+        fix = "Send Content-Type: text/event-stream; charset=utf-8. Browsers refuse every other type."
+        return Finding(Level.PROBLEM, "content type", value or "absent", fix, "HTML 9.2.2")
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
-        mend = "Send charset=utf-8 or none: the stream is always read as UTF-8, and Chromium refuses any other."
-        return Finding(Level.PROBLEM, "content type", value, mend, "HTML 9.2.5, Chromium")
+        fix = "Send charset=utf-8 or none: the stream is always read as UTF-8, and Chromium refuses any other."
+        return Finding(Level.PROBLEM, "content type", value, fix, "HTML 9.2.5, Chromium")
     return Finding(Level.OK, "content type", value)
 
 
@@ -72,11 +72,11 @@ def _caching(value: str) -> Finding:
         missing.remove("no-cache")
     if not missing:
         return Finding(Level.OK, "Cache-Control", value)
-    mend = "Send Cache-Control: no-cache, no-transform, or a cache may keep the stream and a proxy may compress it."
-    return Finding(Level.WARNING, "Cache-Control", f"{value or 'absent'} (without {' and '.join(missing)})", mend)
+    fix = "Send Cache-Control: no-cache, no-transform, or a cache may keep the stream and a proxy may compress it."
+    return Finding(Level.WARNING, "Cache-Control", f"{value or 'absent'} (without {' and '.join(missing)})", fix)
 
 
-def flow(seen: Seen) -> Iterator[Finding]:
+def flow(seen: Observation) -> Iterator[Finding]:
     """Check whether events arrive as they are sent, and what bridges the silence."""
     events = len(seen.events())
     if not seen.arrivals:
@@ -86,16 +86,16 @@ def flow(seen: Seen) -> Iterator[Finding]:
     sizes = [len(arrival.data) for arrival in seen.arrivals]
     lumps = [size for size in sizes[:-1] if size % 4096 == 0]
     if len(lumps) >= 2 and len(lumps) * 2 >= len(sizes):
-        mend = (
+        fix = (
             "Something on the way gathers bytes until a buffer is full: turn off its buffering, and flush every event."
         )
         yield Finding(
-            Level.PROBLEM, "delivery", f"in lumps of {lumps[0]:,} bytes, which cut events in two", mend, "nginx"
+            Level.PROBLEM, "delivery", f"in lumps of {lumps[0]:,} bytes, which cut events in two", fix, "nginx"
         )
     elif events >= 5 and first > 1.0 and last - first < 0.1 * first:
         found = f"{events} events arrived together after {first:.1f} s of nothing"
-        mend = "They were held back: turn off buffering and compression on the way, and flush after every event."
-        yield Finding(Level.PROBLEM, "delivery", found, mend, "nginx 1.22 with gzip: 0 bytes in 3 s")
+        fix = "They were held back: turn off buffering and compression on the way, and flush after every event."
+        yield Finding(Level.PROBLEM, "delivery", found, fix, "nginx 1.22 with gzip: 0 bytes in 3 s")
     elif last - first < 0.2 and events >= 5:
         found = f"{events} events within {last - first:.2f} s; too fast to tell whether they come as they are sent"
         yield Finding(Level.NOTE, "delivery", found, "Look at a stream that takes some seconds.")
@@ -105,37 +105,37 @@ def flow(seen: Seen) -> Iterator[Finding]:
     yield _heartbeat(seen)
 
 
-def _heartbeat(seen: Seen) -> Finding:
+def _heartbeat(seen: Observation) -> Finding:
     times = [seen.head_at, *(arrival.at for arrival in seen.arrivals)] + ([seen.ended_at] if seen.ended else [])
     silence = max((after - before for before, after in pairwise(times)), default=0.0)
     comments = len(re.findall(rb"(?m)^:", seen.body.replace(b"\r", b"\n")))
     if silence > IDLE:
-        mend = "Send a comment, `: ping` and one line end, every 15 s of silence: proxies close after 30 to 60 s."
-        return Finding(Level.PROBLEM, "heartbeat", f"{silence:.0f} s of silence", mend, "HTML 9.2.7")
+        fix = "Send a comment, `: ping` and one line end, every 15 s of silence: proxies close after 30 to 60 s."
+        return Finding(Level.PROBLEM, "heartbeat", f"{silence:.0f} s of silence", fix, "HTML 9.2.7")
     if comments:
         return Finding(Level.OK, "heartbeat", f"{comments} comments; the longest silence was {silence:.1f} s")
-    mend = "Send a comment every 15 s of silence. Look longer, with --seconds, to see whether one comes."
-    return Finding(Level.NOTE, "heartbeat", f"none seen; the longest silence was {silence:.1f} s", mend)
+    fix = "Send a comment every 15 s of silence. Look longer, with --seconds, to see whether one comes."
+    return Finding(Level.NOTE, "heartbeat", f"none seen; the longest silence was {silence:.1f} s", fix)
 
 
-def identity(seen: Seen) -> Iterator[Finding]:
+def identity(seen: Observation) -> Iterator[Finding]:
     """Check the event IDs: without them a cut loses events."""
     ids = re.findall(rb"(?m)^id(?:: ?(.*))?$", seen.body.replace(b"\r", b"\n"))
     events = len(seen.events())
     if not ids:
-        mend = "Give every event an `id:` and read Last-Event-ID: else a cut loses events, or repeats them."
-        yield Finding(Level.WARNING, "ids", "none", mend, "HTML 9.2.6, 9.2.4")
+        fix = "Give every event an `id:` and read Last-Event-ID: else a cut loses events, or repeats them."
+        yield Finding(Level.WARNING, "ids", "none", fix, "HTML 9.2.6, 9.2.4")
         return
     odd = [value for value in ids if not re.fullmatch(rb"[\x21-\x7e]{1,128}", value)]
     if any(b"\0" in value for value in odd):
         yield Finding(Level.PROBLEM, "ids", "an id holds NUL", "Leave it out: readers ignore such an id.", "HTML 9.2.6")
     elif odd:
         found = f"as {odd[0][:40].decode('utf-8', 'replace')!r}"
-        mend = "Keep ids to printable ASCII, at most 128 bytes: they come back in a header."
-        yield Finding(Level.WARNING, "ids", found, mend, "RFC 9110 5.5")
+        fix = "Keep ids to printable ASCII, at most 128 bytes: they come back in a header."
+        yield Finding(Level.WARNING, "ids", found, fix, "RFC 9110 5.5")
     elif len(set(ids)) < len(ids):
-        mend = "Give every event an id of its own: after a cut the same one cannot say where to go on."
-        yield Finding(Level.WARNING, "ids", f"{len(ids) - len(set(ids))} of {len(ids)} are repeated", mend)
+        fix = "Give every event an id of its own: after a cut the same one cannot say where to go on."
+        yield Finding(Level.WARNING, "ids", f"{len(ids) - len(set(ids))} of {len(ids)} are repeated", fix)
     elif len(ids) < events:
         yield Finding(
             Level.NOTE, "ids", f"{len(ids)} for {events} events", "After a cut, those without one come again."
@@ -144,7 +144,7 @@ def identity(seen: Seen) -> Iterator[Finding]:
         yield Finding(Level.OK, "ids", f"{len(ids)}, each its own")
 
 
-def ending(seen: Seen) -> Iterator[Finding]:
+def ending(seen: Observation) -> Iterator[Finding]:
     """Check whether the end says that it is one."""
     events = seen.events()
     if seen.broke:
@@ -152,8 +152,8 @@ def ending(seen: Seen) -> Iterator[Finding]:
     if not any(event.data == "[DONE]" or '"choices"' in event.data for event in events):
         if seen.ended:
             found = f"after {seen.ended_at:.1f} s, without a marker that is known here"
-            mend = "Let the last event say that it is the last: a clean end looks like a cut to a reader."
-            yield Finding(Level.NOTE, "end", found, mend, "HTML 9.2.3: readers reconnect")
+            fix = "Let the last event say that it is the last: a clean end looks like a cut to a reader."
+            yield Finding(Level.NOTE, "end", found, fix, "HTML 9.2.3: readers reconnect")
         elif not seen.broke:
             yield Finding(Level.NOTE, "end", "the stream was still open when the time was up")
         return
@@ -166,50 +166,50 @@ def ending(seen: Seen) -> Iterator[Finding]:
     except StreamError as error:
         yield Finding(Level.PROBLEM, "terminal marker", str(error), "The answer failed, and the stream says so.")
     except IncompleteStream:
-        mend = (
+        fix = (
             "End with a finish_reason and `data: [DONE]`: without them most clients show half an answer as a whole one."
         )
-        yield Finding(Level.PROBLEM, "terminal marker", "none: neither finish_reason nor [DONE]", mend, "OpenAI's API")
+        yield Finding(Level.PROBLEM, "terminal marker", "none: neither finish_reason nor [DONE]", fix, "OpenAI's API")
     else:
         reason = f"finish reason {answer.finish_reason}" if answer.finish_reason else "no finish reason"
         if answer.done:
             yield Finding(Level.OK, "terminal marker", f"[DONE], {reason}")
         elif answer.finish_reason:
-            mend = "Send `data: [DONE]` too: ChatGPT's page, among others, takes its absence for a cut."
-            yield Finding(Level.WARNING, "terminal marker", f"{reason}, but no [DONE]", mend, "OpenAI's API")
+            fix = "Send `data: [DONE]` too: ChatGPT's page, among others, takes its absence for a cut."
+            yield Finding(Level.WARNING, "terminal marker", f"{reason}, but no [DONE]", fix, "OpenAI's API")
         else:
             yield Finding(Level.NOTE, "terminal marker", "the answer was still going on when the time was up")
 
 
-def resuming(first: list[Event], cursor: int, again: Seen) -> Finding:
+def resuming(first: list[Event], cursor: int, again: Observation) -> Finding:
     """Check what came back when the stream was asked for what follows the event at index ``cursor``."""
     name = first[cursor].id
     if again.status != 200:
         said = f": {again.said}" if again.said else ""
-        mend = "Answer a Last-Event-ID with what follows it; all again if it is unknown; 204 if nothing will."
+        fix = "Answer a Last-Event-ID with what follows it; all again if it is unknown; 204 if nothing will."
         return Finding(
-            Level.PROBLEM, "resume", f"Last-Event-ID: {name} was answered {again.status}{said}", mend, "HTML 9.2.4"
+            Level.PROBLEM, "resume", f"Last-Event-ID: {name} was answered {again.status}{said}", fix, "HTML 9.2.4"
         )
     wanted, got = first[cursor + 1 :], again.events()
     size = min(len(wanted), len(got))
     if size and wanted[:size] == got[:size]:
         return Finding(Level.OK, "resume", f"after Last-Event-ID: {name} came exactly what follows it")
     if got and got[0] == first[0]:
-        mend = "Read the Last-Event-ID header and send only what follows: readers will show the beginning twice."
-        return Finding(Level.PROBLEM, "resume", "Last-Event-ID is ignored: the stream began anew", mend, "HTML 9.2.4")
-    mend = "Send exactly the events that follow the one named: keep a log of them."
+        fix = "Read the Last-Event-ID header and send only what follows: readers will show the beginning twice."
+        return Finding(Level.PROBLEM, "resume", "Last-Event-ID is ignored: the stream began anew", fix, "HTML 9.2.4")
+    fix = "Send exactly the events that follow the one named: keep a log of them."
     found = "other events than the first time" if got else "no event"
-    return Finding(Level.PROBLEM, "resume", f"after Last-Event-ID: {name} came {found}", mend, "HTML 9.2.4")
+    return Finding(Level.PROBLEM, "resume", f"after Last-Event-ID: {name} came {found}", fix, "HTML 9.2.4")
 
 
-def after_the_end(again: Seen) -> Finding:
+def after_the_end(again: Observation) -> Finding:
     """Check what a reader gets that has had everything and comes back, as every EventSource does."""
     if again.status == 204:
         return Finding(Level.OK, "after the end", "204: readers stop coming back")
-    mend = "Answer 204 once the end was delivered: EventSource reconnects for ever after a normal end."
+    fix = "Answer 204 once the end was delivered: EventSource reconnects for ever after a normal end."
     if again.status != 200:
         return Finding(
-            Level.WARNING, "after the end", f"{again.status}, which browsers report as an error", mend, "HTML 9.2.3"
+            Level.WARNING, "after the end", f"{again.status}, which browsers report as an error", fix, "HTML 9.2.3"
         )
     found = f"200 and {len(again.events())} events" if again.arrivals else "200 and silence"
-    return Finding(Level.WARNING, "after the end", found, mend, "HTML 9.2.3")
+    return Finding(Level.WARNING, "after the end", found, fix, "HTML 9.2.3")

@@ -1,4 +1,4 @@
-"""What an upstream can do on a connection, one step after the other."""
+"""What a scripted upstream can do on a connection."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import Enum
 import msgspec
 
 
-class Act(Enum):
-    """A step that is no bytes."""
+class Final(Enum):
+    """How a script ends: no bytes are sent after it."""
 
     END = "end the body as HTTP says, and keep the connection"
     CLOSE = "close the connection"
@@ -56,11 +56,11 @@ class Head(msgspec.Struct, frozen=True):
     chunked: bool = True
 
 
-Step = Act | Raw | Body | Token | Wait | Gate | Head
+Action = Final | Raw | Body | Token | Wait | Gate | Head
 
 
-def answering(status: int, body: bytes, content_type: str = "application/json", **headers: str) -> list[Step]:
-    """Return the steps of a whole response. Headers are given with underscores."""
+def answering(status: int, body: bytes, content_type: str = "application/json", **headers: str) -> list[Action]:
+    """Return the actions of a whole response. Headers are given with underscores."""
     fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
     fields.append(("Content-Length", str(len(body))))
-    return [Head(status, content_type, tuple(fields), chunked=False), Body(body), Act.END]
+    return [Head(status, content_type, tuple(fields), chunked=False), Body(body), Final.END]

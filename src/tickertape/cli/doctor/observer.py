@@ -1,4 +1,4 @@
-"""How `doctor` looks at a stream: byte by byte as it arrives, with the time of each arrival."""
+"""Read a stream as it arrives, and record the time of each arrival."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tickertape.sse.event import Event
 
 LIMIT = 8 * 1024 * 1024
-"""Bytes that are looked at: enough for any answer, and no flood fills the memory."""
+"""Bytes that are read at most: enough for any answer, and a flood cannot fill the memory."""
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -33,8 +33,8 @@ class Arrival(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Seen(msgspec.Struct, kw_only=True):
-    """What one connection showed."""
+class Observation(msgspec.Struct, kw_only=True):
+    """One response: its head, and its bytes with the time of their arrival."""
 
     url: str
     """Where it was, after redirects."""
@@ -62,7 +62,7 @@ class Seen(msgspec.Struct, kw_only=True):
         return b"".join(arrival.data for arrival in self.arrivals)
 
     def events(self) -> list[Event]:
-        """Return the events of the body, up to one that is larger than all that is looked at."""
+        """Return the events of the body, up to the first that exceeds the limit."""
         decoder, events = Decoder(LIMIT), []
         with suppress(EventTooLarge):
             for arrival in self.arrivals:
@@ -71,7 +71,7 @@ class Seen(msgspec.Struct, kw_only=True):
 
 
 class Observer:
-    """Connects to one stream again and again, as a doctor taps a knee. Close it in the end."""
+    """Connects to one stream again and again, and records what arrives when. Close it when you are done."""
 
     def __init__(self, url: str, template: RequestTemplate, seconds: float) -> None:
         self._url = url
@@ -79,8 +79,8 @@ class Observer:
         self._seconds = seconds
         self._pool = strict_pool()
 
-    def look(self, *, url: str | None = None, last_event_id: str = "", stop_after: int | None = None) -> Seen:
-        """Connect and watch for some seconds, or until this many events came.
+    def observe(self, *, url: str | None = None, last_event_id: str = "", stop_after: int | None = None) -> Observation:
+        """Connect and read for some seconds, or until this many events came.
 
         With a URL it is read with GET, else the request is sent as the caller gave it. Raises ConnectionFailed when
         there is no answer at all.
@@ -97,7 +97,7 @@ class Observer:
                 break
             connect, redirects = action, redirects + 1
             response.close()
-        seen = Seen(url=connect.url, method=connect.method, status=response.status, headers=headers)
+        seen = Observation(url=connect.url, method=connect.method, status=response.status, headers=headers)
         seen.redirects, seen.head_at, seen.location = redirects, time.monotonic() - began, machine.location
         seen.readable = isinstance(action, Read)
         if seen.readable:
@@ -131,7 +131,9 @@ class Observer:
             loss, detail = what_was_lost(error)
             raise connection_failed(Stop(f"The connection to {connect.url} {loss.value}: {detail}")) from error
 
-    def _watch(self, response: urllib3.BaseHTTPResponse, seen: Seen, began: float, stop_after: int | None) -> None:
+    def _watch(
+        self, response: urllib3.BaseHTTPResponse, seen: Observation, began: float, stop_after: int | None
+    ) -> None:
         decoder, events, size = Decoder(LIMIT), 0, 0
         for arrival in self._arrivals(response, seen, began):
             seen.arrivals.append(arrival)
@@ -141,7 +143,7 @@ class Observer:
             if size > LIMIT or (stop_after is not None and events >= stop_after):
                 return
 
-    def _arrivals(self, response: urllib3.BaseHTTPResponse, seen: Seen, began: float) -> Iterator[Arrival]:
+    def _arrivals(self, response: urllib3.BaseHTTPResponse, seen: Observation, began: float) -> Iterator[Arrival]:
         while (left := began + self._seconds - time.monotonic()) > 0:
             sock = getattr(response.connection, "sock", None)
             if sock is not None:
