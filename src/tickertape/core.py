@@ -6,9 +6,10 @@
     async with core:                       # start: opens the files, ends what died before
         stream = await core.generations.begin(…)
 
-States: made → running (`start`) → draining (`drain`: readers are cut, no answer begins, those that run may finish) →
-stopped (`stop`). All of it belongs to the event loop that called `start`, and every method but `hurry` is to be called
-there. A process that dies in any state leaves what was committed: whoever opens the engine next ends it as lost.
+States: `CoreState`, in their order. While it runs it can be drained: readers are cut, no answer begins, those that run
+may finish. A start that fails leaves it as it was made, so that it can be started again. All of it belongs to the event
+loop and the process that called `start`, and every method but `hurry` is to be called there. A process that dies in any
+state leaves what was committed: whoever opens the engine next ends it as lost.
 
 Nothing here reads settings, sets up logging, handles signals or touches the garbage collector: that is the business of
 who owns the process.
@@ -17,7 +18,10 @@ who owns the process.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
+import os
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +29,7 @@ import msgspec
 from tickertape.conversations.change_feed import ChangeFeed
 from tickertape.conversations.service import ConversationService
 from tickertape.delivery.fanout import Fanout
-from tickertape.errors import ConversationError, LogError, TickertapeError
+from tickertape.errors import ConversationError, LogError, NotRunning, TickertapeError
 from tickertape.generation import Generations, Limits
 
 if TYPE_CHECKING:
@@ -40,6 +44,15 @@ logger = logging.getLogger("tickertape")
 
 SWEEP = 600.0
 """Seconds between two retention sweeps, at most."""
+
+
+class CoreState(Enum):
+    """What a core is doing."""
+
+    MADE = "nothing yet; no file is open"
+    STARTING = "the engine is being opened"
+    RUNNING = "everything"
+    STOPPED = "nothing any more, for good"
 
 
 class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,28 +86,60 @@ class Core:
         self.catalog = catalog
         self.store = store
         self.options = options or CoreOptions()
-        self.started = False
-        self._stopped = False
+        self.state = CoreState.MADE
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.process = 0
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._draining = False
         self._chores: set[asyncio.Task[None]] = set()
 
+    @property
+    def started(self) -> bool:
+        """Whether it runs."""
+        return self.state is CoreState.RUNNING
+
     async def start(self) -> None:
-        """Open the engine and begin to work. Raises LogUnavailable with the reason; once stopped it stays so."""
-        if self._stopped:
-            raise TickertapeError("This was stopped and cannot be started again; make a new one.")
-        await self.engine.__aenter__()
+        """Open the engine and begin to work; who calls it meanwhile waits too.
+
+        Raises LogUnavailable with the reason, and can be called again then. Raises NotRunning once this was stopped. If
+        the caller is cancelled, it starts all the same: call `stop`.
+        """
+        if self.state is CoreState.STOPPED:
+            raise NotRunning("This was stopped, and cannot be started again; make a new one.")
+        if self.state is CoreState.RUNNING:
+            raise TickertapeError(f"This runs already, in process {self.process}; start it once.")
+        if self._starting is None or self._starting.done():
+            self.state = CoreState.STARTING
+            self.loop, self.process = asyncio.get_running_loop(), os.getpid()
+            # What begins here outlives the request that may be the first: it takes none of its context variables.
+            self._starting = self.loop.create_task(self._start(), context=contextvars.Context())
+            self._starting.add_done_callback(_note_failure)
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        try:
+            await self.engine.__aenter__()
+        except BaseException:
+            self.state = CoreState.MADE
+            raise
         options = self.options
         self.fanout = Fanout(heartbeat=options.heartbeat, send_timeout=options.send_timeout)
         self.generations = Generations(self.engine, options.limits)
         self.conversations = ConversationService(self.store, self.engine, self.catalog, self.generations)
         self.change_feed = ChangeFeed(self.store, self.conversations.finalize_ended)
         self._chores = {asyncio.create_task(self._sweep()), asyncio.create_task(self._load_models())}
-        self.started = True
+        self.state = CoreState.RUNNING
+        if self._draining:
+            await self.drain()
 
     async def drain(self) -> None:
         """Cut the readers, so that they reconnect elsewhere, and let the answers end within the grace period.
 
-        Again it does nothing more. Call it before a server waits for its connections to close, else it waits for ever.
+        Again it does nothing more; before the start has ended it is done then. Call it before a server waits for its
+        connections to close, else it waits for ever.
         """
+        self._draining = True
         if self.started:
             self.fanout.close()
             await self.generations.close(self.options.grace)
@@ -105,18 +150,32 @@ class Core:
             self.generations.hurry()
 
     async def stop(self) -> None:
-        """Drain, then close everything. Does nothing before `start`."""
-        if not self.started:
+        """Drain, then close everything; who calls it meanwhile waits too.
+
+        Does nothing before `start`, again, or in a process that was forked: the files are those of its parent.
+        """
+        if self.state in (CoreState.MADE, CoreState.STOPPED) or self.process != os.getpid():
+            return
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        assert self._starting is not None  # noqa: S101 - it was started
+        await asyncio.wait({self._starting})
+        if not self.started:  # that failed
+            self._stopping = None
             return
         for chore in self._chores:
             chore.cancel()
         try:
             await self.drain()
-            self.started, self._stopped = False, True
+            self.state = CoreState.STOPPED
             self.change_feed.close()
             await self.conversations.close()
             await self.catalog.close()
         finally:
+            self.state = CoreState.STOPPED
             await self.engine.__aexit__(None, None, None)
 
     async def __aenter__(self) -> Self:
@@ -148,3 +207,9 @@ class Core:
             except Exception:
                 logger.exception("Retention sweep failed, it is tried again")
             await asyncio.sleep(min(retention, self.conversations.limits.undo, SWEEP))
+
+
+def _note_failure(starting: asyncio.Task[None]) -> None:
+    """Have asyncio know that a failure was seen: whoever waits for the start has it, and whoever starts again."""
+    if not starting.cancelled():
+        starting.exception()

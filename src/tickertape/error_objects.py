@@ -14,6 +14,7 @@ from tickertape.errors import (
     ConversationsUnavailable,
     KeyReused,
     LogUnavailable,
+    NotRunning,
     ProviderError,
     StreamDamaged,
     TickertapeError,
@@ -38,6 +39,8 @@ def to_api_error(error: TickertapeError) -> ProviderError:
             return BadRequest(str(error), status=422, code="idempotency_key_reused")
         case LogUnavailable():
             return ProviderError(error.shown, status=503, type="server_error", code="log_unavailable")
+        case NotRunning():
+            return ProviderError(str(error), status=503, type="server_error", code="not_running")
         case StreamDamaged():
             return ProviderError(str(error), status=500, type="server_error", code="stream_damaged")
         case UnknownConversation():

@@ -4,6 +4,7 @@
 
     TickertapeError
     ├── EventTooLarge         an event stream held one event beyond the decoder's limit       (the peer's fault)
+    ├── NotRunning            what was asked for was stopped
     ├── LogError              the stream log could not do what was asked
     │   ├── UnknownStream     no such stream, or not this owner's                             (the caller's fault)
     │   ├── StreamEnded       an append after the terminal event: the writer was fenced       (ours)
@@ -32,6 +33,10 @@ from __future__ import annotations
 
 class TickertapeError(Exception):
     """Base of everything tickertape raises on purpose."""
+
+
+class NotRunning(TickertapeError):
+    """What was asked for was stopped."""
 
 
 class EventTooLarge(TickertapeError):

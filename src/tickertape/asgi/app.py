@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from tickertape.asgi.endpoint import Endpoint, not_found
 from tickertape.asgi.responses import reply_error
 from tickertape.asgi.signals import DrainOnSignal
 from tickertape.asgi.subscriber import transport_of
+from tickertape.core import CoreState
 from tickertape.errors import TickertapeError
 
 if TYPE_CHECKING:
@@ -84,8 +86,6 @@ class App:
         self.core = core
         self.options = options or AppOptions()
         self._signals = DrainOnSignal(core) if signals else None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting: asyncio.Task[None] | None = None
         paths: dict[str, AsgiApp] = {
             path: Endpoint({method: functools.partial(handler, self) for method, handler in methods.items()}, owner)
             for path, methods in (routes.PATHS | conversation_routes.PATHS).items()
@@ -100,31 +100,39 @@ class App:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
         if scope["type"] == "http":
-            if self._loop is not asyncio.get_running_loop() or not self.core.started:
-                try:
-                    await self._start_for_request()
-                except TickertapeError as error:
-                    await reply_error(send, error)
-                    return
+            try:
+                await self._ready()
+            except TickertapeError as error:
+                await reply_error(send, error)
+                return
             if scope.get("http_version") == "1.0" and (transport := transport_of(send)):
                 send = transport.without_chunks(send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: servers answer 403
+            return
+        elif scope["type"] != "lifespan":
+            raise ValueError(f"This app answers http, not {scope['type']!r}.")  # as ASGI wants it
         await self._router(scope, receive, send)  # type: ignore[arg-type]  # Starlette's types are wider
 
     @asynccontextmanager
     async def lifespan(self, _host: object = None) -> AsyncIterator[None]:
         """Run the core for as long as the context lasts; to be given to a host, or entered in its own lifespan."""
-        await self.start()
         try:
+            await self.start()
             yield
         finally:
             await self.stop()
 
     async def start(self) -> None:
-        """Start the core. Raises LogUnavailable with the reason."""
-        await self.core.start()
-        self._loop = asyncio.get_running_loop()
+        """Start the core. Raises LogUnavailable with the reason, and may be called again then."""
         if self._signals is not None:
             self._signals.install()
+        try:
+            await self.core.start()
+        except TickertapeError:
+            if self._signals is not None and not self.core.started:
+                self._signals.remove()
+            raise
 
     async def stop(self) -> None:
         """Drain and stop the core."""
@@ -132,14 +140,18 @@ class App:
             self._signals.remove()
         await self.core.stop()
 
-    async def _start_for_request(self) -> None:
-        """Start the core where no lifespan has: once, whoever asks, and whether they stay or not."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not None and self._loop is not loop:
+    async def _ready(self) -> None:
+        """Start the core where no lifespan has. Raises RuntimeError where it belongs to somebody else."""
+        core = self.core
+        if core.process not in (0, os.getpid()):
+            raise RuntimeError(
+                f"This app was started in process {core.process}, of which this one is a fork: its threads and locks "
+                "are not here. Start it after the fork: make it at import, and let the lifespan or a request start it."
+            )
+        if core.loop is not asyncio.get_running_loop() and core.state in (CoreState.STARTING, CoreState.RUNNING):
             raise RuntimeError(
                 "This app was started in another event loop, and its streams belong to that one. "
                 "Enter its lifespan, as `with TestClient(app)` does, or make an app for every event loop."
             )
-        if self._starting is None or self._starting.done():
-            self._starting = loop.create_task(self.start())
-        await asyncio.shield(self._starting)
+        if not core.started:
+            await self.start()

@@ -88,11 +88,8 @@ class SqliteEngine(Engine):
         self._interval = reap
         self._name = secrets.token_hex(8)
         self._alive = FileLock(leases.lock_path(self._path, self._name), thread_local=False)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
         self._streams: weakref.WeakValueDictionary[str, SqliteStream] = weakref.WeakValueDictionary()
         self._loads = SingleFlight(lambda name: self._in_reader(functools.partial(self._load, name)))
-        ends = (lost, self._damaged)
-        self._follower = Follower(self._path, connect, ends, lambda: self._writer.epoch, self._stop)
         self._others = 0
         self._unreadable: set[str] = set()  # streams whose damage the operator was told of
         self._gone_told = False  # that the file was deleted or replaced
@@ -102,7 +99,11 @@ class SqliteEngine(Engine):
     # --- opening and closing
 
     async def __aenter__(self) -> SqliteEngine:
+        # What ends with a failed start is made here: it can be tried again.
         self._loop = asyncio.get_running_loop()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="tickertape-read")
+        ends = (self._lost, self._damaged)
+        self._follower = Follower(self._path, self._connect, ends, lambda: self._writer.epoch, self._stop)
         self._write_queue = WriteQueue(self._loop, self._submit)
         self._producer = Producer(
             self._write_queue,
