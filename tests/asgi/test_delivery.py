@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from asgi.stacks import MIDDLEWARE, SERVERS, around_send, server
 from delivery.test_fanout import Plain, a_tape, text, until
 from tickertape.asgi.subscriber import Cut, deliver
+from tickertape.asgi.waiting import ended
 from tickertape.delivery.fanout import Fanout
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.streams.contract import Stream
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n"
 COUNT = 11
@@ -176,3 +178,35 @@ def test_a_stream_is_whole_and_a_cut_is_an_error_in_starlettes_test_client(middl
     assert TestClient(wrap(Streams())).get("/").content == WHOLE  # type: ignore[arg-type]  # Starlette's types are wider
     with pytest.raises((Cut, TypeError, AttributeError)):
         TestClient(wrap(Streams(Unreadable))).get("/")  # type: ignore[arg-type]
+
+
+async def deliver_to_the_end(stream: Stream, receive: Receive) -> None:
+    sent: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["body"])
+
+    await deliver(Fanout(), stream, 0, Plain, send, receive)
+    assert b"".join(sent) == text(1, 2)
+
+
+async def wait_for_the_end(stream: Stream, receive: Receive) -> None:
+    assert await ended(stream, receive)
+
+
+@pytest.mark.parametrize("way", [deliver_to_the_end, wait_for_the_end])
+async def test_a_receive_that_returns_the_body_again_and_again_does_not_stop_the_event_loop(way: Any) -> None:
+    """Middleware that has read the body commonly puts such a `receive` in its place."""
+    stream = a_tape(b"e1")
+    reads = 0
+
+    async def receive() -> Message:
+        nonlocal reads
+        reads += 1
+        assert reads < 100, "it is read without end"
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    waiting = asyncio.create_task(way(stream, receive))
+    await until(lambda: reads)
+    stream.extend([b"e2"], ended=True)
+    await waiting

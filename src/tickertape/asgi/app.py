@@ -28,6 +28,7 @@ from starlette.routing import Route, Router
 
 from tickertape.asgi import conversation_routes, routes
 from tickertape.asgi.endpoint import Endpoint, not_found
+from tickertape.asgi.requests import complete_path
 from tickertape.asgi.responses import reply_error
 from tickertape.asgi.signals import DrainOnSignal
 from tickertape.asgi.subscriber import transport_of
@@ -64,8 +65,9 @@ class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
 class App:
     """The API over one core. ``owner`` says whose a request's streams and conversations are.
 
-    It is called with Starlette's ``Request`` and returns a text, or an awaitable of one; None refuses the request with
-    401, and an exception with a ``status_code`` (FastAPI's HTTPException) with that. ``pages`` are further paths, each
+    It is called with Starlette's ``Request``, without its body, and returns a text, or an awaitable of one: a name that
+    nobody else has, 1 to 255 characters. None refuses the request with 401, and an exception with a ``status_code``
+    (FastAPI's HTTPException) with that and its ``headers``. ``pages`` are further paths, each
     an ASGI app that finds its owner itself. With ``signals`` SIGTERM and SIGINT drain the core before the host's own
     handler is called; a server that drains by itself says False. ``lifespan`` is what ASGI's lifespan runs in place of
     this app's own.
@@ -105,6 +107,7 @@ class App:
             except TickertapeError as error:
                 await reply_error(send, error)
                 return
+            complete_path(scope)
             if scope.get("http_version") == "1.0" and (transport := transport_of(send)):
                 send = transport.without_chunks(send)
         elif scope["type"] == "websocket":

@@ -14,6 +14,7 @@ from tickertape.asgi.subscriber import Cut
 from tickertape.errors import BadRequest, ProviderError, TickertapeError
 
 if TYPE_CHECKING:
+    from tickertape.asgi.responses import Headers
     from tickertape.asgi.types import App, Message, Receive, Send
 
 logger = logging.getLogger("tickertape")
@@ -23,6 +24,9 @@ Owner = Callable[[Request], "str | Awaitable[str | None] | None"]
 
 OWNER = "tickertape.owner"
 """The key in the scope under which handlers find the owner."""
+
+MAX_OWNER = 255
+"""Characters of an owner's name; it stands in every row that is theirs."""
 
 
 class Endpoint:
@@ -44,10 +48,12 @@ class Endpoint:
             return
         try:
             if self._owner is not None:
-                scope[OWNER] = await _owner_of(self._owner, scope, receive)
+                scope[OWNER] = await _owner_of(self._owner, scope)
             await method(scope, receive, send)
         except Cut:
             raise
+        except _Refused as refusal:
+            await reply_error(send, refusal.error, refusal.headers)
         except TickertapeError as error:
             await reply_error(send, error)
         except Exception:
@@ -55,10 +61,19 @@ class Endpoint:
             await reply_error(send, TickertapeError("The server failed to answer this; its own log says why."))
 
 
-async def _owner_of(owner: Owner, scope: Message, receive: Receive) -> str:
-    """Return who asks. Raises ProviderError for somebody who may not."""
+class _Refused(Exception):
+    """The owner may not ask: the error to answer with, and headers that go with it."""
+
+    def __init__(self, error: TickertapeError, headers: Headers) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.headers = headers
+
+
+async def _owner_of(owner: Owner, scope: Message) -> str:
+    """Return who asks. Raises _Refused for somebody who may not, TypeError and ValueError for a name that is none."""
     try:
-        found: Any = owner(Request(scope, receive))
+        found: Any = owner(Request(scope))  # without `receive`: the body is read once, and not here
         if isawaitable(found):
             found = await found
     except TickertapeError:
@@ -67,18 +82,21 @@ async def _owner_of(owner: Owner, scope: Message, receive: Receive) -> str:
         status = getattr(error, "status_code", None)
         if not isinstance(status, int) or not 400 <= status < 600:
             raise
-        raise ProviderError(
-            str(getattr(error, "detail", "") or "This request was refused."),
-            status=status,
-            type="authentication_error" if status in (401, 403) else "invalid_request_error",
-            code="refused",
-        ) from error
+        kind = "authentication_error" if status in (401, 403) else "invalid_request_error"
+        message = str(getattr(error, "detail", "") or "This request was refused.")
+        refusal = ProviderError(message, status=status, type=kind, code="refused")
+        headers = (getattr(error, "headers", None) or {}).items()
+        raise _Refused(refusal, [(name.lower().encode(), value.encode()) for name, value in headers]) from error
     if found is None:
         raise ProviderError(
             "This needs somebody who is signed in.", status=401, type="authentication_error", code="not_signed_in"
         )
     if not isinstance(found, str):
         raise TypeError(f"owner must return a str or None; it returned {found!r:.80}.")
+    if not 0 < len(found) <= MAX_OWNER or not found.isprintable():  # '' is what frameworks call everybody and nobody
+        raise ValueError(
+            f"owner must return 1 to {MAX_OWNER} printable characters, or None; it returned {found!r:.80}."
+        )
     return found
 
 

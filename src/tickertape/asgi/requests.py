@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -44,6 +45,26 @@ def header(scope: Message, name: bytes) -> str | None:
     return None
 
 
+def complete_path(scope: Message) -> None:
+    """Let ``path`` begin with ``root_path``, as ASGI wants it.
+
+    It does not where a proxy takes a prefix off, the host names that prefix as its ``root_path`` alone, and this app is
+    mounted in it: of ``/api`` and a mount at ``/ai``, ``root_path`` is ``/api/ai``, and ``path`` begins with ``/ai``.
+    """
+    root, path = str(scope.get("root_path", "")).rstrip("/"), scope["path"]
+    if not root or _below(root, path):
+        return
+    mount = root
+    while mount and not _below(mount, path):
+        rest = mount[1:].partition("/")[2]
+        mount = f"/{rest}" if rest else ""
+    scope["path"] = root + path.removeprefix(mount)
+
+
+def _below(prefix: str, path: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
 def route_path(scope: Message) -> str:
     """Return the path below the one where this app is."""
     return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
@@ -51,7 +72,7 @@ def route_path(scope: Message) -> str:
 
 def url_of(scope: Message, path: str) -> str:
     """Return the URL, without scheme and host, of a path of this app, for the one who sent the request."""
-    return str(scope.get("root_path", "")) + path
+    return quote(str(scope.get("root_path", ""))) + path  # ASGI's is decoded
 
 
 async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
@@ -188,5 +209,5 @@ def parse_key(scope: Message, body: bytes) -> Key | None:
         return None
     if not 0 < len(value) <= _MAX_KEY:
         raise BadRequest(f"An Idempotency-Key has 1 to {_MAX_KEY} characters; this one has {len(value)}.")
-    continued = scope.get("path_params", {}).get("id", "")
-    return Key(value, hashlib.sha256(body + continued.encode()).digest())
+    continued = str(scope.get("path_params", {}).get("id", ""))  # perhaps that of a mount, which is any type
+    return Key(value, hashlib.sha256(body + continued.encode("utf-8", "replace")).digest())

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from tickertape.asgi.connection import abort, below
+from tickertape.asgi.waiting import wait_disconnected
 from tickertape.delivery.subscriber import Subscriber
 
 if TYPE_CHECKING:
@@ -184,8 +185,7 @@ class RequestSubscriber(Subscriber):
     async def _watch(self, receive: Receive) -> None:
         """Notice when the client leaves, whether something is being sent or not."""
         try:
-            while (await receive())["type"] != "http.disconnect":
-                pass  # a request's body may have come in several messages
+            await wait_disconnected(receive)
         except Exception as error:
             self._fail("receive", error)
         else:

@@ -18,6 +18,21 @@ SOON = 0.05
 """Seconds. Most answers begin within them: until then nobody looks whether the client is there, which takes a task."""
 
 
+async def wait_disconnected(receive: Receive) -> None:
+    """Return once the client has left; what still comes of the request's body is passed over.
+
+    Middleware that has read the body often puts a ``receive`` in its place that returns the body again and again, at
+    once and without end. Nobody learns from it that the client has left: then this waits for ever.
+    """
+    ends = 0
+    while ends < 2:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        ends += not message.get("more_body", False)
+    await asyncio.get_running_loop().create_future()
+
+
 @contextmanager
 def reading(tape: Stream) -> Iterator[None]:
     """Count as one who reads the stream."""
@@ -56,12 +71,7 @@ async def _while_connected(
     work: Coroutine[object, object, None], receive: Receive, seconds: float | None = None
 ) -> bool:
     """Wait for work, for so many seconds at most. Return False if the client has left."""
-
-    async def left() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    leaving = asyncio.create_task(left())
+    leaving = asyncio.create_task(wait_disconnected(receive))
     waiting = {asyncio.create_task(work), leaving}
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
