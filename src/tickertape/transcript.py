@@ -37,7 +37,7 @@ from tickertape.deltas import (
     Usage,
     decode_delta,
 )
-from tickertape.tool_calls import merge_tool_call
+from tickertape.parsing.tool_calls import merge_tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

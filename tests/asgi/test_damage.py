@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 from conversations.conftest import OWNER, ask
 from support.http import ask as question
 from support.http import request
-from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.service import ConversationService
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, create, text
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,6 @@ import pytest
 
 from conversations.conftest import OWNER, ask, go_on, vary
 from support.scripted import Scripted
-from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.export import as_markdown
 from tickertape.conversations.models import ConversationUpdate, MessageRequest, NewMessage, Segment
@@ -34,6 +33,7 @@ from tickertape.generation import Generations, Limits
 from tickertape.providers.catalog import Catalog
 from tickertape.streams.memory import MemoryEngine
 from tickertape.testing.engine_contract import whole
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.echo import BATCH, Echo
-from tickertape.timer_wheel import TimerWheel
+from tickertape.util.timer_wheel import TimerWheel
 
 
 def asking(content: object) -> ChatRequest:

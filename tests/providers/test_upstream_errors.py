@@ -8,10 +8,10 @@ import pytest
 from tickertape.errors import ProviderError
 from tickertape.providers.model_list import entries_of, read_models
 from tickertape.providers.upstream_errors import (
-    Complaint,
+    ReportedError,
     UpstreamErrors,
     one_line,
-    read_complaint,
+    parse_error,
     read_retry_after,
     shown_status,
 )
@@ -20,21 +20,21 @@ from tickertape.providers.upstream_errors import (
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
-        ({"error": {"message": "m", "type": "t", "code": 5, "param": "p"}}, Complaint("m", "t", "5", "p")),
-        ({"error": {"message": "m", "code": None}}, Complaint("m")),
-        ({"error": "m"}, Complaint("m")),
-        ({"object": "error", "message": "m", "type": "t", "code": 400}, Complaint("m", "t", "400")),
-        ({"detail": "m"}, Complaint("m")),
-        ({"detail": [{"msg": "m"}]}, Complaint("m")),
-        ([{"error": {"message": "m", "status": "X"}}], Complaint("m", "X")),
-        ({"error": {}}, Complaint()),
-        ("m", Complaint("m")),
-        (None, Complaint()),
-        ([], Complaint("[]")),
+        ({"error": {"message": "m", "type": "t", "code": 5, "param": "p"}}, ReportedError("m", "t", "5", "p")),
+        ({"error": {"message": "m", "code": None}}, ReportedError("m")),
+        ({"error": "m"}, ReportedError("m")),
+        ({"object": "error", "message": "m", "type": "t", "code": 400}, ReportedError("m", "t", "400")),
+        ({"detail": "m"}, ReportedError("m")),
+        ({"detail": [{"msg": "m"}]}, ReportedError("m")),
+        ([{"error": {"message": "m", "status": "X"}}], ReportedError("m", "X")),
+        ({"error": {}}, ReportedError()),
+        ("m", ReportedError("m")),
+        (None, ReportedError()),
+        ([], ReportedError("[]")),
     ],
 )
-def test_a_complaint_is_read_in_every_shape(value: object, complaint: Complaint) -> None:
-    assert read_complaint(value) == complaint
+def test_a_complaint_is_read_in_every_shape(value: object, complaint: ReportedError) -> None:
+    assert parse_error(value) == complaint
 
 
 def test_words_are_one_short_line_without_control_characters() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from conversations.conftest import OWNER, ask
-from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.models import ConversationLimits
 from tickertape.conversations.service import ConversationService
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.streams.contract import Header
 from tickertape.testing.engine_contract import DONE, caught_up, create
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from pathlib import Path

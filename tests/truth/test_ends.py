@@ -9,7 +9,7 @@ import pytest
 
 from tickertape.deltas import Delta, Finish
 from tickertape.errors import AnswerUnfinished, ProviderError
-from tickertape.finish_reasons import read_reason
+from tickertape.parsing.finish_reasons import read_reason
 from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.gemini_reader import ResponseReader
 from tickertape.providers.ollama_reader import LineReader

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import msgspec
 
 from tickertape.errors import BadRequest
-from tickertape.foreign_json import UNREADABLE
 from tickertape.providers.base import ChatRequest
 from tickertape.streams.contract import Key
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message, Receive

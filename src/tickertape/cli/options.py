@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from tickertape.foreign_json import UNREADABLE
 from tickertape.sse.reconnect import resolve
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import click
 
 from tickertape.cli.options import request_options, with_content_type
 from tickertape.cli.terminal import escape
-from tickertape.foreign_json import UNREADABLE
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

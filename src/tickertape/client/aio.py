@@ -15,18 +15,18 @@ from tickertape.client.connections import HEAD_LIMITS, hang_up, proxy_failure, t
 from tickertape.client.event_machine import CALL_TIMEOUT, Action, Call, EventMachine, Finished, ReadRefusal
 from tickertape.client.request import EXCERPT, EXCERPT_TIMEOUT, RequestTemplate, policy_with
 from tickertape.errors import ConnectionFailed, SettingsError
-from tickertape.proxy import proxy_for
 from tickertape.sse.actions import Connect, Loss, Read, Wait
 from tickertape.sse.decoder import MAX_EVENT_SIZE
+from tickertape.util.proxy import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     from tickertape.client.request import HttpRequest
-    from tickertape.proxy import Proxy
     from tickertape.sse.actions import Policy, ReadyState
     from tickertape.sse.event import Event
+    from tickertape.util.proxy import Proxy
 
 FAILURES = (aiohttp.ClientError, OSError, ValueError)
 """What aiohttp raises for a connection that cannot be made, or is lost; a timeout is an OSError."""

@@ -9,7 +9,7 @@ import aiohttp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tickertape.proxy import Proxy
+    from tickertape.util.proxy import Proxy
 
 HEAD_LIMITS: dict[str, Any] = {"max_line_size": 65_536, "max_field_size": 65_536, "max_headers": 1000}
 """Bytes of one line of a response's head, and how many lines it may have: gateways add policies and traces without end,

@@ -18,8 +18,8 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tickertape.errors import SettingsError
-from tickertape.proxy import Proxy, proxy_for
 from tickertape.sse.actions import Loss
+from tickertape.util.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
     import socket

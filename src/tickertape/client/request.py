@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.errors import ConnectionFailed
-from tickertape.foreign_json import UNREADABLE
 from tickertape.sse.actions import Policy
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

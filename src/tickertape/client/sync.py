@@ -208,7 +208,7 @@ class EventSource:
 
     ``on_open`` gets the headers of each response, ``on_comment`` each comment, ``on_reconnect`` each `Wait`; they may
     raise, which closes the source. ``pool`` is a urllib3 pool manager of yours and stays open; without one, a proxy
-    that the environment names is used (`tickertape.proxy`).
+    that the environment names is used (`tickertape.util.proxy`).
 
     Thread safety: one thread iterates, and callbacks run in it; any thread may call `close`. Nothing is sent before
     the iteration starts.

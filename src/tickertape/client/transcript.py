@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from tickertape.complaints import read_complaint, stray_error
 from tickertape.deltas import Delta, Finish, State, Usage
 from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
-from tickertape.foreign_json import UNREADABLE
-from tickertape.openai_chunks import OpenAIChunks
+from tickertape.parsing.openai_chunks import ChunkParser
+from tickertape.parsing.reported_errors import parse_error, stray_error
 from tickertape.sse.decoder import IGNORED
 from tickertape.transcript import Transcript
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from tickertape.sse.event import Event
@@ -45,7 +45,7 @@ class EventTranscript(Transcript):
         self.events: list[Event] = []
         self.done = False
         """The stream said ``[DONE]``: call `end` once the events that were received with it are taken."""
-        self._chunks = OpenAIChunks()
+        self._chunks = ChunkParser()
         self._cancelled = False  # the stream said so
         self._stopped = False  # the caller wanted it so
         self._stray = ""  # lines that are no events: an error, perhaps
@@ -193,11 +193,11 @@ class EventTranscript(Transcript):
         return False
 
     def _fail(self, error: Any) -> NoReturn:
-        complaint = read_complaint(error)
-        words = complaint.words or (error if isinstance(error, str) else msgspec.json.encode(error).decode())
+        reported = parse_error(error)
+        words = reported.words or (error if isinstance(error, str) else msgspec.json.encode(error).decode())
         self.state = self._ends_as
         raise StreamError(
-            f"The answer ended with an error: {words}", text=self.text, code=complaint.code, type=complaint.type or None
+            f"The answer ended with an error: {words}", text=self.text, code=reported.code, type=reported.type or None
         )
 
     def _fail_with(self, sentence: str, code: str | None = None) -> NoReturn:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.clock import now
 from tickertape.conversations.models import (
     AnswerOptions,
     ConversationUpdate,
@@ -47,6 +46,7 @@ from tickertape.generation import LOST, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.streams.contract import Key
 from tickertape.transcript import Transcript
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.timer_wheel import timer_wheel
+from tickertape.util.timer_wheel import timer_wheel
 
 if TYPE_CHECKING:
     import asyncio

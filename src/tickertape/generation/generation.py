@@ -20,7 +20,7 @@ from tickertape.generation.attendance import Attendance
 from tickertape.generation.ends import LOST, UNFINISHED, failure, too_long
 from tickertape.generation.sink import AnswerSink
 from tickertape.streams.contract import Stream
-from tickertape.timer_wheel import timer_wheel
+from tickertape.util.timer_wheel import timer_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from tickertape.errors import SettingsError
-from tickertape.proxy import Proxy, proxy_for
+from tickertape.util.proxy import Proxy, proxy_for
 
 
 class Address(msgspec.Struct, frozen=True):

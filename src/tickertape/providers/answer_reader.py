@@ -6,7 +6,7 @@ wherever it hides; and what the upstream says of the end is believed only when n
 (`finish_reasons`): then there is a `Finish`, or an error, or neither.
 
 An error may come in place of a message, beside one, after the reason to end and after the marker of the end
-(`complaints`), or as lines that are no message at all: ``error: {…}`` (older llama.cpp), JSON over several lines
+(`reported_errors`), or as lines that are no message at all: ``error: {…}`` (older llama.cpp), JSON over several lines
 (Gemini), plain words (gateways). How the body is framed is found out by `framing`. A message without words, ``null``, a
 word such as ``ping`` or the ``[DONE]`` of another dialect keep a connection open, and are no failure.
 """
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from tickertape.complaints import find_error, stray_error
 from tickertape.deltas import ChunkFields, Delta, Finish, Text, ToolCall, Usage
 from tickertape.errors import EventTooLarge, ProviderError
-from tickertape.finish_reasons import AnswerEnd, Dialect
-from tickertape.foreign_json import UNREADABLE, loads
+from tickertape.parsing.finish_reasons import AnswerEnd, Dialect
+from tickertape.parsing.reported_errors import find_error, stray_error
+from tickertape.parsing.surrogates import SurrogateJoiner
+from tickertape.parsing.tool_calls import ToolCallPieces
 from tickertape.providers.framing import JsonBody, Kind, Opening
 from tickertape.sse import Decoder
 from tickertape.sse.decoder import IGNORED, MAX_EVENT_SIZE
-from tickertape.surrogates import HalfJoiner
-from tickertape.tool_calls import CallPieces
+from tickertape.util.json_util import UNREADABLE, loads
 
 if TYPE_CHECKING:
     from tickertape.providers.thinking import Thinking
@@ -74,9 +74,9 @@ class AnswerReader(ABC):
         self._thinking = thinking
         self._closed = False
         self._usage: dict[str, Any] | None = None
-        self._calls = CallPieces()
+        self._calls = ToolCallPieces()
         self._said: dict[str, Any] = {}  # fields without a word of their own, as they were last
-        self._halves: HalfJoiner | None = None
+        self._halves: SurrogateJoiner | None = None
         self._stray = ""
         self._max_event_size = max_event_size
         self._opening: Opening | None = Opening()
@@ -155,7 +155,7 @@ class AnswerReader(ABC):
             return msgspec.json.decode(data)
         except UNREADABLE:
             if self._halves is None and "\\ud" in data.lower():
-                self._halves = HalfJoiner()
+                self._halves = SurrogateJoiner()
             return loads(data)
 
     def _text(self, text: str, out: list[Delta]) -> None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.citations import Citations
-from tickertape.complaints import find_error
 from tickertape.deltas import Reasoning, ReasoningDetail, Refusal, ServerTool, Text
-from tickertape.foreign_json import UNREADABLE, loads
-from tickertape.openai_chunks import ReasoningDetails
+from tickertape.parsing.citations import Citations
+from tickertape.parsing.reasoning_details import ReasoningDetails
+from tickertape.parsing.reported_errors import find_error
+from tickertape.parsing.text_template import TextTemplate
 from tickertape.providers.answer_reader import AnswerReader
 from tickertape.sse.decoder import MAX_EVENT_SIZE
-from tickertape.text_template import TextTemplate
+from tickertape.util.json_util import UNREADABLE, loads
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta

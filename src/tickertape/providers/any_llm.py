@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.complaints import one_line
 from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.parsing.reported_errors import one_line
 from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.estimate import Estimate
 from tickertape.providers.openai_reader import ChunkReader

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import BadRequest, SettingsError
 from tickertape.providers.base import ChatRequest, Model, Provider
-from tickertape.timer_wheel import timer_wheel
+from tickertape.util.timer_wheel import timer_wheel
 
 if TYPE_CHECKING:
     from tickertape.providers.base import Sink

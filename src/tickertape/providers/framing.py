@@ -16,8 +16,8 @@ import json
 from enum import Enum
 
 from tickertape.errors import EventTooLarge
-from tickertape.foreign_json import loads
 from tickertape.sse import Event
+from tickertape.util.json_util import loads
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"

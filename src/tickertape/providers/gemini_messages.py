@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import BadRequest
-from tickertape.foreign_json import loads
 from tickertape.providers.messages import (
     Image,
     called_names,
@@ -16,6 +15,7 @@ from tickertape.providers.messages import (
     result_id,
     text_of,
 )
+from tickertape.util.json_util import loads
 
 if TYPE_CHECKING:
     from tickertape.providers.base import ChatRequest

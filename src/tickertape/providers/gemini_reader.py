@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.complaints import find_error
 from tickertape.deltas import Audio, Image, Reasoning, ReasoningDetail, Refusal, ScoredText, ServerTool, Text
-from tickertape.foreign_json import UNREADABLE
-from tickertape.openai_chunks import ReasoningDetails
+from tickertape.parsing.reasoning_details import ReasoningDetails
+from tickertape.parsing.reported_errors import find_error
 from tickertape.providers.answer_reader import AnswerReader
 from tickertape.providers.gemini_calls import PartialCall
 from tickertape.providers.gemini_messages import FORMAT
 from tickertape.providers.gemini_sources import Sources
 from tickertape.sse.decoder import MAX_EVENT_SIZE
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tickertape.citations import Citations
+from tickertape.parsing.citations import Citations
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta

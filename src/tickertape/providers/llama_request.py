@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.complaints import one_line
 from tickertape.errors import BadRequest, ProviderError
+from tickertape.parsing.reported_errors import one_line
 from tickertape.providers.parameters import LACKING, Parameters
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.errors import BadRequest
-from tickertape.foreign_json import loads
+from tickertape.util.json_util import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

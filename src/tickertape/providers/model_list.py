@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tickertape.foreign_json import loads
 from tickertape.providers.base import Model
+from tickertape.util.json_util import loads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.complaints import find_error
 from tickertape.deltas import DeltaFields, Image, Reasoning, ScoredText, Text
-from tickertape.foreign_json import UNREADABLE
-from tickertape.openai_chunks import image_of
+from tickertape.parsing.images import image_of
+from tickertape.parsing.reported_errors import find_error
 from tickertape.providers.answer_reader import AnswerReader
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta

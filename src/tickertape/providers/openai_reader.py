@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tickertape.openai_chunks import OpenAIChunks
+from tickertape.parsing.openai_chunks import ChunkParser
 from tickertape.providers.answer_reader import AnswerReader
 from tickertape.sse.decoder import MAX_EVENT_SIZE
 
@@ -32,7 +32,7 @@ class ChunkReader(AnswerReader):
         raw: bool = False,
     ) -> None:
         super().__init__(errors, max_event_size, thinking)
-        self._chunks = OpenAIChunks(raw=raw)
+        self._chunks = ChunkParser(raw=raw)
         self.end = self._chunks.end
 
     def _message(self, data: str, out: list[Delta]) -> None:

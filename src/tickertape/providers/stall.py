@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tickertape.timer_wheel import timer_wheel
+from tickertape.util.timer_wheel import timer_wheel
 
 if TYPE_CHECKING:
     import asyncio

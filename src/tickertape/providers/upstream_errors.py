@@ -1,6 +1,6 @@
 """What to say about an upstream that refused, failed or cannot be reached: one sentence, the right status, no secret.
 
-Whatever shape the complaint has, it is brought into OpenAI's four fields. The status is the one to show to *our*
+Whatever shape a reported error has, it is brought into OpenAI's four fields. The status is the one to show to *our*
 caller: an upstream's own failure (500) is a bad gateway (502) to them, its refusals (4xx) are passed on.
 """
 
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.complaints import Complaint, one_line, read_complaint
 from tickertape.errors import AnswerUnfinished, ProviderError
-from tickertape.foreign_json import loads
+from tickertape.parsing.reported_errors import ReportedError, one_line, parse_error
+from tickertape.util.json_util import loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tickertape.finish_reasons import Ending
+    from tickertape.parsing.finish_reasons import Ending
 
 _DAY = 86_400.0
 
@@ -66,7 +66,7 @@ class UpstreamErrors(msgspec.Struct, frozen=True):
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str], model: str) -> ProviderError:
         """Return the error for an HTTP status that came in place of an answer."""
-        complaint = self._without_key(read_complaint(_json_or_text(body)))
+        reported = self._without_key(parse_error(_json_or_text(body)))
         retry_after = read_retry_after(headers)
         if status == 401 and self.key is None:
             what, do = "wants an API key, and none is set", f"Set {self.key_name} to a key of this upstream."
@@ -91,28 +91,28 @@ class UpstreamErrors(msgspec.Struct, frozen=True):
         else:
             what, do = "refused the request", "Change the request."
         return ProviderError(
-            f"{self.name} {what} (HTTP {status}){_quoted(complaint.words)} {do}",
+            f"{self.name} {what} (HTTP {status}){_quoted(reported.words)} {do}",
             status=shown_status(status),
-            type=complaint.type or _type_of(status),
-            code=_code(complaint.code or ("model_not_found" if status == 404 else f"upstream_{status}")),
-            param=complaint.param or ("model" if status == 404 else None),
+            type=reported.type or _type_of(status),
+            code=_code(reported.code or ("model_not_found" if status == 404 else f"upstream_{status}")),
+            param=reported.param or ("model" if status == 404 else None),
             retry_after=retry_after,
             passing=_passes(status, retry_after),
         )
 
     def reported(self, value: Any) -> ProviderError:
-        """Return the error for a complaint in the middle of an answer, or in place of one inside a 200."""
-        complaint = self._without_key(read_complaint(value))
-        code = complaint.code or ""
+        """Return the error for one that is reported in the middle of an answer, or in place of one inside a 200."""
+        reported = self._without_key(parse_error(value))
+        code = reported.code or ""
         # OpenRouter's and Gemini's code is an HTTP status; Anthropic says it in the type.
-        number = int(code[:4]) if code.isascii() and code.isdigit() else _TYPES.get(complaint.type, 0)
+        number = int(code[:4]) if code.isascii() and code.isdigit() else _TYPES.get(reported.type, 0)
         status = shown_status(number) if 400 <= number < 600 else 502
         return ProviderError(
-            f"{self.name} broke off with an error{_quoted(complaint.words)}",
+            f"{self.name} broke off with an error{_quoted(reported.words)}",
             status=status,
-            type=complaint.type or "upstream_error",
-            code=_code(complaint.code or "upstream_error"),
-            param=complaint.param,
+            type=reported.type or "upstream_error",
+            code=_code(reported.code or "upstream_error"),
+            param=reported.param,
         )
 
     def unfinished(self, ending: Ending) -> ProviderError:
@@ -137,12 +137,12 @@ class UpstreamErrors(msgspec.Struct, frozen=True):
         """Return the error for a timeout."""
         return ProviderError(f"{self.name} {what}", status=504, type="timeout", code="upstream_timeout")
 
-    def _without_key(self, complaint: Complaint) -> Complaint:
-        return Complaint(
-            self._hidden(complaint.words),
-            self._hidden(complaint.type),
-            complaint.code and self._hidden(complaint.code),
-            complaint.param and self._hidden(complaint.param),
+    def _without_key(self, reported: ReportedError) -> ReportedError:
+        return ReportedError(
+            self._hidden(reported.words),
+            self._hidden(reported.type),
+            reported.code and self._hidden(reported.code),
+            reported.param and self._hidden(reported.param),
         )
 
     def _hidden(self, words: str) -> str:

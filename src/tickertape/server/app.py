@@ -11,7 +11,6 @@ import msgspec
 
 from tickertape import asgi
 from tickertape.asgi.app import AppOptions
-from tickertape.clock import now
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.core import Core, CoreOptions
@@ -25,6 +24,7 @@ from tickertape.server.pages import Pages
 from tickertape.server.settings import shared
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 from tickertape.streams.sqlite.engine import SqliteEngine
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,10 +13,10 @@ import msgspec
 from platformdirs import user_config_path
 
 from tickertape.errors import SettingsError
-from tickertape.foreign_json import loads
 from tickertape.providers.dialects import DIALECTS
 from tickertape.server.settings import UpstreamSettings
 from tickertape.server.upstreams import KEY_NAMES, check
+from tickertape.util.json_util import loads
 
 if TYPE_CHECKING:
     from tickertape.server.settings import Settings

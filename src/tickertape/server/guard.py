@@ -19,11 +19,11 @@ import msgspec
 from tickertape.asgi.requests import header, read_body, route_path, url_of
 from tickertape.asgi.responses import reply, reply_error
 from tickertape.errors import BadRequest, ProviderError
-from tickertape.foreign_json import UNREADABLE
 from tickertape.server.cors import Shared, is_preflight, reply_preflight
 from tickertape.server.logins import Logins
 from tickertape.server.reach import LOOPBACK, Proxies, is_address, is_loopback, name_of
 from tickertape.server.sessions import Sessions
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from tickertape.asgi.responses import Headers

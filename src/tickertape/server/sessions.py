@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.errors import ProviderError
-from tickertape.foreign_json import UNREADABLE
+from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

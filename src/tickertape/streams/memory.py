@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tickertape.clock import now
 from tickertape.errors import Fenced, StreamEnded, UnknownStream
 from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

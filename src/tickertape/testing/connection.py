@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.foreign_json import loads
 from tickertape.testing.actions import Action, Body, Final, Gate, Head, Raw, Token, Wait
+from tickertape.util.json_util import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

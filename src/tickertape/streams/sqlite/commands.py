@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from tickertape.clock import now
 from tickertape.errors import Fenced, LogUnavailable
 from tickertape.sqlite_upkeep import PAGE, SLICE, shrink
 from tickertape.streams.sqlite.file_format import (
@@ -24,6 +23,7 @@ from tickertape.streams.sqlite.file_format import (
     keyed,
     stream_checksum,
 )
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     import asyncio

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
-from tickertape.clock import now
 from tickertape.errors import StreamDamaged, UnknownStream
 from tickertape.sqlite_file import VERIFY, FileIdentity, verify
 from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
@@ -30,6 +29,7 @@ from tickertape.streams.sqlite.file_format import Connect, header_checksum, stre
 from tickertape.streams.sqlite.follower import Follower, SingleFlight
 from tickertape.streams.sqlite.producer import Producer, SqliteStream
 from tickertape.streams.sqlite.writer import WriteQueue, WriterThread
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from tickertape.clock import now
 from tickertape.errors import LogError, LogUnavailable
 from tickertape.streams.sqlite.file_format import (
     UNKNOWN,
@@ -32,6 +31,7 @@ from tickertape.streams.sqlite.file_format import (
     roll_back,
     stream_checksum,
 )
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

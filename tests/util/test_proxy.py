@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from tickertape import proxy
 from tickertape.errors import SettingsError
-from tickertape.proxy import proxy_for
+from tickertape.util import proxy
+from tickertape.util.proxy import proxy_for
 
 P = "http://proxy.example:3128"
 

@@ -22,7 +22,7 @@ class _Call(msgspec.Struct):
     written: str = ""  # the arguments so far
 
 
-class CallPieces:
+class ToolCallPieces:
     """Makes the pieces of an answer's tool calls OpenAI's, in order.
 
     OpenAI's pieces belong together by their ``index``; id, type and name come once, the arguments as text in pieces.
@@ -91,7 +91,7 @@ class CallPieces:
 
 
 def merge_tool_call(calls: list[dict[str, Any]], piece: Any) -> None:
-    """Merge a piece, as `CallPieces` makes it, into the whole calls so far, which keep their ``index``."""
+    """Merge a piece, as `ToolCallPieces` makes it, into the whole calls so far, which keep their ``index``."""
     if not isinstance(piece, dict):
         return
     index = piece.get("index")

@@ -7,7 +7,7 @@ import math
 import msgspec
 import pytest
 
-from tickertape.foreign_json import UNREADABLE, loads
+from tickertape.util.json_util import UNREADABLE, loads
 
 DEEP = b"[" * 100_000
 

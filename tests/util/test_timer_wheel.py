@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tickertape.timer_wheel import COARSE, SLOTS, TimerWheel, timer_wheel
+from tickertape.util.timer_wheel import COARSE, SLOTS, TimerWheel, timer_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from tickertape.foreign_json import loads
+from tickertape.util.json_util import loads
 
 _WORDS = 500
 """Characters of the upstream's own words that are kept; some answer with a whole page."""
@@ -39,7 +39,7 @@ _BARE = frozenset(("message", "detail", "msg", "error_msg", "error_message", "er
 _FAILED = frozenset(("failed", "failure", "fail", "error", "errored", "cancelled", "canceled", "aborted", "expired"))
 _GOOD_CODES = frozenset(("", "0", "200", "20000", "ok", "success", "none", "null"))
 _PARTS = ("choices", "candidates", "message", "content_block", "delta", "data")
-"""Fields of an answer's own messages: where one of them holds something, a bare ``message`` is no complaint."""
+"""Fields of an answer's own messages: where one of them holds something, a bare ``message`` is no error."""
 
 _TRIES = 8
 """Places in a text where JSON may begin that are looked at."""
@@ -47,7 +47,7 @@ _TRIES = 8
 _PREFIX = re.compile(r"\s*(?:data\s*:\s*)?error\s*:\s*", re.IGNORECASE)
 
 
-class Complaint(msgspec.Struct, frozen=True):
+class ReportedError(msgspec.Struct, frozen=True):
     """An upstream's error, in OpenAI's fields."""
 
     words: str = ""
@@ -57,7 +57,7 @@ class Complaint(msgspec.Struct, frozen=True):
 
 
 def find_error(message: Any) -> Any:
-    """Return the part of a message that says what went wrong, for `read_complaint`; None if it is no error.
+    """Return the part of a message that says what went wrong, for `parse_error`; None if it is no error.
 
     A list of messages is searched for the first one that is.
     """
@@ -85,12 +85,12 @@ def find_error(message: Any) -> Any:
     return message if not content and any(message.get(name) for name in _BARE) else None
 
 
-def read_complaint(value: Any) -> Complaint:
-    """Return the complaint in what `find_error` found, in a decoded body, or in plain words."""
+def parse_error(value: Any) -> ReportedError:
+    """Return the error in what `find_error` found, in a decoded body, or in plain words."""
     while isinstance(value, list) and value:
         value = value[0]
     if not isinstance(value, dict):
-        return Complaint(one_line(value))
+        return ReportedError(one_line(value))
     inner = next((value[name] for name in ("error", "Error", "errors", "base_resp") if value.get(name)), None)
     while isinstance(inner, list) and inner:
         inner = inner[0]
@@ -107,7 +107,7 @@ def read_complaint(value: Any) -> Complaint:
         words = words.get("message") or words.get("msg") or words
     status = value.get("status")
     code = next((value[name] for name in ("code", "Code", "error_code", "status_code") if value.get(name)), None)
-    return Complaint(
+    return ReportedError(
         one_line(words if isinstance(words, str) else json.dumps(words, separators=(",", ":"))),
         one_line(value.get("type") or (status if isinstance(status, str) else "")),
         one_line(code) or None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _INNER = {"function": "arguments", "custom": "input"}
 
 
-class HalfJoiner:
+class SurrogateJoiner:
     """Holds the first half of a pair back until the second one comes; one that stays alone becomes U+FFFD."""
 
     def __init__(self) -> None:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.citations import Citations
-from tickertape.complaints import find_error
 from tickertape.deltas import (
     Audio,
     ChunkFields,
@@ -30,11 +28,15 @@ from tickertape.deltas import (
     Text,
     ToolCall,
 )
-from tickertape.finish_reasons import AnswerEnd
-from tickertape.foreign_json import UNREADABLE, loads
-from tickertape.surrogates import HalfJoiner
-from tickertape.text_template import TextTemplate
-from tickertape.tool_calls import CallPieces
+from tickertape.parsing.citations import Citations
+from tickertape.parsing.finish_reasons import AnswerEnd
+from tickertape.parsing.images import image_of
+from tickertape.parsing.reasoning_details import ReasoningDetails, reasoning_text
+from tickertape.parsing.reported_errors import find_error
+from tickertape.parsing.surrogates import SurrogateJoiner
+from tickertape.parsing.text_template import TextTemplate
+from tickertape.parsing.tool_calls import ToolCallPieces
+from tickertape.util.json_util import UNREADABLE, loads
 
 if TYPE_CHECKING:
     from tickertape.deltas import Delta
@@ -114,11 +116,11 @@ class _Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
-class OpenAIChunks:
+class ChunkParser:
     """Reads the chunks of one answer, one after the other.
 
     ``end`` is what is known of the answer's end, ``usage`` the token counts so far, ``model`` what calls itself so,
-    ``error`` what `read_complaint` takes if a chunk was an error, ``problem`` a sentence's end if it was no part of an
+    ``error`` what `parse_error` takes if a chunk was an error, ``problem`` a sentence's end if it was no part of an
     answer: after either, read no further. With ``raw`` thinking is passed on under the upstream's own names too.
     """
 
@@ -131,13 +133,13 @@ class OpenAIChunks:
         self._raw = raw
         self._template = TextTemplate()
         self._index: int | None = None
-        self._calls = CallPieces()
+        self._calls = ToolCallPieces()
         self._details = ReasoningDetails()
         self._citations = Citations()
         self._images = 0
         self._whole = False  # whether a message is read that was not streamed
         self._said: dict[str, Any] = {}  # the fields without a word, as they were last
-        self._halves: HalfJoiner | None = None
+        self._halves: SurrogateJoiner | None = None
 
     def read(self, data: str, out: list[Delta]) -> bool:
         """Append what one chunk says; return whether it was an error, or no part of an answer."""
@@ -170,7 +172,7 @@ class OpenAIChunks:
 
     def _says_only(self, data: str, text: str) -> bool:
         """Return whether a chunk says this text and nothing else, also of the answer's end."""
-        trial = OpenAIChunks(raw=self._raw)
+        trial = ChunkParser(raw=self._raw)
         trial._said, trial.usage, trial._index = dict(self._said), self.usage, self._index
         out: list[Delta] = []
         trial._read(data, out)
@@ -237,7 +239,7 @@ class OpenAIChunks:
                 self.problem = f"sent a message that is not a JSON object: {data[:80]!r}."
             return
         if self._halves is None and "\\ud" in data.lower():
-            self._halves = HalfJoiner()
+            self._halves = SurrogateJoiner()
         said: list[Delta] = []
         self._chunk(chunk, data, said)
         if (error := find_error(chunk)) is not None:
@@ -313,7 +315,7 @@ class OpenAIChunks:
         said: list[str] = []
         for name in _REASONING:
             value = delta.get(name)
-            if (text := _thought(value)) and text not in said:
+            if (text := reasoning_text(value)) and text not in said:
                 said.append(text)
                 out.append(Reasoning(text))
             elif value and not text:
@@ -351,7 +353,7 @@ class OpenAIChunks:
             for annotation in part.get("annotations") or ():
                 self._citations.annotation(annotation, out)
         elif kind in _THOUGHTS:
-            if text := _thought(part):
+            if text := reasoning_text(part):
                 out.append(Reasoning(text))
             if part.get("signature"):
                 out.append(ReasoningDetail(self._details.piece(part)))
@@ -396,84 +398,6 @@ class OpenAIChunks:
             out.append(ChunkFields(fresh))
 
 
-class ReasoningDetails:
-    """Numbers the parts of an answer's thinking, and says what is the same for all pieces of one only once.
-
-    Pieces belong together by type, index and id. A part ends with its signature, or with data: a text after that
-    begins another one, whatever its index.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[Any, int] = {}
-        self._ended: set[int] = set()
-        self._last: Any = None
-        self._count = 0
-
-    def piece(self, given: dict[str, Any], *, apart: bool = False) -> dict[str, Any]:
-        """Return a piece with the ``index`` of its part, and OpenRouter's ``type``; ``apart`` says that it is whole."""
-        kind = _DETAIL_TYPES.get(str(given.get("type")), given.get("type") or "reasoning.text")
-        piece = {name: value for name, value in given.items() if value is not None} | {"type": kind}
-        if "thinking" in piece and "text" not in piece:
-            piece["text"] = _thought(piece.pop("thinking"))
-        key = (kind, given.get("index"), given.get("id"))
-        if key not in self._open and self._last is not None and key[:2] == self._last[:2] and None in key:
-            key = self._last  # a signature may come without the id that its text had
-        begins = any(piece.get(name) for name in ("text", "summary", "data"))
-        index = self._open.get(key)
-        if index is None or apart or (begins and index in self._ended):
-            index = self._open[key] = self._count
-            self._count += 1
-        else:
-            piece.pop("id", None)
-            piece.pop("format", None)
-        if piece.get("signature") or piece.get("data"):
-            self._ended.add(index)
-        self._last = key
-        return {**piece, "index": index}
-
-    def whole(self, detail: dict[str, Any]) -> dict[str, Any]:
-        """Return a part that comes in one piece."""
-        self._count += 1
-        return {**detail, "index": self._count - 1}
-
-
-_DETAIL_TYPES = {
-    "thinking": "reasoning.text",
-    "reasoning": "reasoning.text",
-    "redacted_thinking": "reasoning.encrypted",
-    "summary": "reasoning.summary",
-    "summary_text": "reasoning.summary",
-    "encrypted": "reasoning.encrypted",
-}
-
-
-def image_of(image: Any) -> dict[str, Any] | None:
-    """Return a picture as OpenRouter's ``images`` have it; None if it has neither data nor an address."""
-    if isinstance(image, str):
-        return {"type": "image_url", "image_url": {"url": _as_url(image, "")}}
-    if not isinstance(image, dict):
-        return None
-    given = image.get("image_url", image.get("url"))
-    if isinstance(given, str):
-        given = {"url": given}
-    if not (isinstance(given, dict) and isinstance(given.get("url"), str)):
-        names = ("b64_json", "data", "image", "base64")
-        data = next((value for name in names if (value := image.get(name)) and isinstance(value, str)), "")
-        if not data:
-            return None
-        given = {"url": _as_url(data, str(image.get("mime_type") or image.get("media_type") or ""))}
-    rest = ("image_url", "url", "type", "index", "b64_json", "data", "image", "base64")
-    return {"type": "image_url", "image_url": given} | {k: v for k, v in image.items() if k not in rest}
-
-
-def _as_url(data: str, kind: str) -> str:
-    return (
-        data
-        if data[:8].lower().startswith(("data:", "http:", "https:"))
-        else f"data:{kind or 'image/png'};base64,{data}"
-    )
-
-
 def _score(logprobs: dict[str, Any], out: list[Delta], begun: int) -> None:
     """Join the probabilities to the text they belong to, the last one of the chunk."""
     for at in range(len(out) - 1, begun - 1, -1):
@@ -481,18 +405,6 @@ def _score(logprobs: dict[str, Any], out: list[Delta], begun: int) -> None:
             out[at] = ScoredText(delta.text, logprobs)
             return
     out.append(ScoredText("", logprobs))
-
-
-def _thought(value: Any) -> str:
-    """Return the thinking in whatever it was wrapped."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(map(_thought, value))
-    if isinstance(value, dict):
-        names = ("content", "text", "thinking", "summary", "reasoning", "reasoning_content")
-        return next((text for name in names if (text := _thought(value.get(name)))), "")
-    return ""
 
 
 def _is_said(value: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Parse the messages of LLM APIs, as providers and clients both do. Pure: no I/O, no exceptions for bad input."""
