@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.errors import LogError, LogUnavailable, StreamDamaged, UnknownStream
-from tickertape.sqlite_file import lost_commits, wal_commits
+from tickertape.sqlite.file import lost_commits, wal_commits
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.file_format import UNKNOWN, batch_checksum, connect, encode_group, header_checksum
 from tickertape.streams.sqlite.leases import join

@@ -243,7 +243,7 @@ async def test_an_answer_that_has_ended_is_in_no_memory_once_its_last_reader_has
             await settled(here)
             alive = [weakref.ref(writer.stream), weakref.ref(copy)]
             del writer, copy
-            while here._active.is_set() or there._active.is_set():
+            while not here.idle or not there.idle:
                 await asyncio.sleep(0.001)
             assert [found() for found in alive] == [None, None]
     finally:
@@ -270,6 +270,7 @@ async def test_a_killed_producers_streams_are_ended_before_the_next_engine_is_op
         producer.ready().command("append 5")
         producer.kill()
     async with open_log(path) as log:
+        assert rows(path, "SELECT 1 FROM stream WHERE ended IS NULL") == [], "who asks is not the first who looks"
         for stream_id in producer.streams:
             stream = await log.get(stream_id, "ann")
             assert (stream.entries, stream.ended) == ([*oracle(stream_id, 6), LOST], True)

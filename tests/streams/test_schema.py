@@ -12,7 +12,7 @@ import pytest
 
 from support.producer import DONE, LOST, entry
 from tickertape.errors import LogUnavailable
-from tickertape.sqlite_file import verify
+from tickertape.sqlite.file import verify
 from tickertape.streams.contract import Header, Key
 from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine

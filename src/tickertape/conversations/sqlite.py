@@ -14,10 +14,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tickertape import sqlite_upkeep
 from tickertape.errors import ConversationsUnavailable
-from tickertape.sqlite_file import LOST_COMMITS, FileIdentity, header, lost_commits, share, verify, wal_commits, why
-from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
+from tickertape.sqlite import upkeep
+from tickertape.sqlite.file import LOST_COMMITS, FileIdentity, header, lost_commits, share, verify, wal_commits, why
+from tickertape.sqlite.upkeep import Upkeep, make_shrinkable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -102,7 +102,7 @@ class _OpenFile:
 
     def reclaim_space(self, connection: Connection) -> bool:
         """Give some free pages back to the file system; return whether there are more."""
-        return sqlite_upkeep.shrink(_raw(connection))
+        return upkeep.shrink(_raw(connection))
 
     def probe(self, connection: Connection) -> None:
         """Write something that changes nothing."""

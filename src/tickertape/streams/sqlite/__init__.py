@@ -16,7 +16,7 @@ on. An end that could not be written was shown all the same, and is *deferred*: 
 else in common: the *writer* commits, the *reader* loads rows, finds keys and looks for the dead, the *follower* looks
 at what others have written. `SqliteEngine` calls into them with ``run_in_executor`` or the queue; they answer with
 ``call_soon_threadsafe``. So a slow disk delays commits and never the loop, and reading never delays a commit.
-Checkpoints are done in a fourth (`tickertape.sqlite_upkeep`).
+Checkpoints are done in a fourth (`tickertape.sqlite.upkeep`).
 
 **Several processes** use one file, and nothing but the file: there are no messages. Each has an *epoch*, its row in
 ``producer``, and a lock on a file of its own (`leases`). Every batch is inserted *from* that row: who was taken for

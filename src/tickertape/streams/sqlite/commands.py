@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from tickertape.errors import Fenced, LogUnavailable
-from tickertape.sqlite_upkeep import PAGE, SLICE, shrink
+from tickertape.sqlite.upkeep import PAGE, SLICE, shrink
 from tickertape.streams.sqlite.file_format import (
     batch_checksum,
     encode_group,

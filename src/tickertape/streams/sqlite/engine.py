@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from tickertape.errors import StreamDamaged, UnknownStream
-from tickertape.sqlite_file import VERIFY, FileIdentity, verify
-from tickertape.sqlite_upkeep import Upkeep, make_shrinkable
+from tickertape.sqlite.file import VERIFY, FileIdentity, verify
+from tickertape.sqlite.upkeep import Upkeep, make_shrinkable
 from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter
 from tickertape.streams.sqlite import file_format, leases
 from tickertape.streams.sqlite.commands import Create, Delete, Expire, Heartbeat, Probe, SetFlag, Shrink

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from zlib import crc32
 
 from tickertape.errors import LogUnavailable, StreamDamaged
-from tickertape.sqlite_file import LOST_COMMITS, header, lost_commits, share, wal_commits, why
+from tickertape.sqlite.file import LOST_COMMITS, header, lost_commits, share, wal_commits, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

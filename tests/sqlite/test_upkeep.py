@@ -13,10 +13,10 @@ import pytest
 from conversations.conftest import OWNER
 from streams.conftest import quick_path
 from support.answers import answer, conversations_of
-from tickertape import sqlite_upkeep
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase, check
-from tickertape.sqlite_upkeep import Upkeep, checkpoint, shrink
+from tickertape.sqlite import upkeep
+from tickertape.sqlite.upkeep import Upkeep, checkpoint, shrink
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.file_format import connect
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up
@@ -34,13 +34,13 @@ SECRET = "The-Eagle-Has-Landed"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CHECKPOINT", "RETRY", "PAUSE"):
-        monkeypatch.setattr(sqlite_upkeep, name, 0.0)
+        monkeypatch.setattr(upkeep, name, 0.0)
 
 
 async def kept_up(*keepers: Upkeep) -> None:
     """Wait until nothing is left to be done."""
-    for upkeep in keepers:
-        while upkeep._timer is not None or (upkeep._work is not None and not upkeep._work.done()):
+    for keeper in keepers:
+        while keeper._timer is not None or (keeper._work is not None and not keeper._work.done()):
             await asyncio.sleep(0)
 
 
@@ -187,7 +187,7 @@ async def test_a_transaction_deletes_no_more_than_a_slice(quick_path: Path, monk
     monkeypatch.setattr(SqliteEngine, "_delete", counted)
     async with SqliteEngine(quick_path / "tape.db", lost=LOST, synchronous="OFF") as log:
         names = []
-        for size in (*[sqlite_upkeep.SLICE] * 3, *[10] * 70):
+        for size in (*[upkeep.SLICE] * 3, *[10] * 70):
             writer = await begin(log, b"x" * size)
             await writer.finish([DONE])
             names.append(writer.stream.header.id)
@@ -205,10 +205,10 @@ def test_pages_are_given_back_a_few_at_a_time(quick_path: Path) -> None:
         (before,) = connection.execute("PRAGMA page_count").fetchone()
         assert shrink(connection) is True
         (after,) = connection.execute("PRAGMA page_count").fetchone()
-        assert before - after - sqlite_upkeep.STEP in (0, 1), "and the page that says where these were"
+        assert before - after - upkeep.STEP in (0, 1), "and the page that says where these were"
         while shrink(connection):
             pass
-        assert connection.execute("PRAGMA freelist_count").fetchone() == (sqlite_upkeep.SPARE,)
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (upkeep.SPARE,)
         assert shrink(connection) is False
 
 
@@ -231,9 +231,9 @@ async def test_a_file_that_could_not_shrink_can_after_the_next_start_if_it_is_sm
     assert await open_and_close() == (2,)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM;")
-    monkeypatch.setattr(sqlite_upkeep, "SMALL", 0)
+    monkeypatch.setattr(upkeep, "SMALL", 0)
     assert await open_and_close() == (0,)
-    monkeypatch.setattr(sqlite_upkeep, "SMALL", 10_000_000)
+    monkeypatch.setattr(upkeep, "SMALL", 10_000_000)
     assert await open_and_close() == (2,)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.conversations import sqlite
-from tickertape.sqlite_file import share
+from tickertape.sqlite.file import share
 from tickertape.streams.sqlite import file_format
 
 if TYPE_CHECKING:
