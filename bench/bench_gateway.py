@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parent / "gateway"))
-from contestants import BODY, CONTESTANTS, PATH, Gateway, Unavailable
+from contestants import BODY, CONTESTANTS, PATH, Gateway, Tickertape, Unavailable
 
 from machine import describe, free_port, server
 
@@ -90,9 +90,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round: a first impression")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3; 1 with --quick)")
     parser.add_argument("--only", help="comma-separated parts of contestants' names")
+    parser.add_argument("--against", type=Path, help="another checkout of tickertape, to be measured in the same run")
     parser.add_argument("--output", type=Path, help="also write the Markdown there")
     options = parser.parse_args()
-    chosen = [c for c in CONTESTANTS if not options.only or any(part in c.name for part in options.only.split(","))]
+    contestants = (*CONTESTANTS, *([Tickertape(options.against)] if options.against else ()))
+    chosen = [c for c in contestants if not options.only or any(part in c.name for part in options.only.split(","))]
     found: list[str] = []
     missing: list[str] = []
     for contestant in tuple(chosen):

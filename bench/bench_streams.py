@@ -182,13 +182,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3; 1 with --quick)")
     parser.add_argument("--rows", default="", help=f"comma-separated: {','.join(name for name, _t, _r in ROWS)}")
     parser.add_argument("--only", help="comma-separated parts of contestants' names")
+    parser.add_argument("--against", type=Path, help="another checkout of tickertape, to be measured in the same run")
     parser.add_argument("--output", type=Path, help="also write the Markdown there")
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 20000, hard))
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("This needs two cores: one for the server, one for the load generator.")
-    chosen = [c for c in CONTESTANTS if not options.only or any(part in c.name for part in options.only.split(","))]
+    contestants = (*CONTESTANTS, *([Tickertape(options.against)] if options.against else ()))
+    chosen = [c for c in contestants if not options.only or any(part in c.name for part in options.only.split(","))]
     wanted = options.rows.split(",") if options.rows else [name for name, _title, _run in ROWS]
     found = rival_versions() | versions(Path(sys.executable), ["tickertape"])
     parts = [

@@ -39,6 +39,11 @@ def versions(python: Path, packages: Sequence[str]) -> dict[str, str]:
     return dict(zip(packages, done.stdout.split(), strict=True))
 
 
+def checkout(folder: Path | None) -> list[str]:
+    """Return the words before a command that run it on another checkout of this project, none for this one."""
+    return ["env", f"PYTHONPATH={folder.resolve() / 'src'}"] if folder else []
+
+
 def describe() -> str:
     """Return one line that says on what this was measured."""
     model = platform.processor()

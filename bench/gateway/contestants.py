@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import free_port, server, venv, versions
+from machine import checkout, free_port, server, venv, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,14 +75,20 @@ class Direct(Gateway):
 
 
 class Tickertape(Gateway):
-    """This project, its log on disk."""
+    """This project, or another checkout of it, its log on disk."""
 
     name = "tickertape"
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        if folder:
+            self.name = f"tickertape in {folder.name}"
 
     @contextlib.contextmanager
     def run(self, upstream: int, upstream_pid: int) -> Iterator[tuple[int, int]]:
         port, data = free_port(), tempfile.mkdtemp(prefix="tickertape-bench-")
-        words = [sys.executable, "-m", "tickertape", "serve", "--upstream", f"http://127.0.0.1:{upstream}/v1"]
+        words: list[object] = [*checkout(self.folder), sys.executable, "-m", "tickertape", "serve"]
+        words += ["--upstream", f"http://127.0.0.1:{upstream}/v1"]
         words += ["--port", port, "--data", data, "--log-level", "warning"]
         try:
             with server(words, port, 0) as pid:
@@ -91,7 +97,7 @@ class Tickertape(Gateway):
             shutil.rmtree(data)
 
     def version(self) -> str:
-        return f"tickertape {versions(Path(sys.executable), ['tickertape'])['tickertape']}"
+        return f"{self.name} {versions(Path(sys.executable), ['tickertape'])['tickertape']}"
 
 
 class Nginx(Gateway):

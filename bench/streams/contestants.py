@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from machine import free_port, server, venv, versions
+from machine import checkout, free_port, server, venv, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ class Rival:
 
 
 class Tickertape:
-    """This project, as ``tickertape serve --provider echo`` runs it, with its log on disk."""
+    """This project or another checkout of it, as ``tickertape serve --provider echo`` runs it, with its log on disk."""
 
     name = "tickertape"
     imports = "import tickertape.cli.serve, tickertape.server.run"
@@ -84,10 +84,16 @@ class Tickertape:
     packages = ("tickertape",)
     python = Path(sys.executable)
 
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        if folder:
+            self.name, self.cwd = f"tickertape in {folder.name}", folder.resolve() / "src"
+
     @contextlib.contextmanager
     def run(self, rate: float) -> Iterator[Running]:
         port, data = free_port(), tempfile.mkdtemp(prefix="tickertape-bench-")
-        words = [sys.executable, "-m", "tickertape", "serve", "--provider", "echo", "--echo-rate", rate]
+        words: list[object] = [*checkout(self.folder), sys.executable, "-m", "tickertape", "serve"]
+        words += ["--provider", "echo", "--echo-rate", rate]
         words += ["--port", port, "--data", data, "--log-level", "warning"]
         try:
             with server(words, port, 0) as pid:
