@@ -13,7 +13,7 @@ async def main(url: str, question: str) -> None:
                 print(text, end="", flush=True)
         except tickertape.IncompleteStream as error:
             print(f"\n(cut off after {len(error.text)} characters)")
-        except tickertape.StreamError as error:
+        except tickertape.AnswerFailed as error:
             print(f"\n(failed: {error})")
         else:
             print(f"\n({answer.state}: {answer.finish_reason})")

@@ -16,7 +16,7 @@ from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.core import Core, CoreOptions
 from tickertape.deltas import State, encode_delta
-from tickertape.errors import LogUnavailable, TickertapeError
+from tickertape.errors import EngineUnavailable, TickertapeError
 from tickertape.generation import LOST, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.catalog import Catalog
@@ -71,7 +71,7 @@ async def test_a_core_that_stops_ends_what_still_runs_as_lost_and_begins_nothing
 async def test_a_retention_sweep_that_fails_is_logged_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures: list[Exception] = [LogUnavailable("The stream log is busy."), RuntimeError("unexpected")]
+    failures: list[Exception] = [EngineUnavailable("The stream log is busy."), RuntimeError("unexpected")]
     done = asyncio.Event()
 
     async def expire(_service: object, _retention: float) -> None:

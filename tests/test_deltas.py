@@ -39,7 +39,7 @@ from tickertape.deltas import (
     decode_delta,
     encode_delta,
 )
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 from tickertape.transcript import Transcript
 
 unicode = st.text(st.characters(exclude_categories=["Cs"]))
@@ -157,13 +157,13 @@ def test_line_ends_of_all_kinds_survive() -> None:
     ],
 )
 def test_bytes_that_are_no_entry_are_told_as_damage(entry: bytes) -> None:
-    with pytest.raises(LogUnavailable, match="damaged or newer"):
+    with pytest.raises(EngineUnavailable, match="damaged or newer"):
         decode_delta(entry)
 
 
 @given(st.binary(max_size=30) | st.binary(max_size=30).map(b"t".__add__) | st.binary(max_size=30).map(b".".__add__))
 def test_any_bytes_decode_or_are_told_as_damage(entry: bytes) -> None:
-    with suppress(LogUnavailable):
+    with suppress(EngineUnavailable):
         decode_delta(entry)
 
 

@@ -17,6 +17,7 @@ def test_every_public_name_is_there_and_documented():
 def test_the_public_names_are_these_and_no_others():
     assert tickertape.__all__ == [
         "Answer",
+        "AnswerFailed",
         "AsyncAnswer",
         "AsyncEventSource",
         "ClientError",
@@ -26,7 +27,6 @@ def test_the_public_names_are_these_and_no_others():
         "EventSource",
         "EventTooLarge",
         "IncompleteStream",
-        "StreamError",
         "TickertapeError",
         "aask",
         "ask",

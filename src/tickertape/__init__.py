@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from tickertape.errors import (
+    AnswerFailed,
     ClientError,
     ConnectionFailed,
     EventTooLarge,
     IncompleteStream,
-    StreamError,
     TickertapeError,
 )
 from tickertape.sse import Decoder, Event, encode, encode_comment
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "AnswerFailed",
     "AsyncAnswer",
     "AsyncEventSource",
     "ClientError",
@@ -28,7 +29,6 @@ __all__ = [
     "EventSource",
     "EventTooLarge",
     "IncompleteStream",
-    "StreamError",
     "TickertapeError",
     "aask",
     "ask",

@@ -29,7 +29,7 @@ import msgspec
 from tickertape.conversations.change_feed import ChangeFeed
 from tickertape.conversations.service import ConversationService
 from tickertape.delivery.fanout import Fanout
-from tickertape.errors import ConversationError, LogError, NotRunning, TickertapeError
+from tickertape.errors import ConversationError, EngineError, NotRunning, TickertapeError
 from tickertape.generation import Generations, Limits
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class Core:
     async def start(self) -> None:
         """Open the engine and begin to work; who calls it meanwhile waits too.
 
-        Raises LogUnavailable with the reason, and can be called again then. Raises NotRunning once this was stopped. If
-        the caller is cancelled, it starts all the same: call `stop`.
+        Raises EngineUnavailable with the reason, and can be called again then. Raises NotRunning once this was stopped.
+        If the caller is cancelled, it starts all the same: call `stop`.
         """
         if self.state is CoreState.STOPPED:
             raise NotRunning("This was stopped, and cannot be started again; make a new one.")
@@ -202,7 +202,7 @@ class Core:
         while True:
             try:  # again in the next round, whatever happens in this one
                 await self.conversations.expire(retention)
-            except (LogError, ConversationError) as error:
+            except (EngineError, ConversationError) as error:
                 logger.info("Retention sweep failed, it is tried again: %s", error)  # a full or busy disk
             except Exception:
                 logger.exception("Retention sweep failed, it is tried again")

@@ -43,7 +43,7 @@ from typing import Any
 
 import msgspec
 
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 
 
 class State(StrEnum):
@@ -315,7 +315,7 @@ def _mend(value: Any) -> Any:
 
 
 def decode_delta(entry: bytes) -> Delta | End:
-    """Return the delta that an entry holds. Raises LogUnavailable for bytes that are no entry."""
+    """Return the delta that an entry holds. Raises EngineUnavailable for bytes that are no entry."""
     try:
         match entry[:1]:
             case b".":
@@ -332,6 +332,6 @@ def decode_delta(entry: bytes) -> Delta | End:
         delta: Delta = kind(decode(entry[1:]))
         return delta
     except (IndexError, KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LogUnavailable(
+        raise EngineUnavailable(
             f"The log holds an entry that this version cannot read ({entry[:40]!r}): it is damaged or newer."
         ) from error

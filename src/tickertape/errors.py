@@ -4,31 +4,38 @@
 
     TickertapeError
     ├── EventTooLarge         an event stream held one event beyond the decoder's limit       (the peer's fault)
-    ├── NotRunning            what was asked for was stopped
-    ├── LogError              the stream log could not do what was asked
+    ├── NotRunning            the core was stopped, or not started                            (ours)
+    ├── EngineError           an engine of streams could not do what was asked
     │   ├── UnknownStream     no such stream, or not this owner's                             (the caller's fault)
     │   ├── StreamEnded       an append after the terminal event: the writer was fenced       (ours)
     │   ├── KeyReused         an Idempotency-Key came again with another body                 (the caller's)
-    │   ├── LogUnavailable    disk full, I/O error, damaged or newer file                     (the machine's)
-    │   └── StreamDamaged     what is stored of one stream is not what was written            (the machine's)
+    │   ├── EngineUnavailable disk full, I/O error, damaged or newer file                     (the machine's)
+    │   │   └── Fenced        this process was taken for dead, and its epoch is refused       (the machine's)
+    │   └── StreamDamaged     the stored bytes of one stream do not match their checksum      (the machine's)
     ├── ConversationError     the conversations could not do what was asked
     │   ├── UnknownConversation        no such conversation or message, or not this owner's   (the caller's fault)
     │   ├── ConversationConflict       it cannot be done in the conversation's present state  (the caller's)
     │   ├── ConversationLimitExceeded  a title, system prompt or conversation is too large    (the caller's)
     │   └── ConversationsUnavailable   disk full, I/O error, damaged or newer file            (the machine's)
-    ├── ProviderError         the upstream refused, failed or cannot be reached; carries the HTTP status to show
-    │   ├── AnswerUnfinished  the upstream ended the answer, and said that it is not whole    (the upstream's)
-    │   └── BadRequest        the request asks for something that cannot be done              (the caller's)
-    ├── ClientError           what a reader of somebody's stream sees
+    ├── ApiError              an error as the API answers it: HTTP status, type, code, sentence (the server's)
+    │   ├── InvalidRequest    the request cannot be honoured as it is: 4xx                    (the caller's)
+    │   └── UpstreamError     the upstream refused, failed or cannot be reached               (the upstream's)
+    │       └── AnswerUnfinished  the upstream ended the answer before it was whole           (the upstream's)
+    ├── ClientError           a reader of somebody's stream could not read it to its end
     │   ├── ConnectionFailed  the stream cannot be (re)opened; final                          (the peer's)
     │   ├── IncompleteStream  the answer ended without its terminal marker; carries the partial text
-    │   └── StreamError       the answer carried an error event; carries the partial text
+    │   └── AnswerFailed      the answer carried an error event; carries the partial text
     └── SettingsError         a setting, option or file of ours is unusable; the sentence says what is allowed
+
+`to_api_error` turns any of them into the `ApiError` that a caller of the API is shown: in a response, in the terminal
+entry of a stream and in a message of a conversation.
 
 Messages are sentences: what was read, what is allowed, what to do.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class TickertapeError(Exception):
@@ -36,7 +43,7 @@ class TickertapeError(Exception):
 
 
 class NotRunning(TickertapeError):
-    """What was asked for was stopped."""
+    """The core was stopped, or not started."""
 
 
 class EventTooLarge(TickertapeError):
@@ -53,8 +60,8 @@ class EventTooLarge(TickertapeError):
         self.limit = limit
 
 
-class LogError(TickertapeError):
-    """The stream log could not do what was asked."""
+class EngineError(TickertapeError):
+    """An engine of streams could not do what was asked."""
 
     @property
     def shown(self) -> str:
@@ -62,7 +69,7 @@ class LogError(TickertapeError):
         return str(self)
 
 
-class UnknownStream(LogError):
+class UnknownStream(EngineError):
     """There is no stream with this id for this owner."""
 
     def __init__(self, stream_id: str) -> None:
@@ -70,7 +77,7 @@ class UnknownStream(LogError):
         self.stream_id = stream_id
 
 
-class StreamEnded(LogError):
+class StreamEnded(EngineError):
     """An append came after the stream's terminal event."""
 
     def __init__(self, stream_id: str) -> None:
@@ -78,7 +85,7 @@ class StreamEnded(LogError):
         self.stream_id = stream_id
 
 
-class KeyReused(LogError):
+class KeyReused(EngineError):
     """An Idempotency-Key that belongs to one request came with another one."""
 
     def __init__(self, key: str) -> None:
@@ -89,8 +96,8 @@ class KeyReused(LogError):
         self.key = key
 
 
-class LogUnavailable(LogError):
-    """The log cannot be opened, read or written; the sentence says why and what to do."""
+class EngineUnavailable(EngineError):
+    """The streams cannot be opened, read or written; the sentence says why and what to do."""
 
     def __init__(self, message: str, *, shown: str | None = None) -> None:
         super().__init__(message)
@@ -102,14 +109,14 @@ class LogUnavailable(LogError):
         return self._shown
 
 
-class Fenced(LogUnavailable):
+class Fenced(EngineUnavailable):
     """Another process took this one for dead: what it sends with its old epoch is refused."""
 
     def __init__(self) -> None:
         super().__init__("This process stood still, was taken for dead, and its running answers were ended as lost.")
 
 
-class StreamDamaged(LogError):
+class StreamDamaged(EngineError):
     """What is stored of this stream, of this owner as far as that can be read, is not what was written."""
 
     def __init__(self, stream_id: str, owner: str) -> None:
@@ -156,12 +163,43 @@ class ConversationsUnavailable(ConversationError):
         self.shown = shown or message
 
 
-class ProviderError(TickertapeError):
-    """A provider refused or failed. Shown to the caller with this HTTP status and OpenAI-shaped body.
+class ApiError(TickertapeError):
+    """An error as a caller of the API is shown it, with this HTTP status and OpenAI's error object.
 
-    ``status`` is the HTTP status to answer with before the first byte; ``type`` and ``code`` are OpenAI's
-    error fields; ``retry_after`` is in seconds. ``passing`` says that the same question, asked again at once, may well
-    be answered: nothing of an answer had come.
+    ``status`` is the HTTP status before the first byte; ``type``, ``code`` and ``param`` are OpenAI's error fields;
+    ``retry_after`` is in seconds. Raised as it is, it is the server's own refusal or failure.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 500,
+        type: str = "server_error",  # noqa: A002 - OpenAI's own field name
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidRequest(ApiError):
+    """The request cannot be honoured as it is, OpenAI's ``invalid_request_error``. ``status`` is any 4xx."""
+
+    def __init__(self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, status=status, type="invalid_request_error", code=code, param=param)
+
+
+class UpstreamError(ApiError):
+    """The upstream refused, failed or cannot be reached.
+
+    ``transient`` says that the same request, sent again at once, may be answered: nothing of an answer had come.
     """
 
     def __init__(
@@ -173,27 +211,14 @@ class ProviderError(TickertapeError):
         code: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
-        passing: bool = False,
+        transient: bool = False,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.type = type
-        self.code = code
-        self.param = param
-        self.retry_after = retry_after
-        self.passing = passing
+        super().__init__(message, status=status, type=type, code=code, param=param, retry_after=retry_after)
+        self.transient = transient
 
 
-class AnswerUnfinished(ProviderError):
+class AnswerUnfinished(UpstreamError):
     """The upstream ended the answer for a reason that does not mean, or is not known to mean, that it is whole."""
-
-
-class BadRequest(ProviderError):
-    """The request itself cannot be honoured; nothing was sent upstream."""
-
-    def __init__(self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message, status=status, type="invalid_request_error", code=code, param=param)
 
 
 class ClientError(TickertapeError):
@@ -219,7 +244,7 @@ class IncompleteStream(ClientError):
         self.text = text
 
 
-class StreamError(ClientError):
+class AnswerFailed(ClientError):
     """The answer carried an error. ``text`` had arrived before it; ``code`` and ``type`` are the sender's."""
 
     def __init__(
@@ -238,3 +263,34 @@ class StreamError(ClientError):
 
 class SettingsError(TickertapeError):
     """A setting, an option or a file of ours cannot be used."""
+
+
+def error_object(error: ApiError) -> dict[str, Any]:
+    """Return OpenAI's error object."""
+    return {"message": error.message, "type": error.type, "code": error.code, "param": error.param}
+
+
+def to_api_error(error: TickertapeError) -> ApiError:
+    """Return the error as an API's caller sees it: a status, OpenAI's type and code, a sentence for anybody."""
+    match error:
+        case ApiError():
+            return error
+        case UnknownStream():
+            return InvalidRequest(str(error), status=404, code="unknown_stream")
+        case KeyReused():
+            return InvalidRequest(str(error), status=422, code="idempotency_key_reused")
+        case EngineUnavailable():
+            return ApiError(error.shown, status=503, code="streams_unavailable")
+        case NotRunning():
+            return ApiError(str(error), status=503, code="not_running")
+        case StreamDamaged():
+            return ApiError(str(error), code="stream_damaged")
+        case UnknownConversation():
+            return InvalidRequest(str(error), status=404, code="unknown_conversation")
+        case ConversationConflict():
+            return InvalidRequest(str(error), status=409, code=error.code)
+        case ConversationLimitExceeded():
+            return InvalidRequest(str(error), code="limit_exceeded", param=error.param)
+        case ConversationsUnavailable():
+            return ApiError(error.shown, status=503, code="conversations_unavailable")
+    return ApiError(str(error))

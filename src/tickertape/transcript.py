@@ -95,7 +95,7 @@ class Transcript:
             _ADD[type(delta)](self, delta)
 
     def add_entries(self, entries: Iterable[bytes]) -> End | None:
-        """Add a stream's entries; return its end, None while it runs. Raises LogUnavailable for a damaged entry."""
+        """Add a stream's entries; return its end, None while it runs. Raises EngineUnavailable for a damaged entry."""
         end = None
         for entry in entries:
             delta = decode_delta(entry)

@@ -17,7 +17,7 @@ from tickertape.conversations.change_feed import ChangeFeed
 from tickertape.conversations.models import ConversationLimits
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.delivery.fanout import Fanout
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -178,7 +178,7 @@ async def test_a_stream_that_cannot_be_read_keeps_nobody_from_being_told(
 
     async def refresh() -> None:
         refused.set()
-        raise LogUnavailable("The stream log is busy.")
+        raise EngineUnavailable("The stream log is busy.")
 
     monkeypatch.setattr(change_feed, "SWEEP", 0.0)
     changes = Changes(ChangeFeed(async_store, refresh), Fanout())

@@ -17,7 +17,7 @@ import pytest
 from asgi.host_app import make_api
 from support.http import ask
 from tickertape.core import CoreState
-from tickertape.errors import LogUnavailable, NotRunning, TickertapeError
+from tickertape.errors import EngineUnavailable, NotRunning, TickertapeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,9 +91,9 @@ async def test_a_start_that_fails_is_an_answer_in_words_and_the_next_one_may_suc
     before = signal.getsignal(signal.SIGTERM)
     async with client(api) as one:
         refused = await one.get("/v1/models")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "log_unavailable")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "streams_unavailable")
     assert signal.getsignal(signal.SIGTERM) == before
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(EngineUnavailable):
         await api.start()
     data.unlink()
     data.mkdir()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from support.http import JSON, ask, open_stream, request
 from tickertape.asgi.requests import Ask, parse_ask, parse_disconnect, read_body
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from support.server import Server
@@ -48,8 +48,8 @@ def parse(body: Any, headers: dict[str, str] | None = None, *, most: int = 10) -
     return parse_ask(scope, raw, max_messages=most, disconnect="abandon_after=15")
 
 
-def refused(body: Any, headers: dict[str, str] | None = None, **more: Any) -> BadRequest:
-    with pytest.raises(BadRequest) as told:
+def refused(body: Any, headers: dict[str, str] | None = None, **more: Any) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as told:
         parse(body, headers, **more)
     assert told.value.message.rstrip('"').endswith((".", "}"))
     assert "\n" not in told.value.message
@@ -75,7 +75,7 @@ async def test_json_may_be_declared_in_every_way(kind: str) -> None:
 )
 async def test_what_is_not_declared_as_json_is_not_read(kind: str | None) -> None:
     caller = Caller(b"{}", kind=kind)
-    with pytest.raises(BadRequest) as told:
+    with pytest.raises(InvalidRequest) as told:
         await read_body(caller.scope, caller.receive, 100)
     assert (told.value.status, caller.read) == (415, 0)
     found = repr(kind.partition(";")[0]) if kind else "not declared"
@@ -88,21 +88,21 @@ async def test_the_limit_is_exact_and_named(size: int) -> None:
     if size <= 100:
         assert len(await read_body(caller.scope, caller.receive, 100)) == size
         return
-    with pytest.raises(BadRequest, match="larger than 100 bytes") as told:
+    with pytest.raises(InvalidRequest, match="larger than 100 bytes") as told:
         await read_body(caller.scope, caller.receive, 100)
     assert told.value.status == 413
 
 
 async def test_a_body_without_end_is_not_read_beyond_the_limit() -> None:
     caller = Caller(*[b"x" * 60] * 100)
-    with pytest.raises(BadRequest):
+    with pytest.raises(InvalidRequest):
         await read_body(caller.scope, caller.receive, 100)
     assert caller.read == 2
 
 
 async def test_a_caller_that_leaves_in_the_middle_asks_nothing() -> None:
     caller = Caller(b'{"messages"', leaves=True)
-    with pytest.raises(BadRequest, match="before the whole request had arrived"):
+    with pytest.raises(InvalidRequest, match="before the whole request had arrived"):
         await read_body(caller.scope, caller.receive, 100)
 
 
@@ -184,7 +184,7 @@ def test_a_body_that_is_no_question_is_refused(body: bytes) -> None:
 @settings(max_examples=40)
 def test_any_json_is_a_question_or_is_refused(value: Any) -> None:
     for body in (value, {"messages": value}, {"messages": [value]}, GOOD | {"stream_options": value}):
-        with suppress(BadRequest):
+        with suppress(InvalidRequest):
             parse(body)
 
 

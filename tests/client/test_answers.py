@@ -11,7 +11,7 @@ import pytest
 from faults import server as faults
 from tickertape.client import aask, ask
 from tickertape.deltas import Reasoning, State, Text
-from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
+from tickertape.errors import AnswerFailed, ConnectionFailed, IncompleteStream
 
 
 def chunk(delta: dict, **more) -> bytes:
@@ -117,7 +117,7 @@ def test_reading_stops_at_done_even_if_the_connection_stays_open(client, server)
 def test_an_error_in_the_stream_is_raised(client, server) -> None:
     script = server.serve(faults.events(*START, b'data: {"error":{"message":"boom"}}\n\n', b"data: [DONE]\n\n"))
     asked = client.ask(script.url, "hi")
-    assert isinstance(asked.error, StreamError)
+    assert isinstance(asked.error, AnswerFailed)
     assert (asked.error.text, asked.answer.text) == ("Hello", "Hello")
 
 
@@ -130,7 +130,7 @@ def test_an_error_that_was_read_together_with_the_end_marker_is_raised(client, s
     """An error wins over a finish reason and [DONE] as long as it is in the bytes that were read with them."""
     script = server.serve(faults.events(b"".join([*START, *END, late])))
     asked = client.ask(script.url, "hi")
-    assert isinstance(asked.error, StreamError)
+    assert isinstance(asked.error, AnswerFailed)
     assert (asked.error.text, asked.answer.state) == ("Hello", State.FAILED)
 
 

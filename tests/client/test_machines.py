@@ -10,7 +10,7 @@ from tickertape.client.answer_request import NO_STREAM
 from tickertape.client.event_machine import Call, Finished, ReadRefusal
 from tickertape.client.request import RequestTemplate
 from tickertape.deltas import State, Text
-from tickertape.errors import ConnectionFailed, EventTooLarge, IncompleteStream, StreamError
+from tickertape.errors import AnswerFailed, ConnectionFailed, EventTooLarge, IncompleteStream
 from tickertape.sse.actions import Connect, Loss, Policy, ReadyState, Wait
 
 from .driver import AnswerDriver, Driver, Response, SourceDriver
@@ -129,7 +129,7 @@ def test_the_last_event_id_is_that_of_the_event_handed_out_and_an_id_alone_count
 )
 def test_an_error_wins_over_done_where_it_was_received_with_it(pieces: list[bytes], error: bool) -> None:
     driver = AnswerDriver(sends(*pieces)).run()
-    assert isinstance(driver.error, StreamError) is error
+    assert isinstance(driver.error, AnswerFailed) is error
     assert driver.transcript.state is (State.FAILED if error else State.COMPLETED)
 
 
@@ -150,7 +150,7 @@ def test_an_error_in_lines_that_are_no_events_makes_no_whole_answer(lines: bytes
     if marker and not lines.endswith(b"\n"):
         assert driver.error is None  # the line may go on, and nobody waits for more after [DONE]
     else:
-        assert isinstance(driver.error, StreamError)
+        assert isinstance(driver.error, AnswerFailed)
         assert "boom" in str(driver.error)
         assert (driver.transcript.state, driver.error.text) == (State.FAILED, "Hi")
 
@@ -176,7 +176,7 @@ def test_text_that_was_received_with_done_revokes_it() -> None:
 def test_what_was_received_is_handed_out_before_the_error_after_it() -> None:
     driver = AnswerDriver(sends(TEXT + ERROR + TEXT)).run()
     assert driver.pieces == ["Hi"]
-    assert isinstance(driver.error, StreamError)
+    assert isinstance(driver.error, AnswerFailed)
 
 
 def test_the_transcript_holds_no_more_than_what_was_handed_out() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tickertape.client.transcript import EventTranscript as Transcript
 from tickertape.deltas import Finish, Reasoning, State, Text, ToolCall, Usage
-from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
+from tickertape.errors import AnswerFailed, ConnectionFailed, IncompleteStream
 from tickertape.sse.event import Event
 
 
@@ -217,7 +217,7 @@ def test_the_last_usage_stands_and_the_first_model() -> None:
         ('{"error":{"message":"boom","code":"c","type":"t"}}', "boom", "c", "t"),
         ('{"error":{"message":"boom","code":502}}', "boom", "502", None),
         ('{"error":"boom"}', "boom", None, None),
-        ('{"object":"error","message":"boom","code":40001,"type":"BadRequest"}', "boom", "40001", "BadRequest"),
+        ('{"object":"error","message":"boom","code":40001,"type":"InvalidRequest"}', "boom", "40001", "InvalidRequest"),
         ('{"error":{"message":"boom"},"choices":[{"finish_reason":"error"}]}', "boom", None, None),
         (chunk({}, finish_reason="error"), "the reason 'error'", "error", None),
         (chunk({}, finish_reason="error", error={"message": "boom"}), "boom", None, None),
@@ -226,7 +226,7 @@ def test_the_last_usage_stands_and_the_first_model() -> None:
 )
 def test_an_error_in_the_stream_is_raised_with_the_text_before_it(data, message, code, kind) -> None:
     it = reads(*WHOLE, end=False)
-    with pytest.raises(StreamError, match=message) as caught:
+    with pytest.raises(AnswerFailed, match=message) as caught:
         it.take(Event(data))
     assert (caught.value.text, caught.value.code, caught.value.type) == ("Hello", code, kind)
     assert it.state is State.FAILED
@@ -234,7 +234,7 @@ def test_an_error_in_the_stream_is_raised_with_the_text_before_it(data, message,
 
 @pytest.mark.parametrize("data", ['{"type":"error","error":{"message":"boom"}}', '{"message":"boom"}', "boom"])
 def test_an_event_named_error_is_an_error_whatever_it_holds(data: str) -> None:
-    with pytest.raises(StreamError, match="boom"):
+    with pytest.raises(AnswerFailed, match="boom"):
         Transcript().take(Event(data, type="error"))
 
 
@@ -242,7 +242,7 @@ def test_an_event_named_error_is_an_error_whatever_it_holds(data: str) -> None:
 def test_a_tickertape_error_says_which_end_it_was(state: str) -> None:
     it = Transcript()
     error = {"error": {"message": "gone", "code": state}, "tickertape": {"state": state}}
-    with pytest.raises(StreamError) as caught:
+    with pytest.raises(AnswerFailed) as caught:
         it.take(Event(json.dumps(error)))
     assert caught.value.code == state
     assert it.state == state
@@ -251,13 +251,13 @@ def test_a_tickertape_error_says_which_end_it_was(state: str) -> None:
 def test_an_error_counts_before_and_after_done() -> None:
     error = '{"error":{"message":"boom"}}'
     for events in ((error, "[DONE]"), ("[DONE]", error), (chunk({}, finish_reason="stop"), "[DONE]", error)):
-        with pytest.raises(StreamError, match="boom") as caught:
+        with pytest.raises(AnswerFailed, match="boom") as caught:
             reads(*WHOLE, *events)
         assert caught.value.text == "Hello"
 
 
 def test_an_error_counts_after_a_done_that_came_before_any_answer() -> None:
-    with pytest.raises(StreamError, match="overloaded"):
+    with pytest.raises(AnswerFailed, match="overloaded"):
         reads("[DONE]", '{"error":"overloaded"}')
 
 
@@ -272,12 +272,12 @@ def test_text_after_done_revokes_it() -> None:
 
 @pytest.mark.parametrize("data", ["plain text", "[1]", '"x"', "{"])
 def test_an_event_that_is_no_json_object_is_an_error(data: str) -> None:
-    with pytest.raises(StreamError, match="not a JSON object"):
+    with pytest.raises(AnswerFailed, match="not a JSON object"):
         reads(*WHOLE, data)
 
 
 def test_an_event_that_is_nested_beyond_measure_is_an_error() -> None:
-    with pytest.raises(StreamError, match="not a JSON object"):
+    with pytest.raises(AnswerFailed, match="not a JSON object"):
         reads("[" * 100_000)
 
 
@@ -344,7 +344,7 @@ def test_whatever_json_comes_the_answer_is_whole_or_one_of_our_errors(values: li
         for value in values:
             it.take(Event(json.dumps(value)))
         it.end()
-    except (StreamError, IncompleteStream):
+    except (AnswerFailed, IncompleteStream):
         assert it.state is not State.COMPLETED
     assert isinstance(it.text, str)
     assert it.state is not State.RUNNING

@@ -20,14 +20,14 @@ from tickertape.conversations.sql_store import SqlStore
 from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.deltas import End, Finish, Opens, Reasoning, State, ToolCall, Usage, decode_delta
 from tickertape.errors import (
-    BadRequest,
     ConversationConflict,
     ConversationLimitExceeded,
     ConversationsUnavailable,
-    LogUnavailable,
-    ProviderError,
+    EngineUnavailable,
+    InvalidRequest,
     UnknownConversation,
     UnknownStream,
+    UpstreamError,
 )
 from tickertape.generation import Generations, Limits
 from tickertape.providers.catalog import Catalog
@@ -117,7 +117,7 @@ async def test_an_answer_is_taken_over_at_its_end_though_nobody_asks(
     changed = asyncio.Event()
     service.store.changed = changed.set
     provider.say("Half")
-    provider.fail(ProviderError("The model fell over."))
+    provider.fail(UpstreamError("The model fell over."))
     await changed.wait()
     answer = await kept(service, prepared)
     assert (answer.state, answer.content) == ("failed", "Half")
@@ -186,10 +186,10 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
     with monkeypatch.context() as patched:
 
         async def busy(_streams: list[str]) -> list[str]:
-            raise LogUnavailable("The stream log is busy.")
+            raise EngineUnavailable("The stream log is busy.")
 
         patched.setattr(service._log, "delete", busy)
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(EngineUnavailable):
             await service.gc()
 
         async def unfolded(streams: list[str]) -> list[str]:
@@ -209,11 +209,11 @@ async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_r
     prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
 
     async def busy(_stream: str, _owner: str) -> Any:
-        raise LogUnavailable("The stream log is busy.")
+        raise EngineUnavailable("The stream log is busy.")
 
     with monkeypatch.context() as patched:
         patched.setattr(service._log, "get", busy)
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(EngineUnavailable):
             await service.delete(OWNER, prepared.conversation)
     await service.delete(OWNER, prepared.conversation)
     end = decode_delta((await whole(tape))[-1])
@@ -256,13 +256,13 @@ async def test_a_stream_that_cannot_be_read_now_holds_the_others_up_not_but_forg
 
     async def busy(stream: str, owner: str) -> Any:
         if stream == first.stream:
-            raise LogUnavailable("The stream log is busy.")
+            raise EngineUnavailable("The stream log is busy.")
         return await real(stream, owner)
 
     unfinalized = [(first.stream, OWNER, 0.0), (second.stream, OWNER, 0.0)]
     monkeypatch.setattr(SqlStore, "unfinalized", lambda *_: [Segment(*each) for each in unfinalized])
     monkeypatch.setattr(service._log, "get", busy)
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(EngineUnavailable):
         await service.finalize_ended()
     assert (await kept(service, second)).content == "Text"
 
@@ -350,7 +350,7 @@ async def test_a_model_that_cannot_go_on_is_not_asked_to(service: ConversationSe
     await service.finalize_ended()
     before = await kept(service, prepared)
     assert before.state == "incomplete"
-    with pytest.raises(BadRequest, match="cannot go on"):
+    with pytest.raises(InvalidRequest, match="cannot go on"):
         await service.ask(OWNER, go_on(prepared), NONE)
     assert await kept(service, prepared) == before
     provider.prefills = True
@@ -459,7 +459,7 @@ async def test_limits_and_titles_are_checked_for_every_caller(service: Conversat
         assert refused.value.param == field
         with pytest.raises(ConversationLimitExceeded):
             await service.update(OWNER, made.id, ConversationUpdate(**{field: long}))
-    with pytest.raises(BadRequest, match="title must not be empty"):
+    with pytest.raises(InvalidRequest, match="title must not be empty"):
         await service.update(OWNER, made.id, ConversationUpdate(title=" "))
     assert await service.update(OWNER, made.id, ConversationUpdate()) == made
 

@@ -10,7 +10,7 @@ import pytest
 from tickertape.asgi.subscriber import Cut, serve
 from tickertape.delivery.fanout import HEARTBEAT, Fanout
 from tickertape.dialects.base import View
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 from tickertape.streams.contract import Header, Stream
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Damaged(Plain):
 
     def feed(self, entries: Sequence[bytes], first: int) -> bytes:
         if b"damaged" in entries:
-            raise LogUnavailable("The log holds an entry that this version cannot read.")
+            raise EngineUnavailable("The log holds an entry that this version cannot read.")
         return super().feed(entries, first)
 
 

@@ -62,7 +62,7 @@ def test_tt3_a_full_disk_ends_answers_as_failed_with_their_text_and_the_server_g
     refused = request(server.url, "POST", "/api/openai/stream", ask(TEXT))
     while refused.status == 200:  # what little room is left is used up
         refused = request(server.url, "POST", "/api/openai/stream", ask(TEXT))
-    assert (refused.status, refused.error["code"]) == (503, "log_unavailable")
+    assert (refused.status, refused.error["code"]) == (503, "streams_unavailable")
     assert str(server.data) not in refused.error["message"]
     assert f"The stream log {server.data / 'tape.db'} cannot be used" in server.stderr
     assert request(server.url, "GET", "/healthz").status == 200

@@ -23,7 +23,7 @@ from tickertape.deltas import (
     decode_delta,
     encode_delta,
 )
-from tickertape.errors import KeyReused, LogUnavailable, ProviderError, StreamEnded
+from tickertape.errors import ApiError, EngineUnavailable, KeyReused, StreamEnded, UpstreamError
 from tickertape.generation import LOST, OPENING, Generations, GenerationSpec, Limits, sink
 from tickertape.providers.base import Model, Provider
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
@@ -112,7 +112,7 @@ async def test_a_providers_error_fails_the_answer_with_all_its_details(
     for text in before:
         provider.say(text)
     provider.fail(
-        ProviderError("Too fast.", status=429, type="rate_limit_error", code="slow_down", param="x", retry_after=7.5)
+        UpstreamError("Too fast.", status=429, type="rate_limit_error", code="slow_down", param="x", retry_after=7.5)
     )
     deltas, end = await ended(stream)
     assert [delta.text for delta in deltas if isinstance(delta, Text)] == before
@@ -128,7 +128,7 @@ async def test_a_providers_error_fails_the_answer_with_all_its_details(
 async def test_an_error_after_finish_is_still_a_failure(log: Engine, provider: Scripted) -> None:
     stream = await begin(log, provider)
     provider.say("Hello", Finish("stop"))
-    provider.fail(ProviderError("No."))
+    provider.fail(UpstreamError("No."))
     deltas, end = await ended(stream)
     assert (deltas, end.state) == ([Text("Hello")], State.FAILED)
 
@@ -311,7 +311,7 @@ async def test_a_provider_that_answers_a_stop_with_an_error_was_stopped_all_the_
             try:
                 await super().answer(request, sink)
             except asyncio.CancelledError:
-                raise ProviderError("The connection was closed.") from None
+                raise UpstreamError("The connection was closed.") from None
 
     provider = Sulking()
     stream = await begin(log, provider)
@@ -379,7 +379,7 @@ async def test_answers_may_finish_within_the_grace_period(log: Engine, provider:
 async def test_a_process_that_ends_begins_no_answer(log: Engine, provider: Scripted) -> None:
     generations = Generations(log)
     await generations.close()
-    with pytest.raises(ProviderError) as refused:
+    with pytest.raises(ApiError) as refused:
         await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     assert refused.value.status == 503
     assert refused.value.retry_after is not None
@@ -529,7 +529,7 @@ class FullLog(MemoryEngine):
                 if len(self.stream.entries) + len(entries) <= engine.room:
                     super().append(entries)
                     return
-                error = LogUnavailable("The stream log cannot be used: the disk is full.")
+                error = EngineUnavailable("The stream log cannot be used: the disk is full.")
                 if engine.late:
                     self.break_off(error)
                 else:
@@ -558,7 +558,7 @@ async def test_a_log_that_cannot_be_written_fails_the_answer_and_keeps_what_was_
 async def test_a_log_that_cannot_be_written_at_the_end_never_shows_a_completed_answer(provider: Scripted) -> None:
     class FullAtTheEnd(MemoryWriter):
         async def finish(self, entries: Sequence[bytes]) -> None:
-            raise LogUnavailable("The stream log cannot be used: the disk is full.")
+            raise EngineUnavailable("The stream log cannot be used: the disk is full.")
 
         async def fail(self, end: bytes) -> None:
             await super().finish([end])
@@ -595,7 +595,7 @@ class SlowCreate(MemoryEngine):
         super().__init__()
         self.creating = asyncio.Event()
         self.go = asyncio.Event()
-        self.error: LogUnavailable | None = None
+        self.error: EngineUnavailable | None = None
 
     async def create(self, header: Header, entries: Sequence[bytes], key: Key | None = None) -> StreamWriter | Stream:
         self.creating.set()
@@ -610,7 +610,7 @@ async def test_a_log_that_cannot_begin_a_stream_says_so_and_leaves_no_upstream_c
     provider: Scripted, moment: str
 ) -> None:
     log = SlowCreate()
-    log.error = LogUnavailable("The disk is full.")
+    log.error = EngineUnavailable("The disk is full.")
     beginning = asyncio.create_task(begin(log, provider))
     if moment != "at once":
         await provider.opened.wait()
@@ -620,7 +620,7 @@ async def test_a_log_that_cannot_begin_a_stream_says_so_and_leaves_no_upstream_c
             await provider.closed.wait()
         await asyncio.sleep(0)
     log.go.set()
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(EngineUnavailable):
         await beginning
     await provider.closed.wait()
     assert not log.store.writers

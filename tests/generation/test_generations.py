@@ -10,7 +10,7 @@ import pytest
 
 from support.scripted import ASKED, Scripted
 from tickertape.deltas import End, State, decode_delta
-from tickertape.errors import KeyReused, LogUnavailable, ProviderError
+from tickertape.errors import ApiError, EngineUnavailable, KeyReused
 from tickertape.generation import Generations, GenerationSpec, Limits, attendance, batching
 from tickertape.streams.contract import Key
 from tickertape.streams.memory import MemoryEngine, MemoryWriter
@@ -39,7 +39,7 @@ async def test_an_owner_with_too_many_answers_is_told_to_come_again(log: Engine)
     generations = Generations(log, Limits(per_owner=2))
     for _ in range(2):
         await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann")
-    with pytest.raises(ProviderError, match="2 answers running, of 2 allowed") as refused:
+    with pytest.raises(ApiError, match="2 answers running, of 2 allowed") as refused:
         await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann")
     assert (refused.value.status, refused.value.retry_after) == (429, 5.0)
     await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ben")
@@ -55,7 +55,7 @@ async def test_a_line_that_is_full_takes_nobody_more(log: Engine) -> None:
     for _ in range(3):
         streams.append(await generations.begin(GenerationSpec(provider, ASKED), owner="ann"))
         await asyncio.sleep(0)
-    with pytest.raises(ProviderError, match="2 answers wait for this model already, of 2 allowed"):
+    with pytest.raises(ApiError, match="2 answers wait for this model already, of 2 allowed"):
         await generations.begin(GenerationSpec(provider, ASKED), owner="ben")
     assert [stream.queued for stream in streams] == [0, 1, 2]
     provider.finish()
@@ -76,7 +76,7 @@ async def test_fifty_at_once_do_not_get_past_a_limit(log: Engine, limits: Limits
     generations = Generations(log, limits)
     asked = [generations.begin(GenerationSpec(provider, ASKED), owner="ann") for _ in range(50)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    refused = [answer for answer in answers if isinstance(answer, ProviderError)]
+    refused = [answer for answer in answers if isinstance(answer, ApiError)]
     assert (len(answers) - len(refused), {error.status for error in refused}) == (allowed, {429})
     await generations.close()
     assert (generations._accepted, dict(generations._owners), generations._queues[provider].accepted) == (0, {}, 0)
@@ -91,7 +91,7 @@ async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_s
     assert len({id(stream) for stream in streams}) == 1
     with pytest.raises(KeyReused):
         await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann", key=Key("once", b"another"))
-    with pytest.raises(ProviderError, match="1 answers running, of 1 allowed"):
+    with pytest.raises(ApiError, match="1 answers running, of 1 allowed"):
         await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann", key=Key("twice", b"digest"))
     await generations.close()
 
@@ -99,11 +99,11 @@ async def test_who_repeats_a_post_gets_the_answer_that_exists_however_busy_the_s
 async def test_an_answer_that_could_not_be_begun_takes_no_place() -> None:
     class Full(MemoryEngine):
         async def create(self, *_: object) -> Stream:
-            raise LogUnavailable("The disk is full.")
+            raise EngineUnavailable("The disk is full.")
 
     generations = Generations(Full(), Limits(per_owner=1))
     for _ in range(3):
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(EngineUnavailable):
             await generations.begin(GenerationSpec(Scripted(), ASKED), owner="ann")
 
 
@@ -238,11 +238,11 @@ async def test_who_left_the_line_and_comes_back_in_another_process_has_the_old_p
 
 
 async def test_a_log_that_cannot_say_who_reads_is_asked_again(log: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[bool | LogUnavailable] = [LogUnavailable("The disk is busy."), False]
+    answers: list[bool | EngineUnavailable] = [EngineUnavailable("The disk is busy."), False]
 
     async def attended(_writer: StreamWriter, _within: float) -> bool:
         answer = answers.pop(0)
-        if isinstance(answer, LogUnavailable):
+        if isinstance(answer, EngineUnavailable):
             raise answer
         return answer
 

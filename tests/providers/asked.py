@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tickertape.deltas import Delta
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest
 from tickertape.providers.answer_reader import AnswerReader
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.remote import Remote
@@ -34,16 +34,16 @@ def body(provider: Remote, *messages: Any, **parameters: Any) -> dict[str, Any]:
     return asked(provider, *messages, **parameters)[1]
 
 
-def refused(provider: Remote, *messages: Any, **parameters: Any) -> BadRequest:
+def refused(provider: Remote, *messages: Any, **parameters: Any) -> InvalidRequest:
     """Return the refusal of a request that cannot be asked."""
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         asked(provider, *messages, **parameters)
     assert caught.value.status == 400
     assert caught.value.message.endswith((".", "…"))
     return caught.value
 
 
-def read(reader: AnswerReader, *pieces: bytes) -> tuple[list[Delta], ProviderError | None]:
+def read(reader: AnswerReader, *pieces: bytes) -> tuple[list[Delta], ApiError | None]:
     """Return what a reader makes of a body."""
     deltas: list[Delta] = []
     for piece in (*pieces, b""):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tickertape.deltas import Citation, Delta, Finish, Reasoning, ReasoningDetail, Text, ToolCall, Usage
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.anthropic import MOST_TOKENS, Anthropic
 from tickertape.providers.base import ChatRequest
 
@@ -20,7 +20,7 @@ def event(kind: str, **fields: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
-def answer(*events: bytes) -> tuple[list[Delta], ProviderError | None]:
+def answer(*events: bytes) -> tuple[list[Delta], ApiError | None]:
     return read(ANTHROPIC.reader(ASK), *events)
 
 
@@ -262,7 +262,7 @@ def test_models_are_listed_newest_first_with_a_moderate_one_as_the_default() -> 
     }
     models = ANTHROPIC.listed(json.dumps(listing).encode())
     assert [(model.id, model.created) for model in models] == [("claude-opus", 1767312000), ("claude-sonnet", 0)]
-    with pytest.raises(ProviderError, match="no list of models"):
+    with pytest.raises(ApiError, match="no list of models"):
         ANTHROPIC.listed(b"[]")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
-from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.errors import ApiError, InvalidRequest, SettingsError
 from tickertape.providers import any_llm
 from tickertape.providers.any_llm import AnyLLM
 from tickertape.providers.base import ChatRequest
@@ -36,12 +36,12 @@ async def provider() -> AsyncIterator[AnyLLM]:
         await provider.close()
 
 
-async def read(provider: AnyLLM, model: str) -> tuple[list[Delta], ProviderError | None]:
+async def read(provider: AnyLLM, model: str) -> tuple[list[Delta], ApiError | None]:
     deltas: list[Delta] = []
     try:
         async for batch in batches(provider, ChatRequest(model=model, messages=[{"role": "user", "content": "hi"}])):
             deltas += batch
-    except ProviderError as error:
+    except ApiError as error:
         return deltas, error
     return deltas, None
 
@@ -123,7 +123,7 @@ async def test_a_caller_cannot_change_the_key_the_address_or_the_connection(smug
         asked = ChatRequest(
             model="healthy", messages=[{"role": "user", "content": "hi"}], parameters={**smuggled, "temperature": 0.5}
         )
-        with pytest.raises(BadRequest, match="not among the fields"):
+        with pytest.raises(InvalidRequest, match="not among the fields"):
             provider.check(asked)
         async for _batch in batches(provider, asked):  # and if nobody checked
             pass
@@ -137,9 +137,9 @@ async def test_a_caller_cannot_change_the_key_the_address_or_the_connection(smug
 
 async def test_what_any_llm_has_no_name_for_is_refused_unless_it_asks_for_nothing() -> None:
     provider = AnyLLM("openai", KEY, base_url="http://127.0.0.1:9/v1")
-    with pytest.raises(BadRequest, match="nothing like web_search_options"):
+    with pytest.raises(InvalidRequest, match="nothing like web_search_options"):
         await anext(batches(provider, ChatRequest(model="m", messages=[], parameters={"web_search_options": {"a": 1}})))
-    with pytest.raises(ProviderError, match="onnection"):
+    with pytest.raises(ApiError, match="onnection"):
         await anext(
             batches(
                 provider,
@@ -152,7 +152,7 @@ async def test_what_any_llm_has_no_name_for_is_refused_unless_it_asks_for_nothin
 
 
 async def test_more_than_one_choice_is_refused(provider: AnyLLM) -> None:
-    with pytest.raises(BadRequest, match="n must be 1"):
+    with pytest.raises(InvalidRequest, match="n must be 1"):
         await anext(batches(provider, ChatRequest(model="m", messages=[], parameters={"n": 2})))
 
 

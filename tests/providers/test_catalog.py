@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest, UpstreamError
 from tickertape.providers.base import ChatRequest, Model, Provider, Sink
 from tickertape.providers.catalog import Catalog
 
@@ -12,7 +12,7 @@ from tickertape.providers.catalog import Catalog
 class Listing(Provider):
     """Serves the models of these names, or fails to list them."""
 
-    def __init__(self, *names: str, error: ProviderError | None = None) -> None:
+    def __init__(self, *names: str, error: ApiError | None = None) -> None:
         self.name = "listing"
         self.names, self.error, self.closed = names, error, False
 
@@ -29,7 +29,7 @@ class Listing(Provider):
         self.closed = True
 
 
-DOWN = ProviderError("up.example cannot be reached.", status=502)
+DOWN = UpstreamError("up.example cannot be reached.", status=502)
 
 
 async def names(catalog: Catalog) -> list[str]:
@@ -58,7 +58,7 @@ async def test_no_name_or_an_empty_one_is_the_default() -> None:
 
 async def test_an_unknown_model_is_a_404_that_names_what_is_served() -> None:
     catalog = Catalog([Listing("a"), Listing(*(f"m{n}" for n in range(12)))])
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         await catalog.find("gpt-x")
     error = caught.value
     assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
@@ -84,12 +84,12 @@ async def test_a_provider_that_fails_does_not_hide_the_others() -> None:
 async def test_the_default_of_a_provider_that_fails_is_its_error() -> None:
     catalog = Catalog([Listing(error=DOWN)])
     for asked in (catalog.find(None), catalog.models()):
-        with pytest.raises(ProviderError, match=r"up\.example"):
+        with pytest.raises(ApiError, match=r"up\.example"):
             await asked
 
 
 async def test_no_name_where_nothing_is_listed_asks_for_one() -> None:
-    with pytest.raises(BadRequest, match="Name a model") as caught:
+    with pytest.raises(InvalidRequest, match="Name a model") as caught:
         await Catalog([Listing()]).find(None)
     assert caught.value.status == 400
 
@@ -127,5 +127,5 @@ async def test_a_provider_that_is_named_is_asked_for_what_it_does_not_list() -> 
 async def test_an_upstream_that_is_down_does_not_keep_the_others_default_from_being_found() -> None:
     down, up = Listing(error=DOWN), Listing("a")
     assert await Catalog([down, up]).find(None) == (up, "a")
-    with pytest.raises(ProviderError, match="cannot be reached"):
+    with pytest.raises(ApiError, match="cannot be reached"):
         await Catalog([down]).find(None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.pushed import OneAtATime, batches
 from tickertape.deltas import Delta, Finish, Text, Usage
-from tickertape.errors import BadRequest, SettingsError
+from tickertape.errors import InvalidRequest, SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.echo import BATCH, Echo
 from tickertape.util.timer_wheel import TimerWheel
@@ -71,7 +71,7 @@ async def test_the_last_user_message_is_the_one_that_counts() -> None:
 
 
 async def test_without_a_user_message_there_is_one_sentence_of_what_to_do() -> None:
-    with pytest.raises(BadRequest, match="holds none") as caught:
+    with pytest.raises(InvalidRequest, match="holds none") as caught:
         await answer(Echo(), ChatRequest(model="echo", messages=[{"role": "system", "content": "x"}]))
     assert (caught.value.status, caught.value.param) == (400, "messages")
 

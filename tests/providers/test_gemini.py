@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tickertape.deltas import Delta, Finish, Reasoning, ReasoningDetail, Refusal, ServerTool, Text, ToolCall, Usage
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.gemini import Gemini
 
@@ -21,7 +21,7 @@ def event(parts: Any = None, finish: str | None = None, **more: Any) -> bytes:
     return f"data: {json.dumps({'candidates': [candidate], **more})}\r\n\r\n".encode()
 
 
-def answer(*events: bytes) -> tuple[list[Delta], ProviderError | None]:
+def answer(*events: bytes) -> tuple[list[Delta], ApiError | None]:
     return read(GEMINI.reader(ASK), *events)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickertape.deltas import Text
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.llama_request import MOST_TOKENS, LlamaRequests, read_chunk
 from tickertape.providers.openai_reader import ChunkReader
@@ -51,15 +51,15 @@ def test_an_answer_always_has_a_limit(parameters: dict[str, Any], limit: int) ->
 
 @pytest.mark.parametrize("limit", [0, -1, "5", 1.5, True])
 def test_a_limit_that_is_none_is_refused(limit: object) -> None:
-    with pytest.raises(BadRequest, match="max_tokens must be a whole number above 0") as caught:
+    with pytest.raises(InvalidRequest, match="max_tokens must be a whole number above 0") as caught:
         asked(max_tokens=limit)
     assert caught.value.param == "max_tokens"
 
 
 def test_several_choices_and_half_surrogate_pairs_are_refused() -> None:
-    with pytest.raises(BadRequest, match="n must be 1"):
+    with pytest.raises(InvalidRequest, match="n must be 1"):
         asked(n=2)
-    with pytest.raises(BadRequest, match="surrogate"):
+    with pytest.raises(InvalidRequest, match="surrogate"):
         asked([{"role": "user", "content": "\ud800"}])
 
 
@@ -93,14 +93,14 @@ def test_a_chunk_is_read_as_any_other() -> None:
 
 def test_a_conversation_that_is_too_long_says_how_long() -> None:
     error = {"code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": 5031, "n_ctx": 4096, "message": "…"}
-    with pytest.raises(BadRequest, match="has 5031 tokens, and the model holds 4096") as caught:
+    with pytest.raises(InvalidRequest, match="has 5031 tokens, and the model holds 4096") as caught:
         chunk({"error": error})
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
 
 
 def test_other_errors_are_the_callers_or_the_models() -> None:
-    with pytest.raises(BadRequest, match="cannot take this request: No such option"):
+    with pytest.raises(InvalidRequest, match="cannot take this request: No such option"):
         chunk({"error": {"code": 400, "message": "No such\noption"}})
-    with pytest.raises(ProviderError, match="The local model failed: Boom") as caught:
+    with pytest.raises(ApiError, match="The local model failed: Boom") as caught:
         chunk({"error": {"code": 500, "message": "Boom"}})
-    assert (caught.value.status, type(caught.value)) == (500, ProviderError)
+    assert (caught.value.status, type(caught.value)) == (500, ApiError)

@@ -17,7 +17,7 @@ import pytest
 
 from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Text, Usage
-from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.errors import ApiError, InvalidRequest, SettingsError
 from tickertape.providers import llama
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.builtin import ensure_model
@@ -64,7 +64,7 @@ async def test_a_model_that_does_not_load_is_one_sentence_each_time(tmp_path: Pa
     for _ in range(2):
         with pytest.raises(SettingsError, match="cannot be loaded: it is damaged, of an unknown kind, or memory"):
             await local.start()
-    with pytest.raises(ProviderError, match="cannot be loaded") as caught:
+    with pytest.raises(ApiError, match="cannot be loaded") as caught:
         await answer(local, "hi")
     assert (caught.value.status, caught.value.code) == (503, "model_unavailable")
     await local.close()
@@ -120,7 +120,7 @@ async def test_a_demanded_tool_call_that_does_not_come_is_a_failure(tmp_path: Pa
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     for choice in ("required", {"type": "function", "function": {"name": "look"}}):
         if fails:
-            with pytest.raises(ProviderError, match="it was to call a tool, and did not"):
+            with pytest.raises(ApiError, match="it was to call a tool, and did not"):
                 await answer(local, "Look!", tools=[tool], tool_choice=choice)
         else:
             assert any(isinstance(d, Finish) for d in await answer(local, "Look!", tools=[tool], tool_choice=choice))
@@ -160,7 +160,7 @@ async def test_the_builtin_model_is_held_to_a_schema_and_says_that_it_calls_no_t
     text = "".join(delta.text for delta in deltas if isinstance(delta, Text))
     assert json.loads(text)["name"] in ("Ann", "Bob")
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
-    with pytest.raises(BadRequest, match="cannot call tools"):
+    with pytest.raises(InvalidRequest, match="cannot call tools"):
         await answer(local, "Look!", tools=[tool], tool_choice="required")
 
 
@@ -192,7 +192,7 @@ async def test_a_control_token_in_a_question_is_only_text(local: Local) -> None:
 async def test_what_the_model_cannot_do_is_a_bad_request(
     local: Local, content: Any, parameters: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(BadRequest, match=words) as caught:
+    with pytest.raises(InvalidRequest, match=words) as caught:
         await answer(local, content, **parameters)
     assert caught.value.status == 400
 
@@ -251,7 +251,7 @@ async def test_closing_in_the_middle_of_an_answer_ends_it_without_a_finish() -> 
     async with aclosing(await begun(closing, "Tell me a story.")) as stream:
         await asyncio.wait_for(closing.close(), 10)
         assert not any(isinstance(delta, Finish) for batch in [b async for b in stream] for delta in batch)
-    with pytest.raises(ProviderError, match="is stopping"):
+    with pytest.raises(ApiError, match="is stopping"):
         await answer(closing, "Hi.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tickertape.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.ollama import Ollama
 from tickertape.providers.ollama_reader import LineReader
@@ -23,7 +23,7 @@ def line(done: bool = False, error: str | None = None, counts: dict[str, Any] | 
     return json.dumps({"error": error} if error else {**body, **(counts or {})}).encode() + b"\n"
 
 
-def answer(*lines: bytes, **parameters: Any) -> tuple[list[Delta], ProviderError | None]:
+def answer(*lines: bytes, **parameters: Any) -> tuple[list[Delta], ApiError | None]:
     return read(OLLAMA.reader(ChatRequest(model="m", messages=[USER], parameters=parameters)), *lines)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.pushed import Everything, batches
 from tickertape.deltas import Delta, Finish, Reasoning, Text, Usage
-from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.errors import ApiError, InvalidRequest, SettingsError
 from tickertape.providers.base import ChatRequest, Model
 from tickertape.providers.openai import OpenAI
 
@@ -31,14 +31,14 @@ async def answer(provider: OpenAI, request: ChatRequest = ASK) -> list[Delta]:
     return [delta async for batch in batches(provider, request) for delta in batch]
 
 
-async def failure(provider: OpenAI, request: ChatRequest = ASK) -> tuple[list[Delta], ProviderError]:
+async def failure(provider: OpenAI, request: ChatRequest = ASK) -> tuple[list[Delta], ApiError]:
     deltas: list[Delta] = []
 
     async def read() -> None:
         async for batch in batches(provider, request):
             deltas.extend(batch)
 
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(ApiError) as caught:
         await read()
     assert KEY not in str(caught.value)
     assert "127.0.0.1" in caught.value.message
@@ -298,7 +298,7 @@ async def test_a_name_that_does_not_resolve_is_one_sentence(make: Make, monkeypa
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
     provider = make("https://nowhere.invalid/v1")
-    with pytest.raises(ProviderError, match=r"nowhere\.invalid cannot be found: its name does not resolve") as caught:
+    with pytest.raises(ApiError, match=r"nowhere\.invalid cannot be found: its name does not resolve") as caught:
         await answer(provider)
     assert caught.value.status == 502
 
@@ -459,11 +459,11 @@ async def test_a_list_that_cannot_be_had_is_an_error_and_asked_for_again(
     openai: OpenAI, upstream: Upstream, script: Any, status: int, words: str
 ) -> None:
     upstream.script = script
-    with pytest.raises(ProviderError, match=words) as caught:
+    with pytest.raises(ApiError, match=words) as caught:
         await openai.models()
     assert caught.value.status == status
     upstream.script = answering(200, {"data": [{"id": "a"}]})
-    with pytest.raises(ProviderError, match=words):  # not again for every question at once
+    with pytest.raises(ApiError, match=words):  # not again for every question at once
         await openai.models()
     openai._known_until = 0
     assert [model.id for model in await openai.models()] == ["a"]
@@ -529,13 +529,13 @@ async def test_two_hundred_answers_at_once_wait_for_nobody(openai: OpenAI, upstr
 
 
 async def test_more_than_one_choice_is_refused_before_asking(openai: OpenAI, upstream: Upstream) -> None:
-    with pytest.raises(BadRequest, match="n must be 1"):
+    with pytest.raises(InvalidRequest, match="n must be 1"):
         await answer(openai, ChatRequest(model="m", messages=[], parameters={"n": 2}))
     assert not upstream.asked
 
 
 async def test_half_a_surrogate_pair_is_refused_before_asking(openai: OpenAI) -> None:
-    with pytest.raises(BadRequest, match="surrogate"):
+    with pytest.raises(InvalidRequest, match="surrogate"):
         await answer(openai, ChatRequest(model="m", messages=json.loads('[{"role": "user", "content": "\\ud800"}]')))
 
 

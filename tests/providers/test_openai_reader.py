@@ -19,7 +19,7 @@ from tickertape.deltas import (
     ToolCall,
     Usage,
 )
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.upstream_errors import UpstreamErrors
 
@@ -28,7 +28,7 @@ from .upstream import DONE, HEALTHY, USAGE, delta, event
 ANSWER = [Text("Hel"), Text("lo é😀"), Finish("stop"), Usage(USAGE)]
 
 
-def read(*pieces: bytes, limit: int = 1 << 20) -> tuple[list[Delta], ProviderError | None]:
+def read(*pieces: bytes, limit: int = 1 << 20) -> tuple[list[Delta], ApiError | None]:
     reader = ChunkReader(UpstreamErrors("up.example"), limit)
     deltas: list[Delta] = []
     for piece in (*pieces, b""):
@@ -243,7 +243,7 @@ def test_no_bytes_whatever_raise_or_invent_a_finish(data: bytes) -> None:
     deltas, error = read(data)
     finished = any(isinstance(d, Finish) for d in deltas)
     assert not finished or b"finish_reason" in data or b"[DONE]" in data
-    assert error is None or isinstance(error, ProviderError)
+    assert error is None or isinstance(error, ApiError)
 
 
 def test_an_error_line_is_found_however_it_is_cut_and_text_is_never_taken_for_one() -> None:

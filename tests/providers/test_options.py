@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.pushed import batches
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.providers.llama_request import LlamaRequests
@@ -128,7 +128,7 @@ def becomes(name: str, option: str) -> str:
     """Return what becomes of an option that somebody asks for."""
     try:
         body = sent(name, **{option: MATTERS[option]})
-    except BadRequest as refusal:
+    except InvalidRequest as refusal:
         return str(refusal.status) if refusal.param == option else f"refused for {refusal.param}"
     return "sent" if body != sent(name) else "dropped"
 
@@ -155,7 +155,7 @@ def test_the_documents_table_of_options_is_true() -> None:
 def test_a_model_whose_template_has_no_tools_says_so(parameters: dict[str, Any], param: str) -> None:
     """The runtime would leave them out and answer as if nobody had asked."""
     request = ChatRequest(model="m", messages=[USER], parameters=parameters)
-    with pytest.raises(BadRequest, match="cannot call tools") as caught:
+    with pytest.raises(InvalidRequest, match="cannot call tools") as caught:
         LlamaRequests((), 2048, {}).body(request)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, "unsupported_parameter")
     assert json.loads(LlamaRequests((), 2048, {}, tools=True).body(request)).items() >= parameters.items()
@@ -216,7 +216,7 @@ async def test_a_refusal_that_only_speaks_of_a_user_is_passed_on() -> None:
             400, b'{"error": {"message": "The last message must be of \'user\'."}}'
         )
         provider = dialect("openai")(upstream.url("openai"), "k")
-        with pytest.raises(ProviderError, match="last message"):
+        with pytest.raises(ApiError, match="last message"):
             [b async for b in batches(provider, ChatRequest(model="m", messages=[USER], parameters={"user": "ann"}))]
         assert len(upstream.asked) == 1
         await provider.close()

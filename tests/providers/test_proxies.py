@@ -9,7 +9,7 @@ import pytest
 from support.proxy import Proxy
 from support.pushed import batches
 from tickertape.deltas import Text
-from tickertape.errors import ProviderError, SettingsError
+from tickertape.errors import ApiError, SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.openai import OpenAI
 from tickertape.testing.answer import WORDS
@@ -26,8 +26,8 @@ async def answer(url: str) -> str:
         await provider.close()
 
 
-async def failure(url: str) -> ProviderError:
-    with pytest.raises(ProviderError) as caught:
+async def failure(url: str) -> ApiError:
+    with pytest.raises(ApiError) as caught:
         await answer(url)
     assert "secret" not in caught.value.message
     return caught.value

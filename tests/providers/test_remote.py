@@ -10,7 +10,7 @@ from aiohttp import ClientResponse
 
 from support.pushed import batches
 from tickertape.deltas import Delta, Finish, Text
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers import remote
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
@@ -45,7 +45,7 @@ async def test_a_passing_failure_is_asked_again_counted_and_logged(caplog: pytes
 async def test_it_is_told_how_often_it_was_asked_in_vain() -> None:
     async with Upstream() as upstream:
         provider = dialect("anthropic")(upstream.url("anthropic"), KEY, retries=1)
-        with pytest.raises(ProviderError, match=r"It was asked 2 times\.$") as caught:
+        with pytest.raises(ApiError, match=r"It was asked 2 times\.$") as caught:
             await answer(provider, "unavailable")
         assert str(caught.value) == caught.value.message
         assert caught.value.status == 503
@@ -58,7 +58,7 @@ async def test_a_limit_is_waited_for_only_if_it_is_over_in_a_moment(wait: str, a
     async with Upstream() as upstream:
         upstream.script = lambda _asked: answering(429, b"{}", Retry_After=wait)
         provider = dialect("openai")(upstream.url("openai"), KEY, retries=1)
-        with pytest.raises(ProviderError) as caught:
+        with pytest.raises(ApiError) as caught:
             await answer(provider, "m")
         assert (len(upstream.asked), caught.value.retry_after) == (asked, float(wait))
         await provider.close()

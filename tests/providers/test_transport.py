@@ -10,7 +10,7 @@ import pytest
 
 from support.pushed import Everything
 from tickertape.deltas import Finish, Text
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.base import ChatRequest
 
 from .upstream import DONE, HEALTHY, Upstream, answering, delta, piece
@@ -32,12 +32,12 @@ def deflated() -> bytes:
     return packer.compress(BODY) + packer.flush()
 
 
-async def outcome(openai: OpenAI) -> tuple[str, bool, ProviderError | None]:
+async def outcome(openai: OpenAI) -> tuple[str, bool, ApiError | None]:
     """Return the text, whether it is whole, and the error."""
     sink, error = Everything(), None
     try:
         await openai.answer(ASK, sink)
-    except ProviderError as raised:
+    except ApiError as raised:
         error = raised
     text = "".join(delta.text for delta in sink.deltas if isinstance(delta, Text))
     return text, any(isinstance(delta, Finish) for delta in sink.deltas), error

@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.model_list import entries_of, read_models
 from tickertape.providers.upstream_errors import (
     ReportedError,
@@ -91,7 +91,7 @@ def test_a_body_that_is_nested_beyond_measure_is_no_more_than_a_useless_one() ->
     upstream, deep = UpstreamErrors("up.example"), b"[" * 50_000
     assert "up.example failed (HTTP 500)" in upstream.refused(500, deep, {}, "m").message
     for listing in (lambda: read_models(deep, upstream), lambda: entries_of(deep, "data", "id", upstream)):
-        with pytest.raises(ProviderError, match="no list of models"):
+        with pytest.raises(ApiError, match="no list of models"):
             listing()
 
 

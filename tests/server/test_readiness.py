@@ -18,7 +18,7 @@ from support.http import ask as post
 from support.http import request
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase
-from tickertape.errors import ConversationsUnavailable, LogUnavailable
+from tickertape.errors import ConversationsUnavailable, EngineUnavailable
 from tickertape.server import readiness
 from tickertape.server.readiness import Readiness
 from tickertape.streams.sqlite import file_format
@@ -124,14 +124,14 @@ async def test_a_folder_that_was_deleted_or_replaced_takes_no_answers_and_is_tol
             if what == "replaced":
                 shutil.copytree(quick_path / "moved", data)
         for _ in range(3):
-            with pytest.raises(LogUnavailable, match="was deleted or replaced while the server runs"):
+            with pytest.raises(EngineUnavailable, match="was deleted or replaced while the server runs"):
                 await log.create(new_header(), [text(1)])
             with pytest.raises(ConversationsUnavailable, match="were deleted or replaced while the server runs"):
                 await async_store.write(lambda store: store.prepare_answer(OWNER, ask("Hello")))
         said = await ready.reasons()
         assert len(said) == 2
         assert all("nothing is kept until it is restarted" in reason for reason in said)
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(EngineUnavailable):
             await running.finish([DONE])
         await running.fail(b'.{"state":"failed"}')
         assert running.stream.entries == [text(1), b'.{"state":"failed"}'], (
@@ -148,9 +148,9 @@ def test_a_server_whose_folder_was_deleted_is_not_ready_and_refuses_questions(se
     assert request(server.url, "GET", "/readyz").json() == {"status": "ready"}
     shutil.rmtree(server.data)
     asked = request(server.url, "POST", "/api/openai/stream", post("Hello"))
-    assert (asked.status, asked.error["code"]) == (503, "log_unavailable")
+    assert (asked.status, asked.error["code"]) == (503, "streams_unavailable")
     asked = request(server.url, "POST", "/backend-api/conversation", question("Hello"))
-    assert (asked.status, asked.error["code"]) == (503, "chats_unavailable")
+    assert (asked.status, asked.error["code"]) == (503, "conversations_unavailable")
     assert str(server.data) not in asked.error["message"]
     assert request(server.url, "GET", "/healthz").status == 200
     while (said := request(server.url, "GET", "/readyz")).status == 200:

@@ -10,7 +10,7 @@ import pytest
 
 from support.http import ask, request
 from support.in_process import InProcess
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.openai import OpenAI
 from tickertape.server import sessions as sessions_module
 from tickertape.server.logins import Logins
@@ -107,7 +107,7 @@ def test_sessions_without_number_do_not_fill_the_disk(tmp_path: Path, monkeypatc
 
 def test_a_session_that_cannot_be_kept_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "sessions").write_text("not a folder")
-    with pytest.raises(ProviderError, match="cannot keep a session now") as refused:
+    with pytest.raises(ApiError, match="cannot keep a session now") as refused:
         Sessions(tmp_path, 1000).begin("key-1")
     assert refused.value.status == 503
 
@@ -147,11 +147,11 @@ def test_failures_are_forgotten_after_a_minute_and_one_customers_ipv6_addresses_
     logins = Logins(2, lambda: now)
     logins.failed("2001:db8::1")
     logins.failed("2001:db8::2")
-    with pytest.raises(ProviderError, match="Try again in 60 s"):
+    with pytest.raises(ApiError, match="Try again in 60 s"):
         logins.check("2001:db8:0:0:ffff::3")
     logins.check("2001:db8:0:1::1")
     now = 59.5
-    with pytest.raises(ProviderError, match="Try again in 1 s"):
+    with pytest.raises(ApiError, match="Try again in 1 s"):
         logins.check("2001:db8::1")
     now = 60.5
     logins.check("2001:db8::1")

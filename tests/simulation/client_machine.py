@@ -13,7 +13,7 @@ from tickertape.client.answer_request import KEY, TICKERTAPE_ROUTE, prepare
 from tickertape.client.event_machine import Call, Finished, ReadRefusal
 from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import State
-from tickertape.errors import StreamError
+from tickertape.errors import AnswerFailed
 from tickertape.sse.actions import Connect, Loss, Read, Wait
 
 from .clients import HOST, Question, Reader, Single, text_of
@@ -196,7 +196,7 @@ class MachineReader(Reader):
         state = self.transcript.state
         if (error is None) != (state in (State.COMPLETED, State.CANCELLED)):
             self.run.blame("TT-3", self, f"is {state.value}, and raised {error!r}")
-        if error is None or isinstance(error, StreamError) or self.transcript.done:
+        if error is None or isinstance(error, AnswerFailed) or self.transcript.done:
             self.end = state.value
             self.log(f"ends as {state.value} after event {len(self.frames)}")
         else:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tickertape.deltas import Finish, Text
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.base import Model, Provider
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Upstream(Provider):
                 await asyncio.sleep(random.choice((0, 0.3, 2)))
             call.said = {"finish": "finish", "error": "error"}.get(end, "eof")
             if end == "error":
-                raise ProviderError("The upstream broke.", status=500, type="server_error")
+                raise ApiError("The upstream broke.", status=500, type="server_error")
             if end == "finish":
                 sink.push([Finish("stop")])
         finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.errors import LogError, LogUnavailable, StreamDamaged, UnknownStream
+from tickertape.errors import EngineError, EngineUnavailable, StreamDamaged, UnknownStream
 from tickertape.sqlite.file import lost_commits, wal_commits
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.file_format import UNKNOWN, batch_checksum, connect, encode_group, header_checksum
@@ -93,13 +93,13 @@ async def test_no_damage_anywhere_in_the_file_or_its_log_is_served_as_a_whole_an
                 for stream, written in expected.items():
                     try:
                         entries = list((await log.get(stream, "ann")).entries)
-                    except LogError:
+                    except EngineError:
                         hit += 1
                         continue
                     hit += entries != written
                     if not true(entries, written):
                         false.append((at, stream))
-        except LogUnavailable:
+        except EngineUnavailable:
             hit += 1
     assert false == []
     assert hit > PLACES // 8, "the damage was never in the way"

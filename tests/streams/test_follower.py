@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.errors import LogUnavailable, UnknownStream
+from tickertape.errors import EngineUnavailable, UnknownStream
 from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import DONE, LOST, begin, caught_up, key, text, whole
@@ -217,7 +217,7 @@ async def test_a_file_that_cannot_be_read_is_told_to_who_asks_and_read_again_lat
         await caught_up(writer.stream, 2)
         for first in range(1, 7):
             connections.follower.fail(first)
-            with pytest.raises(LogUnavailable, match="I/O error"):
+            with pytest.raises(EngineUnavailable, match="I/O error"):
                 await there.get(writer.stream.header.id, "ann")
             assert copy.entries == [text(1)]
         assert (await there.get(writer.stream.header.id, "ann")).entries == [text(1), text(2)]

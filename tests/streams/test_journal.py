@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 from tickertape.streams.sqlite import file_format, follower
 from tickertape.streams.sqlite.file_format import (
     UNKNOWN,
@@ -209,7 +209,7 @@ def test_a_reaping_on_a_full_disk_says_that_it_is_full(connection: sqlite3.Conne
 
 def sentence_for(path: Path) -> str:
     """Return what a person reads when this file cannot be opened: one sentence or two, with the path."""
-    with pytest.raises(LogUnavailable) as refused:
+    with pytest.raises(EngineUnavailable) as refused:
         connect(path)
     sentence = str(refused.value)
     assert str(path) in sentence

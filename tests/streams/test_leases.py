@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from support.producer import DONE, LOST, Producer, entry
-from tickertape.errors import LogError, UnknownStream
+from tickertape.errors import EngineError, UnknownStream
 from tickertape.streams.sqlite import file_format, leases
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import begin, caught_up, create, key, new_header, stopped, text, whole
@@ -353,9 +353,9 @@ async def test_a_producer_whose_row_is_gone_writes_nothing_more(path: Path) -> N
         writer.append([text(3)])
         while writer.error is None:
             await writer.stream.wait(2)
-        with pytest.raises(LogError):
+        with pytest.raises(EngineError):
             writer.append([text(4)])
-        with pytest.raises(LogError):
+        with pytest.raises(EngineError):
             await writer.finish([text(5), DONE])
         await writer.fail(DONE)
         assert await whole(writer.stream) == [text(1), text(2), LOST], "live readers see the end that is on disk"

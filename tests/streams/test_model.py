@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
+from tickertape.errors import EngineError, KeyReused, StreamEnded, UnknownStream
 from tickertape.streams.contract import Key, StreamWriter
 from tickertape.streams.memory import MemoryEngine, MemoryStore
 from tickertape.streams.sqlite import writer as writing
@@ -65,7 +65,7 @@ class Machine(RuleBasedStateMachine):
         async def attempt(engine: Engine) -> Any:
             try:
                 return await ask(engine)
-            except LogError as error:
+            except EngineError as error:
                 return type(error)
 
         one, other = self.run(attempt(self.model)), self.run(attempt(self.log))

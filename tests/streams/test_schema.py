@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.producer import DONE, LOST, entry
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 from tickertape.sqlite.file import verify
 from tickertape.streams.contract import Header, Key
 from tickertape.streams.sqlite import file_format
@@ -146,7 +146,7 @@ def test_another_format_is_told_with_the_numbers_and_left_alone(tmp_path: Path, 
     with closing(connect(path)) as made:
         made.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    with pytest.raises(LogUnavailable) as refused:
+    with pytest.raises(EngineUnavailable) as refused:
         connect(path)
     assert str(refused.value) == (
         f"The stream log {path} has format {version}, this tickertape reads formats 1 to {file_format.VERSION}. "
@@ -167,7 +167,7 @@ async def test_damage_where_nothing_is_read_at_the_start_is_told_at_the_start_to
     damaged = bytearray(path.read_bytes())
     damaged[(root - 1) * 4096 : root * 4096] = b"\xaa" * 4096
     path.write_bytes(damaged)
-    with pytest.raises(LogUnavailable, match="the file is damaged; move it away"):
+    with pytest.raises(EngineUnavailable, match="the file is damaged; move it away"):
         async with SqliteEngine(path, lost=LOST):
             pass
     assert path.read_bytes() == damaged

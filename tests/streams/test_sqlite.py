@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.producer import Producer
-from tickertape.errors import LogUnavailable
+from tickertape.errors import EngineUnavailable
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.file_format import check, connect, encode_group
 from tickertape.testing.engine_contract import (
@@ -71,7 +71,7 @@ async def test_a_folder_that_takes_no_locks_is_told_in_one_sentence(
         raise error
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
-    with pytest.raises(LogUnavailable, match=r"takes no locks: .* Choose another --data folder, on a local disk\.$"):
+    with pytest.raises(EngineUnavailable, match=r"takes no locks: .* Choose another --data folder, on a local disk\.$"):
         async with open_log(tmp_path / "tape.db"):
             pass
 
@@ -232,7 +232,7 @@ async def test_a_damaged_page_is_one_clear_sentence(tmp_path: Path, table: str) 
     damaged = bytearray(path.read_bytes())
     damaged[(root - 1) * 4096 : root * 4096] = b"\xaa" * 4096
     path.write_bytes(damaged)
-    with pytest.raises(LogUnavailable, match="the file is damaged; move it away"):
+    with pytest.raises(EngineUnavailable, match="the file is damaged; move it away"):
         async with open_log(path):
             pass
     assert [file.name for file in tmp_path.glob("*.lock")] in ([], ["tape.db-producer-dead.lock"])
@@ -242,7 +242,7 @@ async def test_a_log_that_could_not_be_opened_lets_go_of_its_threads_and_files(t
     path = tmp_path / "tape.db"
     path.write_bytes(b"Dear diary, " * 1000)
     log = open_log(path)
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(EngineUnavailable):
         await log.__aenter__()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["tape.db"]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tickertape")]
@@ -251,14 +251,16 @@ async def test_a_log_that_could_not_be_opened_lets_go_of_its_threads_and_files(t
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(LogUnavailable, match=r"cannot be used for the stream log: .*Choose another --data folder"):
+        with pytest.raises(
+            EngineUnavailable, match=r"cannot be used for the stream log: .*Choose another --data folder"
+        ):
             check(folder / "tape.db")
 
 
 def test_a_folder_that_cannot_be_written_is_told() -> None:
     from pathlib import Path
 
-    with pytest.raises(LogUnavailable, match="Choose another --data folder"):
+    with pytest.raises(EngineUnavailable, match="Choose another --data folder"):
         check(Path("/proc/self/tape.db"))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.producer import DONE, LOST, Producer, entry
-from tickertape.errors import LogError, LogUnavailable
+from tickertape.errors import EngineError, EngineUnavailable
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.streams.sqlite.file_format import connect
@@ -44,7 +44,7 @@ async def produce(log: SqliteEngine, writers: list[StreamWriter], *, pause: int)
     header = new_header()
     try:
         writer = await create(log, header, [padded(1, header.id)], key(header.id))
-    except LogUnavailable:
+    except EngineUnavailable:
         return
     writers.append(writer)
     try:
@@ -55,7 +55,7 @@ async def produce(log: SqliteEngine, writers: list[StreamWriter], *, pause: int)
             if pause == 2:
                 await caught_up_or_failed(writer, number)
         await writer.finish([DONE])
-    except LogError:
+    except EngineError:
         await writer.fail(FAILED)
 
 
@@ -163,7 +163,7 @@ async def test_a_full_disk_is_told_to_who_wants_to_begin(tmp_path: Path) -> None
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
         limit_pages(connections.writer, 0)
         refused: list[Any] = [None]
-        while not isinstance(refused[0], LogUnavailable):
+        while not isinstance(refused[0], EngineUnavailable):
             header = new_header()
             refused = await asyncio.gather(log.create(header, [padded(1, header.id) * 4]), return_exceptions=True)
         assert "the disk is full; free some space, the server goes on by itself" in str(refused[0])
@@ -184,7 +184,7 @@ async def test_a_late_append_does_not_fill_the_gap_of_an_earlier_one(tmp_path: P
         while not connections.writer.failed:
             pass  # the loop stands still: the producer has not been told
         writer.append([text(3)])
-        with pytest.raises(LogUnavailable, match="I/O error"):
+        with pytest.raises(EngineUnavailable, match="I/O error"):
             await writer.finish([DONE])
         await writer.fail(FAILED)
         assert await whole(writer.stream) == [text(1), FAILED]
@@ -201,7 +201,7 @@ async def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
             await asyncio.sleep(0)  # it is handed over
             while not connections.writer.failed:
                 pass  # the loop stands still: the producer has not been told
-        with pytest.raises(LogUnavailable, match="I/O error"):
+        with pytest.raises(EngineUnavailable, match="I/O error"):
             await writer.finish([DONE])
 
 
@@ -212,7 +212,7 @@ async def test_an_end_that_could_not_be_written_is_written_once_there_is_room(tm
         writer.append([text(2)])
         await caught_up(writer.stream, 2)
         connections.writer.fail(1, 20)
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(EngineUnavailable):
             await writer.finish([DONE])
         await writer.fail(FAILED)
         assert await whole(writer.stream) == [text(1), text(2), FAILED]
@@ -237,7 +237,7 @@ async def test_the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_
         connections.writer.fail(1, 5)
         for _ in range(3):
             await settled_or_not(log)
-        with pytest.raises(LogUnavailable):
+        with pytest.raises(EngineUnavailable):
             await log.create(new_header(), [text(1)])
         connections.writer.heal()
         await settled(log)
@@ -281,7 +281,7 @@ async def test_a_task_that_cannot_be_written_at_all_harms_no_other(tmp_path: Pat
             log.create(header, [text(1)], key("three")),
             return_exceptions=True,
         )
-        assert isinstance(results[1], LogUnavailable)
+        assert isinstance(results[1], EngineUnavailable)
         assert [isinstance(result, Exception) for result in results] == [False, True, False]
         await writer.finish([DONE])
         assert writer.stream.entries == [text(1), text(2), DONE]
@@ -304,7 +304,7 @@ async def test_a_file_that_may_not_grow_ends_only_what_it_hits(tmp_path: Path, r
         outcome = "ok"
         while outcome == "ok":
             outcome = producer.command("append 1")
-        assert outcome.startswith("LogUnavailable: The stream log"), outcome
+        assert outcome.startswith("EngineUnavailable: The stream log"), outcome
         assert "No such file" not in outcome
         producer.command("limit -1")
         fresh = producer.command("create")

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from tickertape.errors import LogError
+from tickertape.errors import EngineError
 from tickertape.streams.contract import Header, StreamWriter
 from tickertape.streams.sqlite.engine import SqliteEngine
 
@@ -164,7 +164,7 @@ class Role:
                     await stream.wait(len(stream.entries))
                 if writer.error is not None:
                     raise writer.error
-        except LogError as error:
+        except EngineError as error:
             return f"{type(error).__name__}: {error}"
         return "ok"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.deltas import Delta, Finish
-from tickertape.errors import AnswerUnfinished, ProviderError
+from tickertape.errors import AnswerUnfinished, ApiError
 from tickertape.parsing.finish_reasons import read_reason
 from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.gemini_reader import ResponseReader
@@ -64,7 +64,7 @@ def stream(dialect: str, word: str) -> list[bytes]:
     return [f"{json.dumps(line)}\n".encode() for line in (*lines, last)]
 
 
-def read(dialect: str, data: bytes, *, cut: bool) -> tuple[list[Delta], ProviderError | None]:
+def read(dialect: str, data: bytes, *, cut: bool) -> tuple[list[Delta], ApiError | None]:
     reader = READERS[dialect](UpstreamErrors("up.example"))
     deltas = reader.feed(data) if data else []
     if not reader.over:

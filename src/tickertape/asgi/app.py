@@ -127,7 +127,7 @@ class App:
             await self.stop()
 
     async def start(self) -> None:
-        """Start the core. Raises LogUnavailable with the reason, and may be called again then."""
+        """Start the core. Raises EngineUnavailable with the reason, and may be called again then."""
         if self._signals is not None:
             self._signals.install()
         try:

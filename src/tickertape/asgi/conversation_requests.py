@@ -10,7 +10,7 @@ import msgspec
 
 from tickertape.asgi.requests import parse_key, parse_messages, parse_object, parse_policy
 from tickertape.conversations.models import AnswerOptions, ConversationUpdate, MessageRequest, NewMessage, new_id
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message
@@ -39,21 +39,23 @@ _OURS = frozenset(
 def parse_request(
     scope: Message, body: bytes, *, max_messages: int, disconnect: str
 ) -> tuple[MessageRequest, AnswerOptions]:
-    """Return the checked request. Raises BadRequest that names the field, what was read and what is allowed."""
+    """Return the checked request. Raises InvalidRequest that names the field, what was read and what is allowed."""
     fields = parse_object(body)
     action = fields.get("action", "next")
     if action not in ACTIONS:
-        raise BadRequest(f"action must be one of {', '.join(ACTIONS)}; it was {action!r}.", param="action")
+        raise InvalidRequest(f"action must be one of {', '.join(ACTIONS)}; it was {action!r}.", param="action")
     parent = id_of(fields, "parent_message_id") if "parent_message_id" in fields else msgspec.UNSET
     conversation = id_of(fields, "conversation_id")
     if action != "next":
         if conversation is None or not isinstance(parent, str):
-            raise BadRequest(f"action {action} needs conversation_id and parent_message_id.", param="parent_message_id")
+            raise InvalidRequest(
+                f"action {action} needs conversation_id and parent_message_id.", param="parent_message_id"
+            )
         if fields.get("messages"):
-            raise BadRequest(f"action {action} takes no messages.", param="messages")
+            raise InvalidRequest(f"action {action} takes no messages.", param="messages")
     options = fields.get("stream_options") or {}
     if not isinstance(options, dict):
-        raise BadRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
+        raise InvalidRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
     key = parse_key(scope, body)
     request = MessageRequest(
         action=action,
@@ -76,7 +78,7 @@ def id_of(fields: dict[str, Any], name: str) -> str | None:
     """Return an id of the caller's, None if there is none."""
     value = fields.get(name)
     if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
-        raise BadRequest(f"{name} must be 24 to 36 characters of 0-9, a-f and -; it was {value!r}.", param=name)
+        raise InvalidRequest(f"{name} must be 24 to 36 characters of 0-9, a-f and -; it was {value!r}.", param=name)
     return value
 
 
@@ -84,7 +86,7 @@ def text_of(fields: dict[str, Any], name: str) -> str | None:
     """Return a string, None if there is none."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise BadRequest(f"{name} must be a string; it was {value!r}.", param=name)
+        raise InvalidRequest(f"{name} must be a string; it was {value!r}.", param=name)
     return value
 
 
@@ -96,18 +98,18 @@ def _messages(fields: dict[str, Any], most: int) -> list[NewMessage]:
 def _message(message: Any, where: str) -> NewMessage:
     """Return a message in OpenAI's shape, or in that of ChatGPT's own page."""
     if not isinstance(message, dict):
-        raise BadRequest(f"{where} must be an object with role and content.", param=where)
+        raise InvalidRequest(f"{where} must be an object with role and content.", param=where)
     author = message.get("author")
     role = author.get("role") if isinstance(author, dict) else message.get("role")
     if role != "user":
-        raise BadRequest(
+        raise InvalidRequest(
             f"{where}.role must be user; it was {role!r}. The server knows what was said before, and the "
             "conversation has its system prompt.",
             param=f"{where}.role",
         )
     text = _text(message.get("content"))
     if text is None or not text.strip():
-        raise BadRequest(f"{where}.content must be text, and not empty.", param=f"{where}.content")
+        raise InvalidRequest(f"{where}.content must be text, and not empty.", param=f"{where}.content")
     return NewMessage(text, id_of(message, "id") or new_id())
 
 
@@ -142,14 +144,14 @@ def parse_update(body: bytes) -> ConversationUpdate:
     if "current_node" in fields:
         values["current"] = id_of(fields, "current_node")
     if fields.get("deleted", False) is not False:
-        raise BadRequest("deleted can be set to false, which undoes a deletion; DELETE deletes.", param="deleted")
+        raise InvalidRequest("deleted can be set to false, which undoes a deletion; DELETE deletes.", param="deleted")
     return ConversationUpdate(**values, restore="deleted" in fields)
 
 
 def _check_names(fields: dict[str, Any], allowed: tuple[str, ...]) -> None:
     unknown = fields.keys() - set(allowed)
     if unknown:
-        raise BadRequest(f"{min(unknown)[:80]!r} cannot be set; {', '.join(allowed)} can.", param=min(unknown)[:80])
+        raise InvalidRequest(f"{min(unknown)[:80]!r} cannot be set; {', '.join(allowed)} can.", param=min(unknown)[:80])
 
 
 def parse_page(scope: Message) -> tuple[str, int, int]:
@@ -161,5 +163,5 @@ def parse_page(scope: Message) -> tuple[str, int, int]:
 def _number(query: dict[str, list[str]], name: str, default: int, most: int) -> int:
     value = query.get(name, [str(default)])[-1]
     if not (value.isascii() and value.isdigit() and len(value) < 12 and int(value) <= most):
-        raise BadRequest(f"{name} must be a whole number from 0 to {most:,}; it was {value!r}.", param=name)
+        raise InvalidRequest(f"{name} must be a whole number from 0 to {most:,}; it was {value!r}.", param=name)
     return int(value)

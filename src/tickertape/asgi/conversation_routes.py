@@ -16,8 +16,7 @@ from tickertape.asgi.responses import reply, reply_failure, reply_json
 from tickertape.asgi.routes import stream_answer
 from tickertape.conversations.export import as_json, as_markdown, conversation_object, summary_object
 from tickertape.conversations.service import AnswerNotStarted
-from tickertape.error_objects import error_object, to_api_error
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest, error_object, to_api_error
 
 if TYPE_CHECKING:
     from tickertape.asgi.app import App
@@ -82,7 +81,7 @@ async def export_conversation(app: App, scope: Message, _receive: Receive, send:
     """``GET /backend-api/conversation/{id}/export``: a file, Markdown or JSON."""
     wanted = parse_qs(scope["query_string"].decode("latin-1")).get("format", ["markdown"])[-1]
     if wanted not in ("markdown", "json"):
-        raise BadRequest(f"format must be markdown or json; it was {wanted!r}.", param="format")
+        raise InvalidRequest(f"format must be markdown or json; it was {wanted!r}.", param="format")
     conversation = await _read(app, scope)
     if wanted == "json":
         body, kind, end = msgspec.json.format(msgspec.json.encode(as_json(conversation))), "application/json", "json"

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from tickertape.asgi.responses import reply_error
 from tickertape.asgi.subscriber import Cut
-from tickertape.errors import BadRequest, ProviderError, TickertapeError
+from tickertape.errors import ApiError, InvalidRequest, TickertapeError
 
 if TYPE_CHECKING:
     from tickertape.asgi.responses import Headers
@@ -41,7 +41,7 @@ class Endpoint:
         method = self._methods.get(scope["method"])
         if method is None:
             allowed = ", ".join(self._methods)
-            error = BadRequest(
+            error = InvalidRequest(
                 f"{scope['path']} answers {allowed}, not {scope['method']}.", status=405, code="method_not_allowed"
             )
             await reply_error(send, error, [(b"allow", allowed.encode())])
@@ -84,11 +84,11 @@ async def _owner_of(owner: Owner, scope: Message) -> str:
             raise
         kind = "authentication_error" if status in (401, 403) else "invalid_request_error"
         message = str(getattr(error, "detail", "") or "This request was refused.")
-        refusal = ProviderError(message, status=status, type=kind, code="refused")
+        refusal = ApiError(message, status=status, type=kind, code="refused")
         headers = (getattr(error, "headers", None) or {}).items()
         raise _Refused(refusal, [(name.lower().encode(), value.encode()) for name, value in headers]) from error
     if found is None:
-        raise ProviderError(
+        raise ApiError(
             "This needs somebody who is signed in.", status=401, type="authentication_error", code="not_signed_in"
         )
     if not isinstance(found, str):
@@ -102,4 +102,4 @@ async def _owner_of(owner: Owner, scope: Message) -> str:
 
 async def not_found(scope: Message, _receive: Receive, send: Send) -> None:
     """Answer a path that nothing lives at."""
-    await reply_error(send, BadRequest(f"There is nothing at {scope['path']!r}.", status=404, code="not_found"))
+    await reply_error(send, InvalidRequest(f"There is nothing at {scope['path']!r}.", status=404, code="not_found"))

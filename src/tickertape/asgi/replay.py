@@ -20,7 +20,7 @@ from tickertape.asgi.subscriber import cut, deliver
 from tickertape.delivery.fanout import HEARTBEAT
 from tickertape.dialects import DIALECTS
 from tickertape.dialects.base import position
-from tickertape.errors import BadRequest, TickertapeError
+from tickertape.errors import InvalidRequest, TickertapeError
 
 if TYPE_CHECKING:
     from tickertape.asgi.app import App
@@ -101,10 +101,10 @@ def cursor_of(scope: Message) -> str | None:
 
 
 def dialect_of(scope: Message) -> Dialect:
-    """Return the dialect that the query asks for. Raises BadRequest for one that there is not."""
+    """Return the dialect that the query asks for. Raises InvalidRequest for one that there is not."""
     name = _query(scope).get("dialect", DEFAULT.name)
     if name not in DIALECTS:
-        raise BadRequest(f"dialect is one of {', '.join(DIALECTS)}; it was {name[:80]!r}.", param="dialect")
+        raise InvalidRequest(f"dialect is one of {', '.join(DIALECTS)}; it was {name[:80]!r}.", param="dialect")
     return DIALECTS[name]
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.providers.base import ChatRequest
 from tickertape.streams.contract import Key
 from tickertape.util.json_util import UNREADABLE
@@ -76,12 +76,12 @@ def url_of(scope: Message, path: str) -> str:
 
 
 async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
-    """Return the request's body. Raises BadRequest for one that is too large, cut, or not declared as JSON."""
+    """Return the request's body. Raises InvalidRequest for one that is too large, cut, or not declared as JSON."""
     declared = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
     if declared != "application/json" and not declared.endswith("+json"):
         # Also a wall: a foreign web page can post plain text or forms here without asking, JSON it cannot.
         found = repr(declared) if declared else "not declared"
-        raise BadRequest(
+        raise InvalidRequest(
             f"The body must be JSON with Content-Type: application/json; it was {found}.",
             status=415,
             code="unsupported_media_type",
@@ -95,7 +95,9 @@ async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise BadRequest("The connection was closed before the whole request had arrived.", code="incomplete_body")
+            raise InvalidRequest(
+                "The connection was closed before the whole request had arrived.", code="incomplete_body"
+            )
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > limit:
@@ -104,8 +106,8 @@ async def read_body(scope: Message, receive: Receive, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _too_large(limit: int) -> BadRequest:
-    return BadRequest(
+def _too_large(limit: int) -> InvalidRequest:
+    return InvalidRequest(
         f"The body is larger than {limit:,} bytes, the limit of this server. Send fewer or smaller messages.",
         status=413,
         code="body_too_large",
@@ -130,17 +132,17 @@ def parse_disconnect(policy: str) -> float | None:
 def parse_ask(scope: Message, body: bytes, *, max_messages: int, disconnect: str) -> Ask:
     """Return the checked question; ``disconnect`` is the policy unless the request says another.
 
-    Raises BadRequest that names the field, what was read and what is allowed.
+    Raises InvalidRequest that names the field, what was read and what is allowed.
     """
     fields = parse_object(body)
     model, stream = fields.get("model"), fields.get("stream", False)
     if model is not None and not isinstance(model, str):
-        raise BadRequest(f"model must be a string; it was {model!r}.", param="model")
+        raise InvalidRequest(f"model must be a string; it was {model!r}.", param="model")
     if stream is not None and not isinstance(stream, bool):
-        raise BadRequest(f"stream must be true or false; it was {stream!r}.", param="stream")
+        raise InvalidRequest(f"stream must be true or false; it was {stream!r}.", param="stream")
     options = fields.get("stream_options") or {}
     if not isinstance(options, dict):
-        raise BadRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
+        raise InvalidRequest(f"stream_options must be an object; it was {options!r}.", param="stream_options")
     return Ask(
         model=model,
         messages=_messages(fields.get("messages"), max_messages),
@@ -153,13 +155,13 @@ def parse_ask(scope: Message, body: bytes, *, max_messages: int, disconnect: str
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body holds. Raises BadRequest for anything else."""
+    """Return the JSON object that a body holds. Raises InvalidRequest for anything else."""
     try:
         fields = msgspec.json.decode(body)
     except UNREADABLE as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(fields, dict):
-        raise BadRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
+        raise InvalidRequest('The body must be a JSON object like {"messages": [{"role": "user", "content": "hi"}]}.')
     return fields
 
 
@@ -169,7 +171,7 @@ def parse_policy(scope: Message, default: str) -> float | None:
     try:
         return parse_disconnect(policy)
     except ValueError:
-        raise BadRequest(
+        raise InvalidRequest(
             f"Tickertape-Disconnect is continue, cancel or abandon_after=SECONDS; it was {policy!r}."
         ) from None
 
@@ -177,12 +179,14 @@ def parse_policy(scope: Message, default: str) -> float | None:
 def parse_messages(messages: Any, most: int) -> list[Any]:
     """Return the list of messages, each of which is still to be checked."""
     if not isinstance(messages, list) or not messages:
-        raise BadRequest(
+        raise InvalidRequest(
             'messages must be a list with at least one message like {"role": "user", "content": "hi"}.',
             param="messages",
         )
     if len(messages) > most:
-        raise BadRequest(f"messages holds {len(messages):,} messages; at most {most:,} are allowed.", param="messages")
+        raise InvalidRequest(
+            f"messages holds {len(messages):,} messages; at most {most:,} are allowed.", param="messages"
+        )
     return messages
 
 
@@ -191,14 +195,14 @@ def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
     for index, message in enumerate(checked):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
-            raise BadRequest(f"{where} must be an object with role and content.", param=where)
+            raise InvalidRequest(f"{where} must be an object with role and content.", param=where)
         role, content = message.get("role"), message.get("content")
         if role not in _ROLES:
-            raise BadRequest(
+            raise InvalidRequest(
                 f"{where}.role must be one of {', '.join(_ROLES)}; it was {role!r}.", param=f"{where}.role"
             )
         if not (isinstance(content, (str, list)) or (content is None and role == "assistant")):
-            raise BadRequest(f"{where}.content must be a string or a list of parts.", param=f"{where}.content")
+            raise InvalidRequest(f"{where}.content must be a string or a list of parts.", param=f"{where}.content")
     return checked
 
 
@@ -208,6 +212,6 @@ def parse_key(scope: Message, body: bytes) -> Key | None:
     if value is None:
         return None
     if not 0 < len(value) <= _MAX_KEY:
-        raise BadRequest(f"An Idempotency-Key has 1 to {_MAX_KEY} characters; this one has {len(value)}.")
+        raise InvalidRequest(f"An Idempotency-Key has 1 to {_MAX_KEY} characters; this one has {len(value)}.")
     continued = str(scope.get("path_params", {}).get("id", ""))  # perhaps that of a mount, which is any type
     return Key(value, hashlib.sha256(body + continued.encode("utf-8", "replace")).digest())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.asgi.requests import url_of
-from tickertape.error_objects import error_object, to_api_error
+from tickertape.errors import error_object, to_api_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

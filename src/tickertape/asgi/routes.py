@@ -18,7 +18,7 @@ from tickertape.asgi.subscriber import deliver
 from tickertape.asgi.waiting import ended, opened, reading
 from tickertape.deltas import End, State, decode_delta
 from tickertape.dialects.openai_chat import Answer, ChunkView
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.generation import GenerationSpec
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ async def begin(app: App, ask: Ask, owner: str, continues: str | None = None) ->
     """Begin an answer, or find the one that the Idempotency-Key began.
 
     With ``continues`` it goes on from that stream's partial answer, which is the last of the messages. Raises
-    BadRequest if the provider cannot.
+    InvalidRequest if the provider cannot.
     """
     provider, model = await app.core.catalog.find(ask.model)
     if continues is not None and not provider.prefills:
-        raise BadRequest(
+        raise InvalidRequest(
             f"The model {model!r} cannot go on from a partial answer; ask again instead.",
             code="cannot_continue",
             param="model",
@@ -123,7 +123,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     tape = await find(app, scope["path_params"]["id"], scope[OWNER])
     partial = Answer(tape)
     if partial.end is None or not partial.text:
-        raise BadRequest(
+        raise InvalidRequest(
             f"Stream {tape.header.id!r} is {'still running' if partial.end is None else 'empty'}; "
             "only an answer that has ended, with some text, can be gone on from.",
             status=409,

@@ -14,7 +14,7 @@ import click
 from tickertape.cli.terminal import escape
 from tickertape.client.aio_answer import aask
 from tickertape.deltas import End, Reasoning, Refusal, State, Text, decode_delta
-from tickertape.errors import IncompleteStream, SettingsError, StreamError
+from tickertape.errors import AnswerFailed, IncompleteStream, SettingsError
 from tickertape.generation import Generations, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.server.selection import PROVIDERS, fetch_model, select
@@ -214,7 +214,7 @@ class AnswerHere(Transcript):
         return self._end.state
 
     async def deltas(self) -> AsyncIterator[Delta]:
-        """Iterate what comes. Raises IncompleteStream and StreamError, as for a remote answer."""
+        """Iterate what comes. Raises IncompleteStream and AnswerFailed, as for a remote answer."""
         settings = self._settings
         self._catalog = select(settings, await asyncio.to_thread(fetch_model, settings))
         provider, model = await self._catalog.find(settings.model)
@@ -230,7 +230,7 @@ class AnswerHere(Transcript):
                     self.add(delta)
                     yield delta
         if self._end.error is not None:
-            kind = IncompleteStream if self.state is State.INCOMPLETE else StreamError
+            kind = IncompleteStream if self.state is State.INCOMPLETE else AnswerFailed
             raise kind(self._end.error["message"], text=self.text)
 
     async def cancel(self) -> None:

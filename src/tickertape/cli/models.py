@@ -11,7 +11,7 @@ import click
 
 from tickertape.cli.probe import ProbeResult, probe
 from tickertape.cli.terminal import escape
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.server.configuration import with_upstreams
 from tickertape.server.selection import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, tuned
@@ -72,7 +72,7 @@ async def _show(catalog: Catalog, names: tuple[str, ...], *, every: bool, listin
 async def _list(provider: Provider) -> list[Model] | None:
     try:
         return await provider.models()
-    except ProviderError as error:
+    except ApiError as error:
         click.echo(f"{provider.name}: {escape(error.message)}")
         return None
 

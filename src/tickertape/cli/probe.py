@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.deltas import Finish, Reasoning, Text, Usage
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.providers.base import ChatRequest, Provider
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def probe(provider: Provider, model: str) -> ProbeResult:
     before, recorder = provider.retried or 0, _Recorder(result)
     try:
         await provider.answer(ChatRequest(model=model, messages=[{"role": "user", "content": QUESTION}]), recorder)
-    except ProviderError as error:
+    except ApiError as error:
         result.error = error.message
     result.retried = (provider.retried or 0) - before
     span = time.monotonic() - recorder.begun - (result.first or 0)

@@ -21,7 +21,7 @@ from tickertape.client.answer_request import cancellation, is_tickertape, probe,
 from tickertape.client.event_machine import Call, EventMachine
 from tickertape.client.request import RequestTemplate, connection_failed
 from tickertape.deltas import State
-from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError, TickertapeError
+from tickertape.errors import AnswerFailed, ConnectionFailed, IncompleteStream, TickertapeError
 from tickertape.sse.actions import Stop
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class AnswerMachine(EventMachine):
                     self._finish(None)
                     return
                 self._deltas += transcript.take(later)
-        except StreamError as error:
+        except AnswerFailed as error:
             self._events.clear()
             super()._finish(error)
 
@@ -158,7 +158,7 @@ class AnswerMachine(EventMachine):
             try:
                 transcript.end(error)
                 error = None
-            except (IncompleteStream, StreamError) as raised:
+            except (IncompleteStream, AnswerFailed) as raised:
                 error = raised
         elif transcript.state is State.RUNNING:
             transcript.state = State.FAILED

@@ -50,8 +50,8 @@ def ask(
     server, from its start: a stream id, or its URL. ``pool`` is a urllib3 pool manager of yours and stays open.
 
     Raises ValueError at once for arguments that make no request. The iteration raises ConnectionFailed when no answer
-    begins, StreamError when the answer carries an error, IncompleteStream when it ends without its terminal marker, and
-    raises it again if it is started again. A cancelled answer raises nothing: its ``state`` says so.
+    begins, AnswerFailed when the answer carries an error, IncompleteStream when it ends without its terminal marker,
+    and raises it again if it is started again. A cancelled answer raises nothing: its ``state`` says so.
 
     A tickertape server names the stream in ``Location``; after a cut it is read on from there, with
     ``reconnection_time`` seconds between tries or what the stream says, up to ``max_retries`` connections in a row

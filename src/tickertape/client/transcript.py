@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from tickertape.deltas import Delta, Finish, State, Usage
-from tickertape.errors import ConnectionFailed, IncompleteStream, StreamError
+from tickertape.errors import AnswerFailed, ConnectionFailed, IncompleteStream
 from tickertape.parsing.openai_chunks import ChunkParser
 from tickertape.parsing.reported_errors import parse_error, stray_error
 from tickertape.sse.decoder import IGNORED
@@ -58,7 +58,7 @@ class EventTranscript(Transcript):
         return self._chunks.model
 
     def take(self, event: Event) -> list[Delta]:
-        """Return what this event adds. Raises StreamError if it carries an error or cannot be understood."""
+        """Return what this event adds. Raises AnswerFailed if it carries an error or cannot be understood."""
         if event.type == IGNORED:
             self._stray = (self._stray + event.data[:_STRAY] + "\n")[: 2 * _STRAY]
             return []
@@ -75,7 +75,7 @@ class EventTranscript(Transcript):
         return out
 
     def _says_nothing(self, event: Event) -> bool:
-        """Return whether an event only keeps the connection open. Raises StreamError for one that is an error."""
+        """Return whether an event only keeps the connection open. Raises AnswerFailed for one that is an error."""
         if event.type == "message":
             return event.data == "null" or not event.data.strip()
         if event.type == "error":
@@ -140,7 +140,7 @@ class EventTranscript(Transcript):
     def end(self, error: ConnectionFailed | None = None) -> None:
         """Take the end of the events, and its cause if that is known.
 
-        Raises IncompleteStream unless the answer is whole, StreamError if its last reason means a failure.
+        Raises IncompleteStream unless the answer is whole, AnswerFailed if its last reason means a failure.
         """
         if self.state is not State.RUNNING:
             return
@@ -165,7 +165,7 @@ class EventTranscript(Transcript):
             ) from error
 
     def _conclude(self) -> None:
-        """Set the state that the last reason means. Raises StreamError or IncompleteStream unless that is whole."""
+        """Set the state that the last reason means. Raises AnswerFailed or IncompleteStream unless that is whole."""
         held = self._chunks.end.held
         if held is None or held.reason is not None:
             self.state = State.COMPLETED
@@ -196,13 +196,13 @@ class EventTranscript(Transcript):
         reported = parse_error(error)
         words = reported.words or (error if isinstance(error, str) else msgspec.json.encode(error).decode())
         self.state = self._ends_as
-        raise StreamError(
+        raise AnswerFailed(
             f"The answer ended with an error: {words}", text=self.text, code=reported.code, type=reported.type or None
         )
 
     def _fail_with(self, sentence: str, code: str | None = None) -> NoReturn:
         self.state = State.FAILED
-        raise StreamError(sentence, text=self.text, code=code)
+        raise AnswerFailed(sentence, text=self.text, code=code)
 
 
 def _mark(data: str) -> str:

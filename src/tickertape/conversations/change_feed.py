@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from tickertape.errors import ConversationError, LogError
+from tickertape.errors import ConversationError, EngineError
 from tickertape.streams.contract import Header, Stream
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ChangeFeed:
                 if loop.time() - swept > SWEEP:
                     swept = loop.time()
                     await self._finalize_ended()
-            except (ConversationError, LogError) as error:  # a busy or full disk: the next round reads it
+            except (ConversationError, EngineError) as error:  # a busy or full disk: the next round reads it
                 logger.debug("Changes or ends of answers cannot be read: %s", error)
             try:
                 async with asyncio.timeout(POLL):

@@ -31,16 +31,17 @@ from tickertape.conversations.models import (
     new_id,
 )
 from tickertape.deltas import End, State
-from tickertape.error_objects import error_object, to_api_error
 from tickertape.errors import (
-    BadRequest,
     ConversationConflict,
     ConversationError,
     ConversationLimitExceeded,
-    LogError,
+    EngineError,
+    InvalidRequest,
     StreamDamaged,
     TickertapeError,
     UnknownStream,
+    error_object,
+    to_api_error,
 )
 from tickertape.generation import LOST, GenerationSpec
 from tickertape.providers.base import ChatRequest
@@ -113,7 +114,7 @@ class ConversationService:
         """Commit the request and start its answer, or find the answer that this request started before.
 
         The stream outlives the caller: a request that was committed is answered even if the caller is cancelled.
-        Raises what `Store.prepare_answer` raises and BadRequest, with nothing changed, and AnswerNotStarted.
+        Raises what `Store.prepare_answer` raises and InvalidRequest, with nothing changed, and AnswerNotStarted.
         """
         return await asyncio.shield(self._task(self._ask(owner, request, options or AnswerOptions())))
 
@@ -224,14 +225,14 @@ class ConversationService:
     ) -> ConversationSummary:
         """Create an empty conversation, or return the one of this id.
 
-        Raises BadRequest, ConversationLimitExceeded, and UnknownConversation for a deleted one.
+        Raises InvalidRequest, ConversationLimitExceeded, and UnknownConversation for a deleted one.
         """
         named, clean = conversation_id or new_id(), None if title is None else self._clean_title(title)
         self._check_lengths(clean, system, model)
         return await self.store.write(lambda store: store.create(owner, named, title=clean, model=model, system=system))
 
     async def update(self, owner: str, conversation_id: str, wanted: ConversationUpdate) -> ConversationSummary:
-        """Change a conversation. Raises UnknownConversation, BadRequest and ConversationLimitExceeded."""
+        """Change a conversation. Raises UnknownConversation, InvalidRequest and ConversationLimitExceeded."""
         if wanted.title is not msgspec.UNSET:
             wanted = msgspec.structs.replace(wanted, title=self._clean_title(wanted.title))
         self._check_lengths(wanted.title, wanted.system, wanted.model)
@@ -240,7 +241,7 @@ class ConversationService:
     def _clean_title(self, title: str) -> str:
         clean = " ".join(title.split())
         if not clean:
-            raise BadRequest("title must not be empty.", param="title")
+            raise InvalidRequest("title must not be empty.", param="title")
         return clean
 
     def _check_lengths(
@@ -280,13 +281,13 @@ class ConversationService:
     async def finalize_ended(self, owner: str | None = None) -> None:
         """Put the text of streams that have ended into their messages, of one owner or of all.
 
-        Raises ConversationError, and LogError if a stream cannot be read now: no stream may be deleted then.
+        Raises ConversationError, and EngineError if a stream cannot be read now: no stream may be deleted then.
         """
-        unread: LogError | None = None
+        unread: EngineError | None = None
         for segment in await self.store.read(lambda store: store.unfinalized(owner)):
             try:
                 await self._finalize_if_ended(segment)
-            except LogError as error:
+            except EngineError as error:
                 unread = error
         if unread is not None:
             raise unread
@@ -295,7 +296,7 @@ class ConversationService:
         """Do the same if it is possible now; if not, the conversations can be read all the same."""
         try:
             await self.finalize_ended(owner)
-        except (ConversationError, LogError) as error:
+        except (ConversationError, EngineError) as error:
             logger.warning("Answers that have ended are not in their conversations yet: %s", error)
 
     async def _finalize_if_ended(self, segment: Segment) -> None:
@@ -335,7 +336,7 @@ class ConversationService:
         """Delete for good what can no longer be restored and has no answer that runs.
 
         Streams are deleted first: until the last of them is, the conversation is there to name them the next time.
-        Raises ConversationError and LogError.
+        Raises ConversationError and EngineError.
         """
         while await self._gc_some():
             pass
@@ -353,7 +354,7 @@ class ConversationService:
     async def expire(self, retention: float) -> None:
         """Delete the streams that ended more than ``retention`` seconds ago, after their text is in its messages.
 
-        Deletes for good, too, what `gc` deletes. Raises ConversationError and LogError; then what is not deleted is
+        Deletes for good, too, what `gc` deletes. Raises ConversationError and EngineError; then what is not deleted is
         deleted by the next call.
         """
         if self.store.exists:
@@ -384,7 +385,7 @@ def outcome(tape: Stream) -> Outcome:
     transcript = Transcript()
     try:
         end = transcript.add_entries(tape.entries) or End(State.LOST)
-    except LogError as error:  # damaged: nobody can read it
+    except EngineError as error:  # damaged: nobody can read it
         return Outcome(state=State.LOST, error=error_object(to_api_error(error)), model=tape.header.model)
     return Outcome(
         state=end.state,
@@ -408,7 +409,7 @@ def _details(transcript: Transcript) -> dict[str, Any] | None:
 
 def _check_prefills(provider: Provider, model: str) -> None:
     if not provider.prefills:
-        raise BadRequest(
+        raise InvalidRequest(
             f"The model {model!r} cannot go on from a partial answer; ask for another answer instead.",
             code="cannot_continue",
             param="model",

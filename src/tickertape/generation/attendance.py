@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tickertape.errors import LogError
+from tickertape.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Attendance:
         """Call, unless somebody reads it in another process."""
         try:
             attended = await self._writer.attended(self._seconds)
-        except LogError:
+        except EngineError:
             attended = True  # nobody knows; asked again
         if self._stopped:
             return

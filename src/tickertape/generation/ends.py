@@ -7,7 +7,7 @@ import logging
 import msgspec
 
 from tickertape.deltas import End, State
-from tickertape.errors import AnswerUnfinished, LogError, ProviderError
+from tickertape.errors import AnswerUnfinished, ApiError, EngineError
 
 logger = logging.getLogger("tickertape")
 
@@ -27,19 +27,19 @@ def error_end(
 
 def failure(error: Exception) -> End:
     """Return the end of an answer that failed with this error. Of one that nobody foresaw, no detail is shown."""
-    if isinstance(error, ProviderError):
+    if isinstance(error, ApiError):
         state = State.INCOMPLETE if isinstance(error, AnswerUnfinished) else State.FAILED
         end = error_end(state, error.status, error.message, error.type, error.code, error.param)
         return msgspec.structs.replace(end, retry_after=error.retry_after)
-    if isinstance(error, LogError):
+    if isinstance(error, EngineError):
         return error_end(State.FAILED, 503, error.shown)
     logger.error("A generation failed", exc_info=error)
     return error_end(State.FAILED, 500, "The server failed while it produced this answer; its own log says why.")
 
 
-def too_long(what: str) -> ProviderError:
+def too_long(what: str) -> ApiError:
     """Return the error of an answer that was ended by a limit; what had come is kept."""
-    return ProviderError(
+    return ApiError(
         f"The answer took {what}, the limit of this server, and was ended there.",
         status=500,
         type="server_error",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.deltas import Begins, Continues, End, Opens, State, Stopped, encode_delta
-from tickertape.errors import LogError
+from tickertape.errors import EngineError
 from tickertape.generation.attendance import Attendance
 from tickertape.generation.ends import LOST, UNFINISHED, failure, too_long
 from tickertape.generation.sink import AnswerSink
@@ -133,7 +133,7 @@ class Generation:
             entries.append(encode_delta(self._sink.usage))
         try:
             await writer.finish([*entries, encode_delta(end)])
-        except LogError as error:  # whatever the provider said, the answer is not whole if the log is not
+        except EngineError as error:  # whatever the provider said, the answer is not whole if the log is not
             await writer.fail(encode_delta(failure(error)))
 
     async def _create(self) -> StreamWriter | None:

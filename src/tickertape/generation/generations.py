@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.generation.batching import BatchClock
 from tickertape.generation.generation import Generation, GenerationSpec
 from tickertape.generation.limits import Limits
@@ -70,19 +70,17 @@ class Generations:
     async def begin(self, spec: GenerationSpec, *, owner: str, key: Key | None = None) -> Stream:
         """Begin an answer and return its stream, or the stream that this Idempotency-Key has begun before.
 
-        Raises BadRequest for parameters that the provider does not take, KeyReused and LogUnavailable; ProviderError
+        Raises InvalidRequest for parameters that the provider does not take, KeyReused and EngineUnavailable; ApiError
         (429) when the server is busy, (503) when it is about to exit. Errors of the provider end the stream. A caller
         who gives up meanwhile ends nothing.
         """
         if self.closed:
-            raise ProviderError(
-                "This server is about to exit; ask again in a moment.", status=503, type="server_error", retry_after=1
-            )
+            raise ApiError("This server is about to exit; ask again in a moment.", status=503, retry_after=1)
         spec.provider.check(spec.request)
         queue = self._queue_of(spec.provider)
         try:
             self._check(owner, queue)
-        except ProviderError:
+        except ApiError:
             begun = await self._begun(owner, key)
             if begun is None:
                 raise
@@ -165,8 +163,8 @@ class Generations:
             generation.abandon()
 
 
-def _busy(what: str) -> ProviderError:
-    return ProviderError(
+def _busy(what: str) -> ApiError:
+    return ApiError(
         f"{what} Try again in a few seconds.",
         status=429,
         type="rate_limit_error",

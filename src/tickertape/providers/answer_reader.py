@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from tickertape.deltas import ChunkFields, Delta, Finish, Text, ToolCall, Usage
-from tickertape.errors import EventTooLarge, ProviderError
+from tickertape.errors import EventTooLarge, UpstreamError
 from tickertape.parsing.finish_reasons import AnswerEnd, Dialect
 from tickertape.parsing.reported_errors import find_error, stray_error
 from tickertape.parsing.surrogates import SurrogateJoiner
@@ -65,7 +65,7 @@ class AnswerReader(ABC):
     def __init__(
         self, errors: UpstreamErrors, max_event_size: int = MAX_EVENT_SIZE, thinking: Thinking | None = None
     ) -> None:
-        self.error: ProviderError | None = None
+        self.error: UpstreamError | None = None
         self.cut = False
         self.finished = False
         self.events = 0
@@ -214,13 +214,13 @@ class AnswerReader(ABC):
         else:
             self.error = self._not_json(data)
 
-    def _not_json(self, data: str) -> ProviderError:
+    def _not_json(self, data: str) -> UpstreamError:
         return self._errors.unusable(f"sent a message that is not a JSON object: {data[:80]!r}.")
 
-    def _foreign(self, data: str) -> ProviderError:
+    def _foreign(self, data: str) -> UpstreamError:
         return self._errors.unusable(f"sent what is no part of an answer in this dialect: {data[:80]!r}.")
 
-    def _stray_error(self, words: Any) -> ProviderError:
+    def _stray_error(self, words: Any) -> UpstreamError:
         """Return the error that lines which are no messages are."""
         if isinstance(words, str) and words.count("\ufffd") > len(words) * _BINARY:
             return self._errors.unusable("answered with what is neither events nor JSON. Check the base URL.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.providers.anthropic_messages import conversation
 from tickertape.providers.anthropic_reader import MessageReader
 from tickertape.providers.base import Model
@@ -51,7 +51,7 @@ class Anthropic(Remote):
             body["thinking"] = {"type": "enabled", "budget_tokens": budget}
         body["max_tokens"] = most or MOST_TOKENS + budget
         if budget >= body["max_tokens"]:
-            raise BadRequest(
+            raise InvalidRequest(
                 f"max_tokens must be more than the {budget} tokens of thinking that reasoning_effort stands for; "
                 f"it was {most}.",
                 param="max_tokens",

@@ -16,7 +16,7 @@ _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def conversation(request: ChatRequest) -> tuple[str, list[dict[str, Any]]]:
-    """Return the system prompt and the messages. Raises BadRequest for what Anthropic has no words for.
+    """Return the system prompt and the messages. Raises InvalidRequest for what Anthropic has no words for.
 
     System messages are joined in front, wherever they stood, as Anthropic's own OpenAI route does. Neighbours of one
     role become one message: the results of parallel calls must come together.

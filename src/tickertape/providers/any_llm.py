@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.errors import ApiError, InvalidRequest, SettingsError
 from tickertape.parsing.reported_errors import one_line
 from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.estimate import Estimate
@@ -77,7 +77,7 @@ class AnyLLM(Provider):
     async def answer(self, request: ChatRequest, sink: Sink) -> None:
         """Push the answer's deltas, a chunk at a time."""
         if request.parameters.get("n") not in (None, 1):
-            raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
+            raise InvalidRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
         thinking = thinking_of(request, opened=self._thinking_opened)
         reader, counts = ChunkReader(self._errors, thinking=thinking), Estimate(request)
         chunks = await self._open(request)
@@ -149,7 +149,7 @@ class AnyLLM(Provider):
                 choice["delta"]["reasoning"] = reasoning.get("content")
         return msgspec.json.encode(body)
 
-    def _failure(self, error: Exception) -> ProviderError:
+    def _failure(self, error: Exception) -> ApiError:
         """Return the error for what any-llm, or a provider's own package behind it, raises."""
         unknown = getattr(error, "parameter_name", None)
         if unknown is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.providers.parameters import STANDARD
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class Provider(ABC):
         self.fields |= frozenset(names)
 
     def check(self, request: ChatRequest) -> None:
-        """Raise BadRequest for a parameter that this provider does not take. One that is null asks for nothing."""
+        """Raise InvalidRequest for a parameter that this provider does not take. One that is null asks for nothing."""
         for name, value in request.parameters.items():
             if name not in self.fields and value is not None:
-                raise BadRequest(
+                raise InvalidRequest(
                     f"{name[:80]!r} is not among the fields that requests to {self.name} may have; leave it out. "
                     "Whoever runs this server can allow it, with parameters in its [[upstream]].",
                     code="unsupported_parameter",
@@ -89,14 +89,14 @@ class Provider(ABC):
 
     @abstractmethod
     async def models(self) -> list[Model]:
-        """Return the models served, the default first. Raises ProviderError when they cannot be had."""
+        """Return the models served, the default first. Raises ApiError when they cannot be had."""
 
     @abstractmethod
     async def answer(self, request: ChatRequest, sink: Sink) -> None:
         """Push the answer's deltas into the sink, nothing waiting for more, and return when the upstream has ended.
 
         A `Finish` is pushed only if the upstream's own terminal marker was seen; to return without one means
-        *incomplete*. Usage, when the upstream gave it, is pushed as `Usage`. Raises ProviderError when the upstream
+        *incomplete*. Usage, when the upstream gave it, is pushed as `Usage`. Raises ApiError when the upstream
         refuses or reports an error, before or after the first delta. Cancelling its task closes the upstream call at
         once, also before the first token. While the sink is behind, the upstream is not read.
         """

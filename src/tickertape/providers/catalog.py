@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Catalog:
         return tuple(self._providers)
 
     async def models(self) -> list[Model]:
-        """Return all models, the default first. Raises ProviderError if none can be had because a provider failed."""
+        """Return all models, the default first. Raises ApiError if none can be had because a provider failed."""
         found: dict[str, Model] = {}
         failures: list[BaseException] = []
         lists = await asyncio.gather(*(provider.models() for provider in self._providers), return_exceptions=True)
@@ -59,17 +59,17 @@ class Catalog:
         """Return the provider of a model, and the model's id; the default for None or an empty name.
 
         A name that nobody lists may be ``provider/model``. Else it goes to the first provider that has no list, or
-        whose list cannot be had: it may know it all the same, and else its refusal says why. Raises BadRequest (404)
-        naming what is served, and ProviderError when there is no default because a list cannot be had.
+        whose list cannot be had: it may know it all the same, and else its refusal says why. Raises InvalidRequest
+        (404) naming what is served, and ApiError when there is no default because a list cannot be had.
         """
         wanted = model or self._default
         names: list[str] = []
         unlisted: Provider | None = None
-        failure: ProviderError | None = None
+        failure: ApiError | None = None
         for provider in self._providers:
             try:
                 served = await provider.models()
-            except ProviderError as error:
+            except ApiError as error:
                 failure, served = failure or error, []
             for one in served:
                 if wanted in (None, one.id):
@@ -80,7 +80,7 @@ class Catalog:
         if wanted is None:
             if failure is not None:
                 raise failure
-            raise BadRequest("Name a model: the upstream does not list what it serves.", param="model")
+            raise InvalidRequest("Name a model: the upstream does not list what it serves.", param="model")
         prefix, slash, rest = wanted.partition("/")
         for provider in self._providers if slash and rest else ():
             if provider.name == prefix:
@@ -88,7 +88,7 @@ class Catalog:
         if unlisted is not None:
             return unlisted, wanted
         shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-        raise BadRequest(
+        raise InvalidRequest(
             f"The model {wanted[:80]!r} is not served here. Served are: {shown or 'none'}.",
             status=404,
             code="model_not_found",

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from tickertape.deltas import Delta, Finish, Text, Usage
-from tickertape.errors import BadRequest, SettingsError
+from tickertape.errors import InvalidRequest, SettingsError
 from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.util.timer_wheel import timer_wheel
 
@@ -43,7 +43,7 @@ class Echo(Provider):
         return [Model(id="echo", owned_by="tickertape", note="Repeats your message word by word; no model is asked.")]
 
     async def answer(self, request: ChatRequest, sink: Sink) -> None:
-        """Push the last user message in pieces; raises BadRequest when there is none."""
+        """Push the last user message in pieces; raises InvalidRequest when there is none."""
         text = last_user_text(request.messages).removeprefix(_begun(request.messages))
         if not text:
             sink.push([Finish("stop"), _usage(request, 0)])
@@ -114,7 +114,7 @@ def last_user_text(messages: list[dict[str, Any]]) -> str:
     for message in reversed(messages):
         if message.get("role") == "user":
             return text_of(message)
-    raise BadRequest(
+    raise InvalidRequest(
         "The echo model answers with the last user message, and messages holds none. "
         'Add {"role": "user", "content": "…"}.',
         param="messages",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.providers.messages import (
     Image,
     called_names,
@@ -33,7 +33,7 @@ _LENIENT = re.compile(r"gemini-[12]([.-]|$)")
 
 
 def contents(request: ChatRequest) -> tuple[str, list[dict[str, Any]]]:
-    """Return the system prompt and the contents. Raises BadRequest for what Gemini has no words for."""
+    """Return the system prompt and the contents. Raises InvalidRequest for what Gemini has no words for."""
     systems: list[str] = []
     turns: list[dict[str, Any]] = []
     names = called_names(request.messages)
@@ -89,7 +89,7 @@ def _text_signature(details: Any) -> str | None:
 def _result(message: dict[str, Any], where: str, names: dict[str, str]) -> Part:
     id_ = result_id(message, where)
     if id_ not in names:
-        raise BadRequest(
+        raise InvalidRequest(
             f"{where}.tool_call_id is {id_!r:.60}; no assistant message before it has such a call.",
             param=f"{where}.tool_call_id",
         )
@@ -102,7 +102,7 @@ def _part(part: str | Image, where: str) -> Part:
     if isinstance(part, str):
         return {"text": part}
     if part.url:
-        raise BadRequest(
+        raise InvalidRequest(
             f"{where} holds a picture by its address, and Gemini does not fetch those. Send it as a data: URL.",
             param=where,
         )

@@ -1,4 +1,4 @@
-"""The HTTP connections to one upstream, over aiohttp's client: every way they fail becomes a `ProviderError`.
+"""The HTTP connections to one upstream, over aiohttp's client: every way they fail becomes an `UpstreamError`.
 
 * Closing a response closes its socket at once: upstreams take that as the order to stop. Only after a proper end is
   the connection kept, once its last bytes have come; nobody waits for them.
@@ -20,7 +20,7 @@ from tickertape.providers.stall import Stalled
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tickertape.errors import ProviderError
+    from tickertape.errors import UpstreamError
     from tickertape.providers.address import Address
     from tickertape.providers.upstream_errors import UpstreamErrors
 
@@ -116,7 +116,7 @@ class HttpClient:
     async def read(self, response: aiohttp.ClientResponse) -> bytes:
         """Return what has arrived, at least a byte; nothing at the end, or when the connection broke.
 
-        Raises ProviderError when a `StallTimer` interrupted the wait.
+        Raises UpstreamError when a `StallTimer` interrupted the wait.
         """
         try:
             return await response.content.readany()
@@ -197,7 +197,7 @@ class HttpClient:
             )
         return self._session
 
-    def _failure(self, error: Exception) -> ProviderError:
+    def _failure(self, error: Exception) -> UpstreamError:
         match error:
             case aiohttp.ClientConnectorDNSError():
                 what = "cannot be found: its name does not resolve. Check the base URL and the network."
@@ -222,8 +222,8 @@ class HttpClient:
                 what = f"encoded its answer with {encoding}, which was not asked for and cannot be decoded here."
             case _:
                 what = f"answered with what is no HTTP ({_first_line(error)}). Check the base URL."
-        passing = isinstance(error, aiohttp.ServerDisconnectedError | OSError)
-        return self._errors.unreachable(what, passing=passing and not isinstance(error, _LASTING))
+        transient = isinstance(error, aiohttp.ServerDisconnectedError | OSError)
+        return self._errors.unreachable(what, transient=transient and not isinstance(error, _LASTING))
 
 
 class BodyTap(asyncio.Protocol):

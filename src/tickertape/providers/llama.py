@@ -13,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tickertape.errors import ProviderError, SettingsError
+from tickertape.errors import ApiError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ class Llama:
         with self._changed:
             server = self._server
             if server is None:
-                raise ProviderError("The server is stopping; the local model is closed.", status=503)
+                raise ApiError("The server is stopping; the local model is closed.", status=503)
             self._running.add(cancel)
         try:
             server.handle_chat_completions(body, on_chunk)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest
 from tickertape.parsing.reported_errors import one_line
 from tickertape.providers.parameters import LACKING, Parameters
 
@@ -45,14 +45,16 @@ class LlamaRequests:
         """Return the request in a form that cannot surprise the runtime."""
         given = {name: value for name, value in request.parameters.items() if value is not None}
         if given.get("n", 1) != 1:
-            raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
+            raise InvalidRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
         options = Parameters(request, _SERVICE)
         options.refuse(*LACKING[_SERVICE])
         if not self._tools:
             self._check_tools(options)
         limits = [given[name] for name in ("max_completion_tokens", "max_tokens") if name in given]
         if not all(type(limit) is int and limit > 0 for limit in limits):
-            raise BadRequest(f"max_tokens must be a whole number above 0; it was {limits[0]!r}.", param="max_tokens")
+            raise InvalidRequest(
+                f"max_tokens must be a whole number above 0; it was {limits[0]!r}.", param="max_tokens"
+            )
         body = {**self._defaults, **{name: value for name, value in given.items() if name not in _OURS}}
         body["messages"] = self._without_control(request.messages)
         if "tools" in body:
@@ -63,13 +65,13 @@ class LlamaRequests:
         try:
             return msgspec.json.encode(body)
         except UnicodeEncodeError:
-            raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
+            raise InvalidRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
 
     def _check_tools(self, options: Parameters) -> None:
-        """Raise BadRequest for tools that the model would have to call, or to choose from."""
+        """Raise InvalidRequest for tools that the model would have to call, or to choose from."""
         choice, _name = options.choice()
         if choice in ("required", "function") or (choice != "none" and options.take("tools")):
-            raise BadRequest(
+            raise InvalidRequest(
                 "This model cannot call tools: its chat template has no place for them. Leave them out, send "
                 'tool_choice "none", or ask for JSON with response_format; or choose another model.',
                 code="unsupported_parameter",
@@ -92,7 +94,7 @@ class LlamaRequests:
 
 
 def read_chunk(reader: ChunkReader, data: bytes) -> list[Delta]:
-    """Return the deltas of one chunk of the runtime. Raises ProviderError for what is an error."""
+    """Return the deltas of one chunk of the runtime. Raises ApiError for what is an error."""
     if data.startswith(b'{"error"'):
         raise refused_by(msgspec.json.decode(data)["error"])
     deltas = reader.take(data)
@@ -101,10 +103,10 @@ def read_chunk(reader: ChunkReader, data: bytes) -> list[Delta]:
     return deltas
 
 
-def refused_by(error: dict[str, Any]) -> ProviderError:
+def refused_by(error: dict[str, Any]) -> ApiError:
     """Return the error for what the runtime says in place of an answer."""
     if error.get("type") == "exceed_context_size_error":
-        return BadRequest(
+        return InvalidRequest(
             f"This conversation has {error.get('n_prompt_tokens')} tokens, and the model holds {error.get('n_ctx')}, "
             "question and answer together. Shorten it or begin a new one.",
             code="context_length_exceeded",
@@ -112,12 +114,10 @@ def refused_by(error: dict[str, Any]) -> ProviderError:
         )
     words = one_line(error.get("message"))
     if error.get("code") == 400:
-        return BadRequest(f"The local model cannot take this request: {words}.", code="invalid_request")
+        return InvalidRequest(f"The local model cannot take this request: {words}.", code="invalid_request")
     return failed(words)
 
 
-def failed(words: str) -> ProviderError:
+def failed(words: str) -> ApiError:
     """Return the error for a runtime that broke off."""
-    return ProviderError(
-        f"The local model failed: {one_line(words)}.", status=500, type="server_error", code="model_failed"
-    )
+    return ApiError(f"The local model failed: {one_line(words)}.", code="model_failed")

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tickertape.deltas import Finish, ToolCall
-from tickertape.errors import ProviderError, SettingsError
+from tickertape.errors import ApiError, SettingsError
 from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.builtin import PINNED
 from tickertape.providers.gguf import read_gguf
@@ -76,7 +76,7 @@ class Local(Provider):
         await self._loaded()
 
     async def answer(self, request: ChatRequest, sink: Sink) -> None:
-        """Push the answer; raises BadRequest for what the model cannot do, such as a conversation that is too long.
+        """Push the answer; raises InvalidRequest for what the model cannot do, such as a conversation that is too long.
 
         A piece is a token: what people see as one character, a flag or a family, may come in two. Readers join them.
         """
@@ -84,7 +84,7 @@ class Local(Provider):
         try:
             llama = await self._loaded()
         except SettingsError as error:
-            raise ProviderError(str(error), status=503, type="server_error", code="model_unavailable") from error
+            raise ApiError(str(error), status=503, code="model_unavailable") from error
         slots = self._slots_here()
         await slots.acquire()
         try:
@@ -93,7 +93,7 @@ class Local(Provider):
             )
         except RuntimeError as error:  # no more threads
             slots.release()
-            raise ProviderError(f"No thread for this answer: {error}.", status=503, type="server_error") from error
+            raise ApiError(f"No thread for this answer: {error}.", status=503) from error
         demanded = request.parameters.get("tool_choice") not in (None, "auto", "none")
         try:
             while batch := await bridge.take():

@@ -21,7 +21,7 @@ _NO_CHAT = re.compile(
 
 
 def read_models(body: bytes, errors: UpstreamErrors) -> list[Model]:
-    """Return the models of a listing, in its order. Raises ProviderError if it is none.
+    """Return the models of a listing, in its order. Raises UpstreamError if it is none.
 
     Besides OpenAI's ``{"data": [{"id": …}]}`` a bare list is taken, which Together sends.
     """
@@ -34,7 +34,7 @@ def read_models(body: bytes, errors: UpstreamErrors) -> list[Model]:
 
 
 def entries_of(body: bytes, field: str, name: str, errors: UpstreamErrors) -> list[dict[str, Any]]:
-    """Return the entries of a listing's ``field`` that have a ``name``. Raises ProviderError if it is none."""
+    """Return the entries of a listing's ``field`` that have a ``name``. Raises UpstreamError if it is none."""
     listing = loads(body)
     entries = listing.get(field) if isinstance(listing, dict) else None
     if not isinstance(entries, list):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.providers.base import Model
 from tickertape.providers.messages import Image, called_names, calls_of, parts_of, refuse_function_role, text_of
 from tickertape.providers.model_list import entries_of
@@ -57,7 +57,9 @@ class Ollama(Remote):
             body["format"] = schema or "json"
         tools = options.tools(lambda function: {"type": "function", "function": function})
         if options.choice()[0] in ("required", "function"):
-            raise BadRequest("Ollama cannot be made to call a tool; tool_choice is auto or none.", param="tool_choice")
+            raise InvalidRequest(
+                "Ollama cannot be made to call a tool; tool_choice is auto or none.", param="tool_choice"
+            )
         if tools and request.parameters.get("tool_choice") != "none":
             body["tools"] = tools
         return "/chat", msgspec.json.encode({**body, **options.rest()})
@@ -73,7 +75,7 @@ class Ollama(Remote):
 
 
 def _messages(request: ChatRequest) -> list[dict[str, Any]]:
-    """Return the messages in Ollama's words. Raises BadRequest for what it has none for."""
+    """Return the messages in Ollama's words. Raises InvalidRequest for what it has none for."""
     names = called_names(request.messages)
     return [_message(message, f"messages[{number}]", names) for number, message in enumerate(request.messages)]
 
@@ -96,7 +98,7 @@ def _message(message: dict[str, Any], where: str, names: dict[str, str]) -> dict
 
 def _base64(image: Image, where: str) -> str:
     if image.url:
-        raise BadRequest(
+        raise InvalidRequest(
             f"{where} holds a picture by its address, and Ollama does not fetch those. Send it as a data: URL.",
             param=where,
         )

@@ -18,7 +18,7 @@ from tickertape.providers.remote import Remote
 from tickertape.providers.thinking import thinking_of, wants_raw
 
 if TYPE_CHECKING:
-    from tickertape.errors import ProviderError
+    from tickertape.errors import UpstreamError
     from tickertape.providers.base import ChatRequest, Model
 
 
@@ -80,7 +80,7 @@ class OpenAI(Remote):
     def listed(self, body: bytes) -> list[Model]:
         return read_models(body, self._errors)
 
-    def simpler(self, error: ProviderError) -> bool:
+    def simpler(self, error: UpstreamError) -> bool:
         """Leave out what this server does not know, where the answer is worth more than it: see `HINTS`.
 
         Servers older than ``stream_options`` refuse it, and strict ones every field that is not on their list.
@@ -92,7 +92,7 @@ class OpenAI(Remote):
         return bool(unknown)
 
 
-def _names(error: ProviderError, name: str) -> bool:
+def _names(error: UpstreamError, name: str) -> bool:
     """Return whether a refusal is about a field; where its name is a common word too, the words around it say so."""
     if name == error.param or ("_" in name and name in error.message):
         return True

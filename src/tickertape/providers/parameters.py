@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -116,11 +116,11 @@ class Parameters:
         return values[0] if values else None
 
     def number(self, *names: str) -> int | None:
-        """Take a whole number above 0. Raises BadRequest for anything else."""
+        """Take a whole number above 0. Raises InvalidRequest for anything else."""
         given = {name: self.take(name) for name in names if name in self._left}
         for name, value in given.items():
             if type(value) is not int or value < 1:
-                raise BadRequest(f"{name} must be a whole number above 0; it was {value!r:.40}.", param=name)
+                raise InvalidRequest(f"{name} must be a whole number above 0; it was {value!r:.40}.", param=name)
         return next(iter(given.values()), None)
 
     def rename(self, into: dict[str, Any], names: dict[str, str]) -> None:
@@ -131,20 +131,20 @@ class Parameters:
                 into[theirs] = value
 
     def stops(self) -> list[str] | None:
-        """Take ``stop``, one string or several. Raises BadRequest for anything else."""
+        """Take ``stop``, one string or several. Raises InvalidRequest for anything else."""
         stop = self.take("stop")
         stops = [stop] if isinstance(stop, str) else stop
         if stops is not None and not (isinstance(stops, list) and all(isinstance(one, str) for one in stops)):
-            raise BadRequest(f"stop must be a string or a list of strings; it was {stop!r:.80}.", param="stop")
+            raise InvalidRequest(f"stop must be a string or a list of strings; it was {stop!r:.80}.", param="stop")
         return stops
 
     def limits(self, into: dict[str, Any], most: str, stops: str) -> None:
-        """Move what ends an answer, its length and its stop words, to these names. Raises BadRequest for neither."""
+        """Move the limits of an answer, its length and its stop words, to these names."""
         given = {most: self.number("max_completion_tokens", "max_tokens"), stops: self.stops()}
         into.update({name: value for name, value in given.items() if value})
 
     def schema(self) -> dict[str, Any] | None:
-        """Take ``response_format`` as a JSON schema, ``{}`` for any object; None for text. Raises BadRequest."""
+        """Take ``response_format`` as a JSON schema, ``{}`` for any object; None for text. Raises InvalidRequest."""
         match self.take("response_format"):
             case None | {"type": "text"}:
                 return None
@@ -152,27 +152,27 @@ class Parameters:
                 return {}
             case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
                 return schema
-        raise BadRequest(
+        raise InvalidRequest(
             "response_format is of type text, json_object or json_schema with a schema.", param="response_format"
         )
 
     def one_of(self, name: str, allowed: Iterable[str]) -> str | None:
-        """Take an option with a few values. Raises BadRequest that lists them for any other."""
+        """Take an option with a few values. Raises InvalidRequest that lists them for any other."""
         value = self.take(name)
         if value is not None and not (isinstance(value, str) and value in allowed):
-            raise BadRequest(
+            raise InvalidRequest(
                 f"{name} is one of {', '.join(allowed)} with {self._service}; it was {value!r:.40}.", param=name
             )
         return None if value is None else str(value)
 
     def tools(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
-        """Take the tools, each made into the dialect's by its function. Raises BadRequest for other kinds of tools."""
+        """Return the tools as the dialect has them. Raises InvalidRequest for tools that are no functions."""
         given = self.take("tools") or []
         functions = []
         for number, tool in enumerate(given if isinstance(given, list) else [given]):
             function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
             if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-                raise BadRequest(
+                raise InvalidRequest(
                     f"tools[{number}] must be a function with a name; {self._service} is asked for nothing else here.",
                     param=f"tools[{number}]",
                 )
@@ -180,7 +180,7 @@ class Parameters:
         return functions
 
     def choice(self) -> tuple[str, str]:
-        """Take ``tool_choice`` as auto, none, required or function, with the function's name. Raises BadRequest."""
+        """Take ``tool_choice`` as auto, none, required or function, with the function's name. Raises InvalidRequest."""
         value = self.take("tool_choice")
         if value is None:
             return "", ""
@@ -189,13 +189,13 @@ class Parameters:
         function = value.get("function") if isinstance(value, dict) else None
         if isinstance(function, dict) and isinstance(function.get("name"), str):
             return "function", function["name"]
-        raise BadRequest(
+        raise InvalidRequest(
             f'tool_choice is auto, none, required or {{"type": "function", …}}; it was {value!r:.80}.',
             param="tool_choice",
         )
 
     def refuse(self, *names: str) -> None:
-        """Raise BadRequest for an option that the dialect cannot honour, unless it asks for nothing or is a hint."""
+        """Raise InvalidRequest for an option that the dialect cannot honour, unless it has no effect or is a hint."""
         calls = bool(self._given.get("tools"))
         for name in names:
             value = self.take(name)
@@ -210,9 +210,9 @@ class Parameters:
         return self._left
 
 
-def lacks(service: str, name: str) -> BadRequest:
+def lacks(service: str, name: str) -> InvalidRequest:
     """Return the refusal of an option that a service has nothing like."""
-    return BadRequest(
+    return InvalidRequest(
         f"{service} has nothing like {name}; leave it out, or choose a model of another service.",
         code="unsupported_parameter",
         param=name,

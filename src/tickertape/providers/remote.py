@@ -15,7 +15,7 @@ from copy import copy
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from tickertape.errors import BadRequest, ProviderError, SettingsError
+from tickertape.errors import InvalidRequest, SettingsError, UpstreamError
 from tickertape.providers.address import read_address
 from tickertape.providers.base import ChatRequest, Model, Provider
 from tickertape.providers.estimate import Estimate
@@ -70,7 +70,7 @@ class Remote(Provider):
     place of that list. Times are in seconds: ``connect_timeout`` for name, TCP and TLS; ``first_token_timeout`` from
     sending the question to the first delta; ``idle_timeout`` between two events after that. Comments, with which some
     upstreams keep a connection open, are no events. ``retries`` is how often a question is asked again that met a
-    passing failure before the first byte of an answer; ``retried`` counts them. ``key_name`` is where people
+    transient failure before the first byte of an answer; ``retried`` counts them. ``key_name`` is where people
     find the key; ``headers`` go along with every request, and ``key_header`` carries the key as it is.
     ``thinking_opened`` says that its answers begin inside the thinking, and only ``</think>`` is written.
     Raises SettingsError for a URL, key, header or time that cannot be used.
@@ -125,12 +125,12 @@ class Remote(Provider):
         self._max_event_size = max_event_size
         self._known: list[Model] = []
         self._known_until = 0.0
-        self._failure: ProviderError | None = None
+        self._failure: UpstreamError | None = None
         self._listing = asyncio.Lock()
 
     @abstractmethod
     def question(self, request: ChatRequest) -> tuple[str, bytes]:
-        """Return the path to POST to, below the root, and the body. Raises BadRequest for what cannot be asked."""
+        """Return the path to POST to, below the root, and the body. Raises InvalidRequest for what cannot be asked."""
 
     @abstractmethod
     def reader(self, request: ChatRequest) -> AnswerReader:
@@ -138,9 +138,9 @@ class Remote(Provider):
 
     @abstractmethod
     def listed(self, body: bytes) -> list[Model]:
-        """Return the models in the body of a listing. Raises ProviderError if it is none."""
+        """Return the models in the body of a listing. Raises UpstreamError if it is none."""
 
-    def simpler(self, error: ProviderError) -> bool:
+    def simpler(self, error: UpstreamError) -> bool:
         """Return whether, after this refusal, the same request can be asked in a form that may be taken."""
         return False
 
@@ -151,7 +151,7 @@ class Remote(Provider):
         """Return what the upstream lists, kept for five minutes, and longer while the upstream fails.
 
         Empty when the upstream has no such route and no default was given: then any model may be asked for.
-        Raises ProviderError when the upstream cannot be asked.
+        Raises UpstreamError when the upstream cannot be asked.
         """
         if self._given:
             return in_order(self._given, self._model, self._errors.name, ())
@@ -223,18 +223,18 @@ class Remote(Provider):
             return await self._http.read(response)
         except TimeoutError:
             return b""
-        except ProviderError:
+        except UpstreamError:
             if not reader.end.believed:
                 raise
             return b""
 
     def _encoded(self, request: ChatRequest) -> tuple[str, bytes]:
         if request.parameters.get("n") not in (None, 1):
-            raise BadRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
+            raise InvalidRequest("n must be 1: an answer here is one stream. Ask again for another one.", param="n")
         try:
             return self.question(request)
         except UnicodeEncodeError:
-            raise BadRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
+            raise InvalidRequest("The request holds half of a surrogate pair, which has no UTF-8 form.") from None
 
     async def _open(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """Ask, again if that may help, and return the response once its status is a success; its body is unread."""
@@ -243,11 +243,11 @@ class Remote(Provider):
         while True:
             try:
                 return await self._ask(request.model, path, body)
-            except ProviderError as error:
+            except UpstreamError as error:
                 if self.simpler(error):
                     path, body = self._encoded(request)
                     continue
-                if not error.passing or tries >= self._retries:
+                if not error.transient or tries >= self._retries:
                     if tries:
                         error.message += f" It was asked {tries + 1} times."
                         error.args = (error.message,)
@@ -264,7 +264,7 @@ class Remote(Provider):
             raise await self._refusal(response, model)
         return response
 
-    async def _refusal(self, response: aiohttp.ClientResponse, model: str) -> ProviderError:
+    async def _refusal(self, response: aiohttp.ClientResponse, model: str) -> UpstreamError:
         body = await self._rest(response, _ERROR_SIZE, self._connect)
         return self._errors.refused(response.status, body, response.headers, model)
 
@@ -280,7 +280,7 @@ class Remote(Provider):
         try:
             self._known = in_order(await self._list(), self._model, self._errors.name, self.favourites)
             self._known_until = monotonic() + _MODELS_KEPT
-        except ProviderError as error:
+        except UpstreamError as error:
             kept = max(_FAILURE_KEPT, 10 * (monotonic() - begun))  # the longer a failure takes, the longer it is known
             self._known_until = monotonic() + (_MODELS_KEPT if self._known else kept)
             self._failure = None if self._known else error

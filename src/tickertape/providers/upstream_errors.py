@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.errors import AnswerUnfinished, ProviderError
+from tickertape.errors import AnswerUnfinished, UpstreamError
 from tickertape.parsing.reported_errors import ReportedError, one_line, parse_error
 from tickertape.util.json_util import loads
 
@@ -64,7 +64,7 @@ class UpstreamErrors(msgspec.Struct, frozen=True):
     key: str | None = None
     key_name: str = "OPENAI_API_KEY"
 
-    def refused(self, status: int, body: bytes, headers: Mapping[str, str], model: str) -> ProviderError:
+    def refused(self, status: int, body: bytes, headers: Mapping[str, str], model: str) -> UpstreamError:
         """Return the error for an HTTP status that came in place of an answer."""
         reported = self._without_key(parse_error(_json_or_text(body)))
         retry_after = read_retry_after(headers)
@@ -90,24 +90,24 @@ class UpstreamErrors(msgspec.Struct, frozen=True):
             what, do = "redirects to another address", f"Make that the base URL: {place}"
         else:
             what, do = "refused the request", "Change the request."
-        return ProviderError(
+        return UpstreamError(
             f"{self.name} {what} (HTTP {status}){_quoted(reported.words)} {do}",
             status=shown_status(status),
             type=reported.type or _type_of(status),
             code=_code(reported.code or ("model_not_found" if status == 404 else f"upstream_{status}")),
             param=reported.param or ("model" if status == 404 else None),
             retry_after=retry_after,
-            passing=_passes(status, retry_after),
+            transient=_passes(status, retry_after),
         )
 
-    def reported(self, value: Any) -> ProviderError:
+    def reported(self, value: Any) -> UpstreamError:
         """Return the error for one that is reported in the middle of an answer, or in place of one inside a 200."""
         reported = self._without_key(parse_error(value))
         code = reported.code or ""
         # OpenRouter's and Gemini's code is an HTTP status; Anthropic says it in the type.
         number = int(code[:4]) if code.isascii() and code.isdigit() else _TYPES.get(reported.type, 0)
         status = shown_status(number) if 400 <= number < 600 else 502
-        return ProviderError(
+        return UpstreamError(
             f"{self.name} broke off with an error{_quoted(reported.words)}",
             status=status,
             type=reported.type or "upstream_error",
@@ -115,27 +115,27 @@ class UpstreamErrors(msgspec.Struct, frozen=True):
             param=reported.param,
         )
 
-    def unfinished(self, ending: Ending) -> ProviderError:
+    def unfinished(self, ending: Ending) -> UpstreamError:
         """Return the error for an answer whose reason to end does not mean that it is whole."""
         word = self._hidden(one_line(ending.word))
         why = self._hidden(one_line(ending.why))
-        kind = ProviderError if ending.broken else AnswerUnfinished
+        kind = UpstreamError if ending.broken else AnswerUnfinished
         return kind(
             f"{self.name} ended the answer with the reason {word!r}{_quoted(why)}",
             code=word or "no_finish_reason",
         )
 
-    def unusable(self, what: str) -> ProviderError:
+    def unusable(self, what: str) -> UpstreamError:
         """Return the error for an answer that is none of this dialect."""
-        return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_invalid_response")
+        return UpstreamError(f"{self.name} {self._hidden(what)}", code="upstream_invalid_response")
 
-    def unreachable(self, what: str, *, passing: bool = False) -> ProviderError:
+    def unreachable(self, what: str, *, transient: bool = False) -> UpstreamError:
         """Return the error for an upstream that cannot be connected to."""
-        return ProviderError(f"{self.name} {self._hidden(what)}", code="upstream_unreachable", passing=passing)
+        return UpstreamError(f"{self.name} {self._hidden(what)}", code="upstream_unreachable", transient=transient)
 
-    def too_slow(self, what: str) -> ProviderError:
+    def too_slow(self, what: str) -> UpstreamError:
         """Return the error for a timeout."""
-        return ProviderError(f"{self.name} {what}", status=504, type="timeout", code="upstream_timeout")
+        return UpstreamError(f"{self.name} {what}", status=504, type="timeout", code="upstream_timeout")
 
     def _without_key(self, reported: ReportedError) -> ReportedError:
         return ReportedError(

@@ -18,7 +18,7 @@ import msgspec
 
 from tickertape.asgi.requests import header, read_body, route_path, url_of
 from tickertape.asgi.responses import reply, reply_error
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest
 from tickertape.server.cors import Shared, is_preflight, reply_preflight
 from tickertape.server.logins import Logins
 from tickertape.server.reach import LOOPBACK, Proxies, is_address, is_loopback, name_of
@@ -70,7 +70,7 @@ class Guard:
             for host in hosts:
                 self._check_host(host)
             other = self._other_origin(scope, hosts)
-        except ProviderError as error:
+        except ApiError as error:
             await reply_error(send, error)
             return
         if other is not None:
@@ -80,13 +80,13 @@ class Guard:
             if answer is not None:
                 await answer(scope, receive, send)
                 return
-        except ProviderError as error:
+        except ApiError as error:
             await reply_error(send, error, _CHALLENGE if error.status == 401 else ())
             return
         await self._app(scope, receive, send)
 
     def _answer(self, scope: Message, *, own_page: bool) -> App | None:
-        """Name the owner; or return what answers in place of the app. Raises ProviderError for who may not come in."""
+        """Name the owner; or return what answers in place of the app. Raises ApiError for who may not come in."""
         path, method = route_path(scope), scope["method"]
         if not own_page and is_preflight(scope):
             return reply_preflight
@@ -94,7 +94,7 @@ class Guard:
             return _redirect
         if path == _SESSION and method in ("POST", "DELETE"):
             if not own_page:
-                raise BadRequest(
+                raise InvalidRequest(
                     "Only this server's own page can sign in and out. Send the key with each request instead.",
                     status=403,
                     code="wrong_origin",
@@ -108,7 +108,7 @@ class Guard:
         # With names that are allowed, an address is too: a foreign page's name is never one.
         if not self._walled or name in self._own or (not is_loopback(self._settings.host) and is_address(name)):
             return
-        raise BadRequest(
+        raise InvalidRequest(
             f"This server does not answer as {host!r}. Use 127.0.0.1 or localhost; or whoever runs it allows that "
             f"name, with --allow-host {name or 'NAME'}.",
             status=421,
@@ -116,14 +116,14 @@ class Guard:
         )
 
     def _other_origin(self, scope: Message, hosts: list[str]) -> str | None:
-        """Return the other origin whose page asks; None for our own page and programs. Raises BadRequest."""
+        """Return the other origin whose page asks; None for our own page and programs. Raises InvalidRequest."""
         origin = header(scope, b"origin")
         if origin is None or origin.partition("://")[2] in hosts:
             return None
         if origin in self._settings.allow_origins:
             return origin
         asked = hosts[-1] if hosts else "this server"
-        raise BadRequest(
+        raise InvalidRequest(
             f"A page of {origin!r} asked {asked!r}; only this server's own page may. Whoever runs it can allow that, "
             f"with --allow-origin {origin if '://' in origin else 'URL'}. A proxy in between must hand on the "
             "Host header.",
@@ -140,7 +140,7 @@ class Guard:
         owner = self._owner_of_key(key.strip()) if bearer else self._owner_of_cookie(scope) if own_page else None
         if owner is not None or path in _OPEN or path.startswith(("/assets/", "/c/")):
             return owner
-        raise ProviderError(
+        raise ApiError(
             "The key that was sent is not one of the server's."
             if bearer
             else "This server wants a key: send it as Authorization: Bearer KEY.",
@@ -164,7 +164,7 @@ class Guard:
     async def _begin_session(self, scope: Message, receive: Receive, send: Send) -> None:
         """Exchange a key for a cookie: EventSource cannot send headers."""
         if not self._owners:
-            raise BadRequest(
+            raise InvalidRequest(
                 "This server has no keys: whoever can reach it may use it, and there is nothing to sign in to.",
                 code="no_keys",
             )
@@ -173,11 +173,11 @@ class Guard:
         try:
             key = str(msgspec.json.decode(await read_body(scope, receive, 4096))["key"])
         except (*UNREADABLE, KeyError, TypeError) as error:
-            raise BadRequest('The body must be {"key": "…"}.', param="key") from error
+            raise InvalidRequest('The body must be {"key": "…"}.', param="key") from error
         owner = self._owner_of_key(key)
         if owner is None:
             self._logins.failed(client)
-            raise ProviderError(
+            raise ApiError(
                 "This key is not one of the server's.", status=401, type="authentication_error", code=WRONG_KEY
             )
         token = await asyncio.to_thread(self._sessions.begin, owner)

@@ -26,8 +26,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from tickertape.error_objects import error_object
-from tickertape.errors import BadRequest, ProviderError
+from tickertape.errors import ApiError, InvalidRequest, error_object
 
 if TYPE_CHECKING:
     import asyncio
@@ -162,7 +161,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._received = 0  # bytes of this head, or of this body with its framing
         self._content = 0  # bytes of this body
         self._beyond = shared.open > shared.limits.connections
-        self._refusal: ProviderError | None = None
+        self._refusal: ApiError | None = None
 
     @property
     def connection(self) -> Connections:
@@ -202,7 +201,7 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self._refuse(self._refusal or BadRequest("This is not an HTTP/1.1 request.", code="invalid_http"))
+            self._refuse(self._refusal or InvalidRequest("This is not an HTTP/1.1 request.", code="invalid_http"))
             return
         except httptools.HttpParserUpgrade:
             pass  # RFC 9110, section 7.8: a server may ignore it and answer
@@ -212,7 +211,9 @@ class HttpProtocol(HttpToolsProtocol):
         if phase in (Phase.IDLE, Phase.HEAD) and self._received > limits.max_head:
             self._refuse(self._too_large())
         elif phase in (Phase.BODY, Phase.DRAIN) and self._received > limits.max_head + 8 * self._content:
-            self._refuse(BadRequest("The body is mostly framing, or its trailers are too large.", code="invalid_http"))
+            self._refuse(
+                InvalidRequest("The body is mostly framing, or its trailers are too large.", code="invalid_http")
+            )
         elif self.deadline == NEVER:
             timeout = limits.body_timeout if phase is Phase.BODY else limits.head_timeout
             self.deadline = self.loop.time() + timeout
@@ -238,7 +239,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         limits = self.shared.limits
         if len(self.headers) > limits.max_headers:
-            self._refusal = BadRequest(
+            self._refusal = InvalidRequest(
                 f"The request has {len(self.headers)} headers; at most {limits.max_headers} are allowed.",
                 status=431,
                 code="too_many_headers",
@@ -246,7 +247,7 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._received > limits.max_head and self._size() > limits.max_head:
             self._refusal = self._too_large()
         elif self._beyond and self.shared.open > limits.connections:
-            self._refusal = ProviderError(
+            self._refusal = ApiError(
                 f"This server has {limits.connections} connections, as many as it takes. Try again in a moment.",
                 status=503,
                 type="server_error",
@@ -296,7 +297,7 @@ class HttpProtocol(HttpToolsProtocol):
         limits = self.shared.limits
         if self.phase is Phase.HEAD:
             self._refuse(
-                BadRequest(
+                InvalidRequest(
                     f"The head of the request did not come within {limits.head_timeout:g} s.",
                     status=408,
                     code="head_timeout",
@@ -309,7 +310,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.deadline = now + limits.body_timeout
         elif self.phase is Phase.BODY:
             self._refuse(
-                BadRequest(
+                InvalidRequest(
                     f"Nothing of the request's body came for {limits.body_timeout:g} s.",
                     status=408,
                     code="body_timeout",
@@ -322,7 +323,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._received = 0
         self.phase, self.deadline = Phase.IDLE, self.loop.time() + self.shared.limits.keep_alive
 
-    def _refuse(self, error: ProviderError) -> None:
+    def _refuse(self, error: ApiError) -> None:
         """Answer with the error and close; without an answer if that would land inside another response."""
         begun = self.cycle is not None and not self.cycle.response_complete
         inside = self.phase is not Phase.BODY or self.pipeline or (begun and self.cycle.response_started)
@@ -347,15 +348,15 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.transport.write_eof()
 
-    def _too_large(self) -> BadRequest:
+    def _too_large(self) -> InvalidRequest:
         most = self.shared.limits.max_head
         if len(self.url) * 2 > self._received:
-            return BadRequest(
+            return InvalidRequest(
                 f"The request's address is longer than {most:,} bytes, the limit for a request's head.",
                 status=414,
                 code="address_too_long",
             )
-        return BadRequest(
+        return InvalidRequest(
             f"The head of the request is larger than {most:,} bytes. Send fewer or smaller headers, or fewer cookies.",
             status=431,
             code="head_too_large",

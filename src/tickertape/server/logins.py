@@ -8,7 +8,7 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +31,11 @@ class Logins:
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
     def check(self, client: str) -> None:
-        """Raise ProviderError (429) for an address that has failed too often. No key is looked at then."""
+        """Raise ApiError (429) for an address that has failed too often. No key is looked at then."""
         failures = self._recent(client)
         if len(failures) >= self._most:
             wait = max(1, math.ceil(failures[0] + WINDOW - self._clock()))
-            raise ProviderError(
+            raise ApiError(
                 f"Too many keys were wrong. Try again in {wait} s.",
                 status=429,
                 type="rate_limit_error",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tickertape.asgi.endpoint import Endpoint
 from tickertape.asgi.responses import reply, reply_json
-from tickertape.errors import BadRequest
+from tickertape.errors import InvalidRequest
 from tickertape.server.assets import Assets
 from tickertape.server.metrics import CONTENT_TYPE, collect, exposition
 from tickertape.server.readiness import Readiness
@@ -58,7 +58,7 @@ class Pages:
         """``GET /assets/<hash>/…``: the page's files."""
         path = scope["path_params"]["path"]
         if not await self._assets.serve_file(scope, send, path):
-            raise BadRequest(f"There is no file {path!r}.", status=404, code="not_found")
+            raise InvalidRequest(f"There is no file {path!r}.", status=404, code="not_found")
 
     async def _get_health(self, _scope: Message, _receive: Receive, send: Send) -> None:
         """``GET /healthz``: the process is alive."""

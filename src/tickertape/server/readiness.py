@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from tickertape.errors import ConversationsUnavailable, LogUnavailable
+from tickertape.errors import ConversationsUnavailable, EngineUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ class Readiness:
                 for probe in (self._log.probe, self._conversations.probe):
                     try:
                         await probe()
-                    except (LogUnavailable, ConversationsUnavailable) as error:
+                    except (EngineUnavailable, ConversationsUnavailable) as error:
                         found.append((str(error), error.shown))
         except TimeoutError:
             says = f"Nothing could be written for {PATIENCE:g} seconds: the disk is slow or stuck."

@@ -39,7 +39,7 @@ BACKLOG = 2048
 def prepare(settings: Settings) -> None:
     """Set up logging and descriptors, and see that the files can be opened.
 
-    Raises LogUnavailable and ConversationsUnavailable.
+    Raises EngineUnavailable and ConversationsUnavailable.
     """
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tickertape.errors import BadRequest, SettingsError
+from tickertape.errors import InvalidRequest, SettingsError
 from tickertape.providers.catalog import Catalog
 from tickertape.providers.dialects import DIALECTS
 from tickertape.providers.echo import Echo
@@ -64,7 +64,7 @@ def select_or_echo(settings: Settings, warn: Callable[[str], object]) -> tuple[C
     if settings.model and _name(settings) != REMOTE:  # what is on this machine is known; others are asked later
         try:
             asyncio.run(catalog.find(settings.model))
-        except BadRequest as error:
+        except InvalidRequest as error:
             raise SettingsError(f"--model: {error.message}") from None
     return catalog, model_file
 

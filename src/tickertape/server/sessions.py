@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickertape.errors import ProviderError
+from tickertape.errors import ApiError
 from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Sessions:
         self._lifetime = lifetime
 
     def begin(self, owner: str) -> str:
-        """Begin a session; return its token. Raises ProviderError (503) when it cannot be kept."""
+        """Begin a session; return its token. Raises ApiError (503) when it cannot be kept."""
         token = secrets.token_urlsafe(32)
         path = self._path(token)
         try:
@@ -59,7 +59,7 @@ class Sessions:
             part.replace(path)
         except OSError as error:
             logger.error("A session cannot be kept in %s: %s", self._folder, error.strerror or error)
-            raise ProviderError(
+            raise ApiError(
                 "The server cannot keep a session now; its own log says why. Send the key with each request instead.",
                 status=503,
                 type="server_error",
@@ -81,7 +81,7 @@ class Sessions:
             self._path(token).unlink(missing_ok=True)
         except OSError as error:
             logger.error("A session cannot be ended in %s: %s", self._folder, error.strerror or error)
-            raise ProviderError(
+            raise ApiError(
                 "The server cannot end the session now; its own log says why.",
                 status=503,
                 type="server_error",

@@ -170,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 120.0
     """Seconds that an upstream may be silent in the middle of an answer; comments do not count."""
     retries: int = 2
-    """How often a question is asked again that met a passing failure before the first byte of an answer."""
+    """How often a question is asked again that met a transient failure before the first byte of an answer."""
     limits: Limits = Limits()
     """How many answers, and how long."""
     conversations: ConversationLimits = ConversationLimits()

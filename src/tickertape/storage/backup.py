@@ -33,7 +33,7 @@ PARTIAL = ".partial"
 def backup(data: Path, target: Path, progress: Progress) -> None:
     """Copy the files in a data folder into a new or empty folder, which can be used as a data folder then.
 
-    Raises SettingsError, LogUnavailable or ConversationsUnavailable, with nothing left of the copy.
+    Raises SettingsError, EngineUnavailable or ConversationsUnavailable, with nothing left of the copy.
     """
     names = _present(data, "back up", "Name the folder with --data.")
     made = not target.exists()

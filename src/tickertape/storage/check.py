@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from tickertape.conversations import checksums, sqlite
-from tickertape.errors import ConversationsUnavailable, LogUnavailable, SettingsError
+from tickertape.errors import ConversationsUnavailable, EngineUnavailable, SettingsError
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE
 from tickertape.streams.sqlite import file_format
 
@@ -53,7 +53,7 @@ def check(data: Path, progress: Progress) -> Iterator[Finding]:
             try:
                 with snapshot(path) as connection:
                     yield from look(connection, path, progress)
-            except (LogUnavailable, ConversationsUnavailable) as error:
+            except (EngineUnavailable, ConversationsUnavailable) as error:
                 yield Finding(str(error))
                 return
     if log.exists() and chats.exists():
@@ -62,7 +62,7 @@ def check(data: Path, progress: Progress) -> Iterator[Finding]:
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    """Read a file as of one moment. Raises LogUnavailable or ConversationsUnavailable if it cannot be used."""
+    """Read a file as of one moment. Raises EngineUnavailable or ConversationsUnavailable if it cannot be used."""
     try:
         # Not mode=ro: what a killed server left in the write-ahead log could not be read then.
         with closing(sqlite3.connect(path, timeout=file_format.TIMEOUT, isolation_level=None)) as connection:
@@ -78,7 +78,7 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
         raise explain(error, path) from error
 
 
-def explain(error: sqlite3.Error, path: Path) -> LogUnavailable | ConversationsUnavailable:
+def explain(error: sqlite3.Error, path: Path) -> EngineUnavailable | ConversationsUnavailable:
     """Return the sentence that says what is wrong with one of the two files."""
     return sqlite.explain(error, path) if path.name == CHATS_FILE else file_format.explain(error, path)
 

@@ -32,7 +32,9 @@ def in_use(data: Path) -> bool:
 
 
 def check_agreement(data: Path, settings: dict[str, Any]) -> None:
-    """See that whoever uses the folder now has the same settings. Raises SettingsError that names both, LogUnavailable.
+    """Check that the processes that use the folder now have the same settings.
+
+    Raises SettingsError that names both, and EngineUnavailable.
 
     What one process keeps for a day, another one would forget after an hour.
     """

@@ -42,7 +42,7 @@ from tickertape.errors import KeyReused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from tickertape.errors import LogError
+    from tickertape.errors import EngineError
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ class StreamWriter(ABC):
         self.stream = stream
         self.epoch = epoch
         self.stop_requested = False
-        self.error: LogError | None = None
+        self.error: EngineError | None = None
         self.on_stop: Callable[[], object] | None = None
 
     @property
@@ -184,8 +184,8 @@ class StreamWriter(ABC):
     def append(self, entries: Sequence[bytes]) -> None:
         """Hand entries over for the next commit. Returns at once; ask `behind` before more is read from upstream.
 
-        Raises StreamEnded after the end, and LogUnavailable if an earlier append could not be committed; Fenced, which
-        is one, if that is because this process was taken for dead.
+        Raises StreamEnded after the end, and EngineUnavailable if an earlier append could not be committed; Fenced, a
+        kind of it, if that is because this process was taken for dead.
         """
 
     @property
@@ -200,7 +200,7 @@ class StreamWriter(ABC):
     async def finish(self, entries: Sequence[bytes]) -> None:
         """Commit the last entries, of which the last is the terminal entry, and return when that is done.
 
-        Does nothing on an ended stream. Raises LogUnavailable if they, or what was appended before, could not be
+        Does nothing on an ended stream. Raises EngineUnavailable if they, or what was appended before, could not be
         committed: then say so with `fail`.
         """
 
@@ -228,7 +228,7 @@ class StreamWriter(ABC):
             self.stop_requested = True
             self._interrupt()
 
-    def break_off(self, error: LogError) -> None:
+    def break_off(self, error: EngineError) -> None:
         """For engines: say that an append could not be committed. The first error has the reason."""
         if self.error is None:
             self.error = error
@@ -244,7 +244,7 @@ class Engine(ABC):
     """Where streams live. Open it with ``async with``; use it from that event loop only."""
 
     async def __aenter__(self) -> Engine:
-        """Open the engine and end what died before. Raises LogUnavailable with the reason."""
+        """Open the engine and end what died before. Raises EngineUnavailable with the reason."""
         return self
 
     async def __aexit__(self, *_exc: object) -> None:  # noqa: B027 - memory has nothing to close
@@ -255,7 +255,7 @@ class Engine(ABC):
         """Begin a stream with its first entries, committed, and return its writer.
 
         With a key that this owner has used before, nothing is created: the stream made then is returned, to be read.
-        Stream and key are stored in one transaction. Raises KeyReused if the digest differs, LogUnavailable if the
+        Stream and key are stored in one transaction. Raises KeyReused if the digest differs, EngineUnavailable if the
         engine cannot be written. Do not cancel it: the stream may exist already, and somebody must end it.
         """
 
@@ -293,7 +293,7 @@ class Engine(ABC):
         """
 
     async def probe(self) -> None:  # noqa: B027 - memory can always be written
-        """Commit something that says nothing. Raises LogUnavailable with the reason if that is not possible."""
+        """Commit something that says nothing. Raises EngineUnavailable with the reason if that is not possible."""
 
     @abstractmethod
     async def reap(self) -> int:

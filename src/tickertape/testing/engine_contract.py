@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tickertape.errors import KeyReused, LogError, StreamEnded, UnknownStream
+from tickertape.errors import EngineError, KeyReused, StreamEnded, UnknownStream
 from tickertape.streams.contract import Engine, Header, Key, Stream, StreamWriter, follow
 
 if TYPE_CHECKING:
@@ -799,12 +799,12 @@ async def test_a_writer_with_an_old_epoch_is_refused_and_its_process_goes_on_wit
         writer = await begin(here)
         copy = await there.get(writer.stream.header.id, "ann")
         await take_for_dead(store, there, writer.epoch)
-        with suppress(LogError):  # told at once, or with the commit
+        with suppress(EngineError):  # told at once, or with the commit
             writer.append([text(2)])
         await broken_off(writer)
-        with pytest.raises(LogError):
+        with pytest.raises(EngineError):
             writer.append([text(3)])
-        with suppress(LogError):
+        with suppress(EngineError):
             await writer.finish([text(4), DONE])
         await writer.fail(FAILED)
         assert await whole(copy) == [text(1), LOST]

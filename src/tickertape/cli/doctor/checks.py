@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tickertape.cli.doctor.report import Finding, Level
 from tickertape.client.transcript import EventTranscript
-from tickertape.errors import IncompleteStream, StreamError
+from tickertape.errors import AnswerFailed, IncompleteStream
 from tickertape.sse.reconnect import is_event_stream
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def ending(seen: Observation) -> Iterator[Finding]:
             answer.take(event)
         if seen.ended or seen.broke or answer.done:
             answer.end()
-    except StreamError as error:
+    except AnswerFailed as error:
         yield Finding(Level.PROBLEM, "terminal marker", str(error), "The answer failed, and the stream says so.")
     except IncompleteStream:
         fix = (

@@ -6,7 +6,7 @@ row for an epoch that was taken away. A transaction that holds nothing but a bat
 mode: one call into SQLite, one release of the GIL.
 
 A command is performed by the thread (`Command.write`) and told of its outcome on the event loop (`Command.committed` or
-`Command.failed`). One that raises LogError in `write` is left out; the others of its transaction are committed.
+`Command.failed`). One that raises EngineError in `write` is left out; the others of its transaction are committed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from tickertape.errors import Fenced, LogUnavailable
+from tickertape.errors import EngineUnavailable, Fenced
 from tickertape.sqlite.upkeep import PAGE, SLICE, shrink
 from tickertape.streams.sqlite.file_format import (
     batch_checksum,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
-    from tickertape.errors import LogError
+    from tickertape.errors import EngineError
     from tickertape.streams.contract import Header, Key, Stream
     from tickertape.streams.sqlite.producer import SqliteWriter
 
@@ -121,7 +121,7 @@ class Transaction:
         """Add to the batch. Entries whose predecessors were not committed are refused: a stream has no gaps."""
         self._check(handle)
         if first != self._handles.get(handle, handle.next):
-            raise LogUnavailable("An earlier part of this answer could not be written to the stream log.")
+            raise EngineUnavailable("An earlier part of this answer could not be written to the stream log.")
         self._groups.append(encode_group(handle.no, first, entries, ended=ended))
         self._handles[handle] = first + len(entries)
 
@@ -167,7 +167,7 @@ class Transaction:
 
     def _check(self, handle: StreamHandle) -> None:
         if handle.epoch != self._epoch:
-            raise LogUnavailable(str(Fenced()))  # its stream was ended by somebody else, the others go on
+            raise EngineUnavailable(str(Fenced()))  # its stream was ended by somebody else, the others go on
 
     def _begin(self) -> None:
         # A batch alone is one INSERT in autocommit mode: one call into SQLite, one release of the GIL.
@@ -183,12 +183,12 @@ class Command(Protocol):
     """Something to be done in the next transaction: `write` in the thread, then one of the others on the loop."""
 
     def write(self, transaction: Transaction) -> None:
-        """Perform it within the transaction, or raise LogError to be left out of it."""
+        """Perform it within the transaction, or raise EngineError to be left out of it."""
 
     def committed(self) -> None:
         """Run on the event loop once it is committed."""
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Run on the event loop when it was not committed."""
 
 
@@ -215,7 +215,7 @@ class Create:
         if not self.done.done():
             self.done.set_result(self.existing)
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Raise in the waiting caller."""
         if not self.done.done():
             self.done.set_exception(error)
@@ -240,7 +240,7 @@ class Append:
         if self.done is not None and not self.done.done():
             self.done.set_result(None)
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Tell the producer, now if it waits, else with its next append."""
         if self.done is None:
             self.writer.break_off(error)
@@ -263,7 +263,7 @@ class Compact:
     def committed(self) -> None:
         """Nothing waits for it."""
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Leave it for another time; who opens the file next does it too."""
         self.again(self)
 
@@ -290,7 +290,7 @@ class DeferredEnd:
         """Go on to compact the stream."""
         self.written(self.handle)
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Try another time. If none comes, whoever opens the file next ends the stream as lost."""
         self.again(self)
 
@@ -312,7 +312,7 @@ class SetFlag:
     def committed(self) -> None:
         """Nothing waits for it."""
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Do nothing: it will be told again."""
 
 
@@ -354,7 +354,7 @@ class Delete:
         if not self.done.done():
             self.done.set_result(self.gone)
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Raise in who waits."""
         if not self.done.done():
             self.done.set_exception(error)
@@ -388,7 +388,7 @@ class Shrink:
         if not self.done.done():
             self.done.set_result(self.more)
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Raise in who waits."""
         if not self.done.done():
             self.done.set_exception(error)
@@ -404,7 +404,7 @@ class Heartbeat:
     def committed(self) -> None:
         """Nothing waits for it."""
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Do nothing: the next one comes."""
 
 
@@ -419,7 +419,7 @@ class Probe(Heartbeat):
         if not self.done.done():
             self.done.set_result(None)
 
-    def failed(self, error: LogError) -> None:
+    def failed(self, error: EngineError) -> None:
         """Raise in who waits."""
         if not self.done.done():
             self.done.set_exception(error)

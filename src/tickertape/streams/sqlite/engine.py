@@ -216,7 +216,7 @@ class SqliteEngine(Engine):
         self._producer.retry_deferred()  # it can be written now
 
     def _check_place(self) -> None:
-        """Raise LogUnavailable if the file was deleted or replaced; once for every answer, not for every token."""
+        """Raise EngineUnavailable if the file was deleted or replaced; once for every answer, not for every token."""
         if self._identity.lost:
             error = file_format.file_gone(self._path)
             if not self._gone_told:
@@ -412,7 +412,7 @@ class SqliteEngine(Engine):
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Raise LogUnavailable with the reason for what SQLite raises."""
+        """Raise EngineUnavailable with the reason for what SQLite raises."""
         try:
             yield
         except sqlite3.Error as error:

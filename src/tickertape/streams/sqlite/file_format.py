@@ -44,7 +44,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 from zlib import crc32
 
-from tickertape.errors import LogUnavailable, StreamDamaged
+from tickertape.errors import EngineUnavailable, StreamDamaged
 from tickertape.sqlite.file import LOST_COMMITS, header, lost_commits, share, wal_commits, why
 
 if TYPE_CHECKING:
@@ -119,15 +119,15 @@ MIGRATIONS = {
 def identify(connection: sqlite3.Connection, path: Path) -> int:
     """Return the format of the file, 0 if it is empty. Changes nothing.
 
-    Raises LogUnavailable for another program's file and for a format that this version does not know.
+    Raises EngineUnavailable for another program's file and for a format that this version does not know.
     """
     application, version, tables = header(connection)
     if not tables:
         return 0
     if application != APPLICATION_ID:
-        raise LogUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
+        raise EngineUnavailable(f"The file {path} is a database of another program; choose another --data folder.")
     if version != VERSION and version not in MIGRATIONS:
-        raise LogUnavailable(
+        raise EngineUnavailable(
             f"The stream log {path} has format {version}, this tickertape reads formats 1 to {VERSION}. "
             "Upgrade tickertape, or move the file away."
         )
@@ -192,17 +192,17 @@ TIMEOUT = 10
 """Seconds that one process waits for another one's transaction."""
 
 
-def explain(error: sqlite3.Error, path: Path) -> LogUnavailable:
+def explain(error: sqlite3.Error, path: Path) -> EngineUnavailable:
     """Return the one sentence that says what is wrong with the file and what to do."""
     reason = why(error)
-    return LogUnavailable(
+    return EngineUnavailable(
         f"The stream log {path} cannot be used: {reason}.", shown=f"The server's stream log cannot be used: {reason}."
     )
 
 
-def file_gone(path: Path) -> LogUnavailable:
+def file_gone(path: Path) -> EngineUnavailable:
     """Return the sentence that says that the file is not there any more, though it can be written."""
-    return LogUnavailable(
+    return EngineUnavailable(
         f"The stream log {path} was deleted or replaced while the server runs: what is written now is on no disk. "
         "Restart the server.",
         shown="The server's stream log was deleted or replaced while it runs; nothing is kept until it is restarted.",
@@ -210,7 +210,7 @@ def file_gone(path: Path) -> LogUnavailable:
 
 
 def check(path: Path) -> None:
-    """See that a log can be opened at ``path``, its folder made if need be. Raises LogUnavailable with the reason."""
+    """Check that a log can be opened at ``path``; make its folder. Raises EngineUnavailable with the reason."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.with_name(f"{path.name}-check").touch()
@@ -218,7 +218,7 @@ def check(path: Path) -> None:
         if not path.exists():
             path.touch(mode=0o600)  # answers are for their owners only; SQLite's other files get the same mode
     except OSError as error:
-        raise LogUnavailable(
+        raise EngineUnavailable(
             f"The folder {path.parent} cannot be used for the stream log: {error.strerror or error}. "
             "Choose another --data folder."
         ) from error
@@ -243,7 +243,7 @@ def connect(
     synchronous: str = "NORMAL",
     factory: type[sqlite3.Connection] = sqlite3.Connection,
 ) -> sqlite3.Connection:
-    """Open the file, in autocommit mode; make or migrate its tables. Raises LogUnavailable with the reason."""
+    """Open the file, in autocommit mode; make or migrate its tables. Raises EngineUnavailable with the reason."""
     connection: sqlite3.Connection | None = None
     commits = wal_commits(path)
     try:
@@ -262,7 +262,7 @@ def connect(
         connection.execute("BEGIN IMMEDIATE")
         prepare(connection, path)
         connection.execute("COMMIT")
-    except (sqlite3.Error, LogUnavailable) as error:
+    except (sqlite3.Error, EngineUnavailable) as error:
         if connection is not None:
             connection.close()
         if isinstance(error, sqlite3.Error):

@@ -25,7 +25,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from tickertape.errors import LogError
+from tickertape.errors import EngineError
 from tickertape.streams.contract import Stream
 from tickertape.streams.sqlite.file_format import (
     BatchReader,
@@ -115,7 +115,7 @@ class Follower:
         self._next: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Open the file; for another thread than the loop's. Raises LogUnavailable with the reason."""
+        """Open the file; for another thread than the loop's. Raises EngineUnavailable with the reason."""
         self._connection = self._connect(self._path, "follower")
 
     async def close(self) -> None:
@@ -135,7 +135,7 @@ class Follower:
     async def catch_up(self, stream: SqliteStream) -> bool:
         """Return once the stream holds all that was committed when this was called, or False if the stream is gone.
 
-        It is followed from then on, as long as somebody holds it. Raises LogUnavailable.
+        It is followed from then on, as long as somebody holds it. Raises EngineUnavailable.
         """
         if stream not in self.following:
             self._fresh.add(stream)
@@ -145,7 +145,7 @@ class Follower:
     async def look(self) -> None:
         """Return after a look that began after this was called; who asks at the same time shares it.
 
-        Raises LogUnavailable.
+        Raises EngineUnavailable.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._look_after(self._current))
@@ -301,7 +301,7 @@ class SingleFlight(Generic[Loaded]):
         """Return the stream as it is at this moment, or later."""
         reading = self._running.get(stream_id)
         if reading is not None:
-            with contextlib.suppress(LogError):
+            with contextlib.suppress(EngineError):
                 found = await asyncio.shield(reading)
                 if found.ended:
                     return found

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from tickertape.errors import LogError, LogUnavailable
+from tickertape.errors import EngineError, EngineUnavailable
 from tickertape.streams.sqlite.file_format import (
     UNKNOWN,
     BatchReader,
@@ -74,12 +74,12 @@ def _held(path: Path) -> bool:
 
 
 def acquire(lock: FileLock) -> None:
-    """Take the lock that proves this process alive. Raises LogUnavailable where files cannot be locked."""
+    """Take the lock that proves this process alive. Raises EngineUnavailable where files cannot be locked."""
     try:
         lock.acquire(timeout=0)
     except (OSError, NotImplementedError) as error:  # most likely a network file system
         reason = error.strerror if isinstance(error, OSError) else None
-        raise LogUnavailable(
+        raise EngineUnavailable(
             f"The folder {Path(lock.lock_file).parent} takes no locks: {reason or error}. "
             "Choose another --data folder, on a local disk."
         ) from error
@@ -117,7 +117,7 @@ async def attempt(work: Awaitable[T]) -> T | None:
     """Do work that is done again and again, and must be, whatever happened this time; return None if it failed."""
     try:
         return await work
-    except (sqlite3.Error, OSError, LogError):
+    except (sqlite3.Error, OSError, EngineError):
         logger.debug("The stream log could not look after other processes", exc_info=True)  # a busy or full disk
     except Exception:
         logger.exception("The stream log could not look after other processes")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tickertape.errors import Fenced, LogError, StreamEnded
+from tickertape.errors import EngineError, Fenced, StreamEnded
 from tickertape.streams.contract import Header, Stream, StreamWriter
 from tickertape.streams.sqlite.commands import Compact, DeferredEnd, SetFlag
 from tickertape.streams.sqlite.file_format import group_prefix
@@ -88,7 +88,7 @@ class Producer:
         stream = writer.stream
         try:
             stored = SqliteStream(stream.header, [], stream.no)
-            with contextlib.suppress(LogError):
+            with contextlib.suppress(EngineError):
                 await self._follower.catch_up(stored)
                 if stored.ended:
                     stream.extend(stored.entries[len(stream.entries) :], ended=True)
@@ -182,7 +182,7 @@ class SqliteWriter(StreamWriter):
         self.append(entries)
         try:
             await self._queue.finish(self)
-        except LogError as error:
+        except EngineError as error:
             raise self.error or error from error  # the first one has the reason
         self._producer.end(self)
 
@@ -194,10 +194,10 @@ class SqliteWriter(StreamWriter):
         self.pending = None
         try:
             await self.finish([end])
-        except LogError:
+        except EngineError:
             await self._producer.settle(self, end)
 
-    def break_off(self, error: LogError) -> None:
+    def break_off(self, error: EngineError) -> None:
         self.pending = None  # so that the next append looks at the error
         super().break_off(error)
 

@@ -21,7 +21,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tickertape.errors import Fenced, LogError, LogUnavailable
+from tickertape.errors import EngineError, EngineUnavailable, Fenced
 from tickertape.streams.sqlite import leases
 from tickertape.streams.sqlite.commands import Append, Command, Compact, StreamHandle, Transaction
 from tickertape.streams.sqlite.file_format import explain
@@ -182,7 +182,7 @@ class WriterThread(threading.Thread):
                     results.append(command.committed)
                 except Fenced:
                     raise
-                except LogError as error:
+                except EngineError as error:
                     results.append(_failure(command, error))
             compacted = [command.handle for command in commands if type(command) is Compact]
             released = Counter(batch for handle in compacted for batch in handle.batches)
@@ -191,7 +191,7 @@ class WriterThread(threading.Thread):
         except Fenced:
             self._roll_back()
             return self._rejoin(commands)
-        except (sqlite3.Error, LogError) as error:
+        except (sqlite3.Error, EngineError) as error:
             self._roll_back()
             return self._fail(commands, error)
         except Exception as error:  # one that cannot be written at all must end neither the others nor this thread
@@ -199,7 +199,7 @@ class WriterThread(threading.Thread):
             if len(commands) > 1:
                 return [result for command in commands for result in self._commit([command])]
             logger.exception("The stream log cannot write this")
-            return [_failure(commands[0], LogUnavailable(f"The stream log cannot write this: {error}."))]
+            return [_failure(commands[0], EngineUnavailable(f"The stream log cannot write this: {error}."))]
         self._pin(batch, transaction.handles, released)
         if self._trouble:
             self._trouble = ""
@@ -214,9 +214,9 @@ class WriterThread(threading.Thread):
             return self._fail(commands, error)
         return [self._fenced, *self._commit(commands)]
 
-    def _fail(self, commands: list[Command], error: sqlite3.Error | LogError) -> list[Callable[[], None]]:
+    def _fail(self, commands: list[Command], error: sqlite3.Error | EngineError) -> list[Callable[[], None]]:
         """Tell everybody that nothing was committed, and why; tell the operator once."""
-        reason = error if isinstance(error, LogError) else explain(error, self._path)
+        reason = error if isinstance(error, EngineError) else explain(error, self._path)
         if str(reason) != self._trouble:
             self._trouble = str(reason)
             logger.error("%s", self._trouble)
@@ -239,5 +239,5 @@ class WriterThread(threading.Thread):
                 del self._pinned[number]
 
 
-def _failure(command: Command, error: LogError) -> Callable[[], None]:
+def _failure(command: Command, error: EngineError) -> Callable[[], None]:
     return lambda: command.failed(error)
