@@ -2,9 +2,9 @@
 
 ::
 
-    core = Core(SqliteEngine(…), Catalog([…]), AsyncStore(…))
+    core = Core.on_disk("data", [Echo()])
     async with core:                       # start: opens the files, ends what died before
-        stream = await core.generations.begin(…)
+        stream = await core.generations.begin(GenerationSpec(provider, request), owner="ann")
 
 States: `CoreState`, in their order. While it runs it can be drained: readers are cut, no answer begins, those that run
 may finish. A start that fails leaves it as it was made, so that it can be started again. All of it belongs to the event
@@ -22,6 +22,7 @@ import contextvars
 import logging
 import os
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,15 +30,20 @@ import msgspec
 from tickertape.conversations.change_feed import ChangeFeed
 from tickertape.conversations.service import ConversationService
 from tickertape.delivery.fanout import Fanout
+from tickertape.deltas import encode_delta
 from tickertape.errors import ConversationError, EngineError, NotRunning, TickertapeError
-from tickertape.generation import Generations, Limits
+from tickertape.generation import DAMAGED, LOST, Generations, Limits
+from tickertape.providers.catalog import Catalog
+from tickertape.util.clock import now
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
     from tickertape.conversations.async_store import AsyncStore
-    from tickertape.providers.catalog import Catalog
+    from tickertape.conversations.models import ConversationLimits
+    from tickertape.providers.base import Provider
     from tickertape.streams.contract import Engine
 
 logger = logging.getLogger("tickertape")
@@ -93,6 +99,38 @@ class Core:
         self._stopping: asyncio.Task[None] | None = None
         self._draining = False
         self._chores: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def on_disk(
+        cls,
+        folder: Path | str,
+        providers: Sequence[Provider] | Catalog,
+        options: CoreOptions | None = None,
+        *,
+        synchronous: str = "NORMAL",
+        settings: str = "",
+        conversation_limits: ConversationLimits | None = None,
+    ) -> Core:
+        """Return a core whose streams and conversations are in two SQLite files in a folder, which is made if need be.
+
+        ``providers`` answer, side by side. ``synchronous`` is SQLite's; ``settings`` are shown to other processes that
+        want to use the folder too. The files are opened by `start`.
+        """
+        from tickertape.conversations.async_store import AsyncStore  # whoever brings engines loads no SQLite
+        from tickertape.conversations.sqlite import SqliteDatabase
+        from tickertape.storage.folder import CHATS_FILE, LOG_FILE
+        from tickertape.streams.sqlite.engine import SqliteEngine
+
+        engine = SqliteEngine(
+            Path(folder) / LOG_FILE,
+            lost=encode_delta(LOST),
+            damaged=encode_delta(DAMAGED),
+            synchronous=synchronous,
+            settings=settings,
+        )
+        store = AsyncStore(SqliteDatabase(Path(folder) / CHATS_FILE, synchronous), conversation_limits, clock=now)
+        catalog = providers if isinstance(providers, Catalog) else Catalog(providers)
+        return cls(engine, catalog, store, options)
 
     @property
     def started(self) -> bool:

@@ -172,8 +172,12 @@ class ChunkFields(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
 
 
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+"""What a `Finish` may say. With any other word an answer is incomplete: it is not known to mean that it is whole."""
+
+
 class Finish(msgspec.Struct, frozen=True, gc=False):
-    """The answer is whole, and why it ends: stop, length, tool_calls, content_filter or function_call."""
+    """The answer is whole, and why it ends: one of `FINISH_REASONS`."""
 
     reason: str
 

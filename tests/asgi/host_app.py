@@ -13,21 +13,14 @@ from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
 from tickertape.asgi import App
-from tickertape.conversations.async_store import AsyncStore
-from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.core import Core, CoreOptions
-from tickertape.deltas import encode_delta
-from tickertape.generation import LOST
-from tickertape.providers.catalog import Catalog
 from tickertape.providers.echo import Echo
-from tickertape.streams.sqlite.engine import SqliteEngine
 
 RATE = 40
 
 
 def make_api(data: Path, grace: float = 0.2) -> App:
-    engine = SqliteEngine(data / "tape.db", lost=encode_delta(LOST))
-    core = Core(engine, Catalog([Echo(RATE)]), AsyncStore(SqliteDatabase(data / "chats.db")), CoreOptions(grace=grace))
+    core = Core.on_disk(data, [Echo(RATE)], CoreOptions(grace=grace))
     return App(core, owner=user)
 
 

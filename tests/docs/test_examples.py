@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.testclient import TestClient
 
 from faults import server as faults
 
@@ -92,3 +94,18 @@ def test_a_stream_is_followed_over_a_cut(server) -> None:
 )
 def test_an_answer_is_asked_for_and_its_end_told(server, frames: list[bytes], told: str) -> None:
     assert run("ask_a_server.py", server.serve(faults.events(*frames)).url, "hi") == told
+
+
+def test_the_api_that_an_app_of_ones_own_mounts_knows_its_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = runpy.run_path(str(ROOT / "examples" / "mount_in_fastapi.py"))["app"]
+    with TestClient(app) as client:
+        question = {"messages": [{"role": "user", "content": "Hello"}]}
+        answer = client.post("/ai/api/openai/stream", json=question, headers={"X-User": "ann"})
+        assert answer.text.endswith("data: [DONE]\n\n")
+        where = answer.headers["location"]
+        assert client.get(where, headers={"X-User": "ann"}).text == answer.text
+        assert client.get(where, headers={"X-User": "bob"}).status_code == 404
+        assert client.get(where).status_code == 401

@@ -97,6 +97,18 @@ async def test_an_answer_whose_provider_returns_without_finish_is_incomplete(log
     assert (end.error["code"], end.error["type"]) == ("incomplete", "server_error")
 
 
+async def test_a_reason_that_is_not_known_to_mean_whole_makes_no_whole_answer(log: Engine, provider: Scripted) -> None:
+    """Also of a provider that is not ours: what it pushes is not believed either."""
+    stream = await begin(log, provider)
+    provider.say("Hel")
+    provider.finish("weird")
+    deltas, end = await ended(stream)
+    assert deltas == [Text("Hel")]
+    assert (end.state, end.finish_reason) == (State.INCOMPLETE, None)
+    assert end.error is not None
+    assert "'weird'" in end.error["message"]
+
+
 async def test_a_provider_that_says_nothing_at_all_is_incomplete(log: Engine, provider: Scripted) -> None:
     stream = await begin(log, provider)
     provider.end()
@@ -162,10 +174,10 @@ async def test_what_cannot_be_written_down_fails_the_answer_and_does_not_leave_i
 
 async def test_half_a_character_does_not_fail_the_answer(log: Engine, provider: Scripted) -> None:
     stream = await begin(log, provider)
-    provider.say(Text("a\ud83d"), Reasoning("b\ude00"), Refusal("c\ud83d"), Finish("d\ud83d"))
+    provider.say(Text("a\ud83d"), Reasoning("b\ude00"), Refusal("c\ud83d"), Finish("stop"))
     provider.end()
     deltas, end = await ended(stream)
-    assert deltas == [Text("a\ufffd"), Reasoning("b\ufffd"), Refusal("c\ufffd"), Finish("d\ufffd")]
+    assert deltas == [Text("a\ufffd"), Reasoning("b\ufffd"), Refusal("c\ufffd"), Finish("stop")]
     assert end.state is State.COMPLETED
 
 

@@ -36,6 +36,14 @@ async def names(catalog: Catalog) -> list[str]:
     return [model.id for model in await catalog.models()]
 
 
+def test_what_is_no_provider_is_refused_when_the_catalog_is_made() -> None:
+    class Answering:
+        async def answer(self, request: object, sink: object) -> None: ...
+
+    with pytest.raises(TypeError, match=r"tickertape\.providers\.base\.Provider"):
+        Catalog([Answering()])  # type: ignore[list-item]
+
+
 async def test_all_models_are_listed_the_default_first() -> None:
     providers = [Listing("a", "b"), Listing("c")]
     assert await names(Catalog(providers)) == ["a", "b", "c"]

@@ -2,7 +2,7 @@
 
 ::
 
-    core = Core(engine, catalog, store)
+    core = Core.on_disk("data", [Echo()])
     api = App(core, owner=lambda request: request.session["user"])
     host = FastAPI(lifespan=api.lifespan)      # starts and stops the core
     host.mount("/ai", api)                     # every URL that it says is below the mount and below `root_path`
@@ -94,7 +94,7 @@ class App:
         }
         self._router = Router(
             [Route(path, endpoint) for path, endpoint in [*paths.items(), *(pages or {}).items()]],
-            default=not_found,  # type: ignore[arg-type]  # Starlette's types are wider than a dict
+            default=not_found,
             redirect_slashes=False,
             lifespan=lambda _app: (lifespan or self.lifespan)(),
         )
@@ -115,7 +115,7 @@ class App:
             return
         elif scope["type"] != "lifespan":
             raise ValueError(f"This app answers http, not {scope['type']!r}.")  # as ASGI wants it
-        await self._router(scope, receive, send)  # type: ignore[arg-type]  # Starlette's types are wider
+        await self._router(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, _host: object = None) -> AsyncIterator[None]:

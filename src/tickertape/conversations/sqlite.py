@@ -12,6 +12,7 @@ import sqlite3
 import time
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tickertape.errors import ConversationsUnavailable
@@ -21,7 +22,6 @@ from tickertape.sqlite.upkeep import Upkeep, make_shrinkable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
@@ -49,8 +49,8 @@ TIMEOUT = 10
 class SqliteDatabase:
     """The file of the conversations: `tickertape.conversations.store.Database`. ``synchronous`` is SQLite's."""
 
-    def __init__(self, path: Path, synchronous: str = "NORMAL") -> None:
-        self._path = path
+    def __init__(self, path: Path | str, synchronous: str = "NORMAL") -> None:
+        self._path = Path(path)
         self._synchronous = synchronous
 
     @property

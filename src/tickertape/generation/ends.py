@@ -47,6 +47,15 @@ def too_long(what: str) -> ApiError:
     )
 
 
+def unknown_reason(reason: str) -> End:
+    """Return the end of an answer whose provider gave a reason that is not known to mean that it is whole."""
+    return error_end(
+        State.INCOMPLETE,
+        502,
+        f"The model's server ended the answer for a reason that is not known here: {reason!r:.80}.",
+    )
+
+
 UNFINISHED = error_end(State.INCOMPLETE, 502, "The model's server ended the answer without saying it was done.")
 LOST = error_end(State.LOST, 503, "The server that was writing this answer stopped; this is what was written.")
 DAMAGED = error_end(

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.deltas import Begins, Continues, End, Opens, State, Stopped, encode_delta
+from tickertape.deltas import FINISH_REASONS, Begins, Continues, End, Opens, State, Stopped, encode_delta
 from tickertape.errors import EngineError
 from tickertape.generation.attendance import Attendance
-from tickertape.generation.ends import LOST, UNFINISHED, failure, too_long
+from tickertape.generation.ends import LOST, UNFINISHED, failure, too_long, unknown_reason
 from tickertape.generation.sink import AnswerSink
 from tickertape.streams.contract import Stream
 from tickertape.util.timer_wheel import timer_wheel
@@ -180,6 +180,8 @@ class Generation:
             return self._interruption(self._cause)
         if self._sink.finish is None:
             return UNFINISHED
+        if self._sink.finish.reason not in FINISH_REASONS:
+            return unknown_reason(self._sink.finish.reason)
         return End(State.COMPLETED, finish_reason=self._sink.finish.reason, usage=self._counts)
 
     async def _answer(self) -> None:

@@ -95,8 +95,14 @@ class Provider(ABC):
     async def answer(self, request: ChatRequest, sink: Sink) -> None:
         """Push the answer's deltas into the sink, nothing waiting for more, and return when the upstream has ended.
 
-        A `Finish` is pushed only if the upstream's own terminal marker was seen; to return without one means
-        *incomplete*. Usage, when the upstream gave it, is pushed as `Usage`. Raises ApiError when the upstream
+        ::
+
+            sink.push([Text("Hel")])          # a list: what is ready together
+            sink.push([Text("lo"), Usage({"total_tokens": 3}), Finish("stop")])
+
+        (all of `tickertape.deltas`). A `Finish`, with one of `FINISH_REASONS`, is pushed only if the upstream's own
+        terminal marker was seen; to return without one means *incomplete*. Usage, when the upstream gave it, is pushed
+        as `Usage`. Raises ApiError when the upstream
         refuses or reports an error, before or after the first delta. Cancelling its task closes the upstream call at
         once, also before the first token. While the sink is behind, the upstream is not read.
         """

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.errors import ApiError, InvalidRequest
+from tickertape.providers.base import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickertape.providers.base import Model, Provider
+    from tickertape.providers.base import Model
 
 SHOWN = 10
 """Names that an error lists at most."""
@@ -22,11 +23,17 @@ class Catalog:
     """Several providers side by side. ``default`` is the model for requests that name none, else the first one.
 
     A model's name is what its provider calls it. Where two providers call theirs the same, the name means the first
-    one's, and the other is listed as ``provider/model``; that form finds every provider's model.
+    one's, and the other is listed as ``provider/model``; that form finds every provider's model. Raises TypeError for
+    what is no `Provider`.
     """
 
     def __init__(self, providers: Sequence[Provider], *, default: str | None = None) -> None:
         self._providers = list(providers)
+        for provider in self._providers:
+            if not isinstance(provider, Provider):
+                raise TypeError(
+                    f"A catalog takes instances of tickertape.providers.base.Provider; this is {provider!r}."
+                )
         self._default = default
 
     @property

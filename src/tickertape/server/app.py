@@ -11,20 +11,13 @@ import msgspec
 
 from tickertape import asgi
 from tickertape.asgi.app import AppOptions
-from tickertape.conversations.async_store import AsyncStore
-from tickertape.conversations.sqlite import SqliteDatabase
 from tickertape.core import Core, CoreOptions
-from tickertape.deltas import encode_delta
 from tickertape.errors import TickertapeError
-from tickertape.generation import DAMAGED, LOST
 from tickertape.server.access_log import AccessLog
 from tickertape.server.guard import Guard
 from tickertape.server.metrics import PUBLISH
 from tickertape.server.pages import Pages
 from tickertape.server.settings import shared
-from tickertape.storage.folder import CHATS_FILE, LOG_FILE
-from tickertape.streams.sqlite.engine import SqliteEngine
-from tickertape.util.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,17 +100,14 @@ class App:
 
 def make_core(settings: Settings, catalog: Catalog) -> Core:
     """Return the core of a server with these settings, not started."""
-    engine = SqliteEngine(
-        settings.data / LOG_FILE,
-        lost=encode_delta(LOST),
-        damaged=encode_delta(DAMAGED),
+    return Core.on_disk(
+        settings.data,
+        catalog,
+        CoreOptions(**{name: getattr(settings, name) for name in CoreOptions.__struct_fields__}),
         synchronous=settings.synchronous,
         settings=msgspec.json.encode(shared(settings)).decode(),
+        conversation_limits=settings.conversations,
     )
-    database = SqliteDatabase(settings.data / CHATS_FILE, settings.synchronous)
-    store = AsyncStore(database, settings.conversations, clock=now)
-    options = CoreOptions(**{name: getattr(settings, name) for name in CoreOptions.__struct_fields__})
-    return Core(engine, catalog, store, options)
 
 
 def _owner(request: Request) -> str | None:
