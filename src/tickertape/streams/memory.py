@@ -133,20 +133,14 @@ class MemoryWriter(StreamWriter):
 
     async def fail(self, end: bytes) -> None:
         self.error = None
-        if self.epoch in self._engine.store.epochs:
-            await self.finish([end])
-        else:
-            await self._engine.reap()
+        await self.finish([end])
 
     async def attended(self, within: float) -> bool:
         return self.stream.readers > 0
 
     def _check(self) -> None:
-        """Refuse what comes after the end, or with an epoch that may write no more."""
+        """Refuse what comes after the end; `MemoryEngine.reap` sets the error of a writer with an old epoch."""
         if self.error is not None:
             raise self.error
         if self.stream.ended:
             raise StreamEnded(self.stream.header.id)
-        if self.epoch not in self._engine.store.epochs:
-            self.break_off(Fenced())
-            raise Fenced
