@@ -44,6 +44,7 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
         writer = await begin(log, text(1))
         name = writer.stream.header.id
         scope: Any = {
+            "method": "GET",
             "path_params": {"id": name},
             OWNER: "ann",
             "headers": [(b"last-event-id", f"{name}.2".encode())],

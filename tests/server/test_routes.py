@@ -147,7 +147,7 @@ def test_what_is_not_there_is_said_in_openais_shape(echo_server: Server, method:
 
 def test_a_method_that_is_not_allowed_is_told_which_are(echo_server: Server) -> None:
     reply = request(echo_server.url, "PUT", f"/v1/streams/{'0' * 32}")
-    assert (reply.status, reply.headers["allow"]) == (405, "GET, DELETE")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, DELETE")
 
 
 async def test_an_error_that_nobody_foresaw_is_said_in_openais_shape_and_leaks_nothing(

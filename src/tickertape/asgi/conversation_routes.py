@@ -11,7 +11,7 @@ from tickertape.asgi.changes import serve_changes
 from tickertape.asgi.conversation_requests import parse_new, parse_page, parse_request, parse_update
 from tickertape.asgi.endpoint import OWNER
 from tickertape.asgi.replay import cursor_of, resumed
-from tickertape.asgi.requests import read_body, url_of
+from tickertape.asgi.requests import dialect_of, read_body, url_of
 from tickertape.asgi.responses import reply, reply_failure, reply_json
 from tickertape.asgi.routes import stream_answer
 from tickertape.conversations.export import as_json, as_markdown, conversation_object, summary_object
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 async def post_message(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /backend-api/conversation``: messages to a conversation, and the answer as a stream."""
-    if await resumed(app, scope, receive, send):
+    dialect = dialect_of(scope)
+    if await resumed(app, scope, receive, send, dialect):
         return
     defaults = app.options
     body = await read_body(scope, receive, defaults.max_body)
@@ -38,9 +39,10 @@ async def post_message(app: App, scope: Message, receive: Receive, send: Send) -
     except AnswerNotStarted as failure:
         error = to_api_error(failure.error)
         ids = {"tickertape": failure.prepared.ids}
-        await reply_failure(send, error_object(error) | ids, error.status, error.retry_after)
+        await reply_failure(send, error_object(error) | ids, error.status, error.retry_after, dialect=dialect)
         return
-    await stream_answer(app, tape, 1 if prepared.continues is None else 2, scope, receive, send, prepared.ids)
+    opening = 1 if prepared.continues is None else 2
+    await stream_answer(app, tape, opening, scope, receive, send, dialect, prepared.ids)
 
 
 async def get_conversations(app: App, scope: Message, _receive: Receive, send: Send) -> None:

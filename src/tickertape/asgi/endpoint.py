@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from tickertape.asgi.requests import DIALECT
 from tickertape.asgi.responses import reply_error
 from tickertape.asgi.subscriber import Cut
+from tickertape.dialects import DEFAULT
 from tickertape.errors import ApiError, InvalidRequest, TickertapeError
 
 if TYPE_CHECKING:
@@ -55,10 +57,11 @@ class Endpoint:
         except _Refused as refusal:
             await reply_error(send, refusal.error, refusal.headers)
         except TickertapeError as error:
-            await reply_error(send, error)
+            await reply_error(send, error, dialect=scope.get(DIALECT, DEFAULT))
         except Exception:
             logger.exception("A request failed")
-            await reply_error(send, TickertapeError("The server failed to answer this; its own log says why."))
+            fault = TickertapeError("The server failed to answer this; its own log says why.")
+            await reply_error(send, fault, dialect=scope.get(DIALECT, DEFAULT))
 
 
 class _Refused(Exception):

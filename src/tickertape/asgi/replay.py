@@ -11,16 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl
 
 from tickertape.asgi.endpoint import OWNER
-from tickertape.asgi.requests import header
+from tickertape.asgi.requests import header, query
 from tickertape.asgi.responses import STREAM_HEADERS, location, reply, start
 from tickertape.asgi.subscriber import cut, deliver
 from tickertape.delivery.fanout import HEARTBEAT
-from tickertape.dialects import DIALECTS
 from tickertape.dialects.base import position
-from tickertape.errors import InvalidRequest, TickertapeError
+from tickertape.errors import TickertapeError
 
 if TYPE_CHECKING:
     from tickertape.asgi.app import App
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     from tickertape.streams.contract import Stream
 
 logger = logging.getLogger("tickertape")
-
-DEFAULT = DIALECTS["openai"]
-"""What is read unless the request says otherwise."""
 
 PATIENCE = 0.5
 """Seconds that the head waits for the log."""
@@ -63,13 +58,14 @@ async def replay(
     scope: Message,
     receive: Receive,
     send: Send,
-    dialect: Dialect = DEFAULT,
+    dialect: Dialect,
 ) -> None:
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
     looking = asyncio.create_task(_look(app, stream_id, cursor, scope[OWNER]))
     try:
-        await asyncio.wait({looking}, timeout=PATIENCE)
-        headers = [*STREAM_HEADERS, *dialect.headers, location(scope, stream_id)]
+        only_head = scope["method"] == "HEAD"
+        await asyncio.wait({looking}, timeout=None if only_head else PATIENCE)
+        headers = [*STREAM_HEADERS, *dialect.headers, location(scope, stream_id, dialect)]
         if looking.done():
             place = looking.result()
             if place.done:
@@ -78,6 +74,9 @@ async def replay(
             if place.reset:
                 headers.append((b"tickertape-cursor", b"reset"))
             await start(send, 200, headers)
+            if only_head:
+                await send({"type": "http.response.body"})
+                return
         else:
             await start(send, 200, headers)
             place = await _bridge(looking, app.core.options.heartbeat, stream_id, send)
@@ -86,30 +85,18 @@ async def replay(
     await deliver(app.core.fanout, place.tape, place.after, dialect.view, send, receive)
 
 
-async def resumed(app: App, scope: Message, receive: Receive, send: Send) -> bool:
+async def resumed(app: App, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> bool:
     """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
     cursor = header(scope, b"last-event-id")
     if not cursor:
         return False
-    await replay(app, cursor.rpartition(".")[0], cursor, scope, receive, send)
+    await replay(app, cursor.rpartition(".")[0], cursor, scope, receive, send, dialect)
     return True
 
 
 def cursor_of(scope: Message) -> str | None:
     """Return the cursor: the header that clients send when they reconnect, or the query for those that cannot."""
-    return header(scope, b"last-event-id") or _query(scope).get("last_event_id")
-
-
-def dialect_of(scope: Message) -> Dialect:
-    """Return the dialect that the query asks for. Raises InvalidRequest for one that there is not."""
-    name = _query(scope).get("dialect", DEFAULT.name)
-    if name not in DIALECTS:
-        raise InvalidRequest(f"dialect is one of {', '.join(DIALECTS)}; it was {name[:80]!r}.", param="dialect")
-    return DIALECTS[name]
-
-
-def _query(scope: Message) -> dict[str, str]:
-    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    return header(scope, b"last-event-id") or query(scope).get("last_event_id")
 
 
 async def _look(app: App, stream_id: str, cursor: str | None, owner: str) -> Place:

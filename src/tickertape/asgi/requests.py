@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 
+from tickertape.dialects import DEFAULT, DIALECTS
 from tickertape.errors import InvalidRequest
 from tickertape.providers.base import ChatRequest
 from tickertape.streams.contract import Key
@@ -15,10 +16,14 @@ from tickertape.util.json_util import UNREADABLE
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import Message, Receive
+    from tickertape.dialects import Dialect
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options"})
 _MAX_KEY = 255
+
+DIALECT = "tickertape.dialect"
+"""The key in the scope under which the request's dialect is, once it is known."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -43,6 +48,23 @@ def header(scope: Message, name: bytes) -> str | None:
         if key == name:
             return str(value, "utf-8", "replace")
     return None
+
+
+def query(scope: Message) -> dict[str, str]:
+    """Return the parameters of the query; of those that come several times, the last."""
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+def dialect_of(scope: Message) -> Dialect:
+    """Return the dialect that the query asks for, `DEFAULT` if none. Raises InvalidRequest for one that there is not.
+
+    From then on the errors of this request are in it.
+    """
+    name = query(scope).get("dialect", DEFAULT.name)
+    if name not in DIALECTS:
+        raise InvalidRequest(f"dialect is one of {', '.join(DIALECTS)}; it was {name[:80]!r}.", param="dialect")
+    dialect = scope[DIALECT] = DIALECTS[name]
+    return dialect
 
 
 def complete_path(scope: Message) -> None:

@@ -1,4 +1,4 @@
-"""What is answered without a stream: JSON and errors in OpenAI's shape."""
+"""What is answered without a stream: JSON, and errors in the dialect of the request."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape.asgi.requests import url_of
+from tickertape.dialects import DEFAULT
 from tickertape.errors import error_object, to_api_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tickertape.asgi.types import Message, Send
+    from tickertape.dialects import Dialect
     from tickertape.errors import TickertapeError
 
 Headers = list[tuple[bytes, bytes]]
@@ -29,9 +31,15 @@ STREAM_HEADERS: Headers = [
 _json = msgspec.json.Encoder().encode
 
 
-def location(scope: Message, stream_id: str) -> tuple[bytes, bytes]:
+def stream_url(scope: Message, stream_id: str, dialect: Dialect) -> str:
+    """Return the URL where a stream is read in this dialect."""
+    query = "" if dialect is DEFAULT else f"?dialect={dialect.name}"
+    return url_of(scope, f"/v1/streams/{stream_id}{query}")
+
+
+def location(scope: Message, stream_id: str, dialect: Dialect) -> tuple[bytes, bytes]:
     """Return the header that says where a stream is."""
-    return b"location", url_of(scope, f"/v1/streams/{stream_id}").encode()
+    return b"location", stream_url(scope, stream_id, dialect).encode()
 
 
 async def start(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -52,10 +60,12 @@ async def reply_json(send: Send, body: Any, status: int = 200, headers: Iterable
     await reply(send, status, _json(body), [*fixed, *headers])
 
 
-async def reply_error(send: Send, error: TickertapeError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send an error as OpenAI's clients expect it: a status and ``{"error": {message, type, code, param}}``."""
+async def reply_error(
+    send: Send, error: TickertapeError, headers: Iterable[tuple[bytes, bytes]] = (), dialect: Dialect = DEFAULT
+) -> None:
+    """Send an error: its status, and the body that the clients of the dialect expect."""
     error = to_api_error(error)
-    await reply_failure(send, error_object(error), error.status, error.retry_after, headers)
+    await reply_failure(send, error_object(error), error.status, error.retry_after, headers, dialect)
 
 
 async def reply_failure(
@@ -64,9 +74,10 @@ async def reply_failure(
     status: int,
     retry_after: float | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),
+    dialect: Dialect = DEFAULT,
 ) -> None:
     """Send an error object that exists already, as a stream's terminal entry holds it."""
     headers = list(headers)
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(retry_after)))
-    await reply_json(send, {"error": error}, status, headers)
+    await reply_json(send, dialect.error(error), status, headers)

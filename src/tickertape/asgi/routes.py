@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tickertape.asgi.endpoint import OWNER
-from tickertape.asgi.replay import cursor_of, dialect_of, find, replay, resumed
-from tickertape.asgi.requests import Ask, header, parse_ask, read_body, url_of
-from tickertape.asgi.responses import STREAM_HEADERS, location, reply_failure, reply_json, start
+from tickertape.asgi.replay import cursor_of, find, replay, resumed
+from tickertape.asgi.requests import Ask, dialect_of, header, parse_ask, query, read_body
+from tickertape.asgi.responses import STREAM_HEADERS, location, reply_failure, reply_json, start, stream_url
 from tickertape.asgi.subscriber import deliver
 from tickertape.asgi.waiting import ended, opened, reading
-from tickertape.deltas import End, State, decode_delta
-from tickertape.dialects.openai_chat import Answer, ChunkView
+from tickertape.deltas import End, decode_delta
+from tickertape.dialects import DIALECTS
+from tickertape.dialects.openai_chat import Answer
 from tickertape.errors import InvalidRequest
 from tickertape.generation import GenerationSpec
 
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 
     from tickertape.asgi.app import App
     from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.dialects import Dialect
     from tickertape.streams.contract import Stream
 
     Handler = Callable[[App, Message, Receive, Send], Awaitable[None]]
+
+
+OPENAI_CHAT = DIALECTS["openai"]
 
 
 async def begin(app: App, ask: Ask, owner: str, continues: str | None = None) -> Stream:
@@ -57,49 +62,61 @@ async def read_ask(app: App, scope: Message, receive: Receive, disconnect: str |
 
 async def post_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /api/openai/stream``: ask, and read the answer as a stream."""
-    if not await resumed(app, scope, receive, send):
-        await _answer(app, await read_ask(app, scope, receive), scope, receive, send)
+    dialect = dialect_of(scope)
+    if not await resumed(app, scope, receive, send, dialect):
+        await _answer(app, await read_ask(app, scope, receive), scope, receive, send, dialect)
 
 
 async def post_completions(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/chat/completions``: the same as OpenAI's, streamed or whole."""
-    if await resumed(app, scope, receive, send):
+    dialect = OPENAI_CHAT
+    if await resumed(app, scope, receive, send, dialect):
         return
     # Only who sends a key can come back for the answer.
     policy = "cancel" if header(scope, b"idempotency-key") is None else None
     ask = await read_ask(app, scope, receive, disconnect=policy)
     if ask.stream:
-        await _answer(app, ask, scope, receive, send)
-        return
-    tape = await begin(app, ask, scope[OWNER])
+        await _answer(app, ask, scope, receive, send, dialect)
+    else:
+        await _whole_answer(await begin(app, ask, scope[OWNER]), scope, receive, send, dialect)
+
+
+async def _whole_answer(tape: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> None:
+    """Wait for the end, and send the answer in one piece."""
     with reading(tape):
         if not await ended(tape, receive):
             return
-    answer = Answer(tape)
-    end = answer.end or End(State.RUNNING)
-    if end.error is not None:
-        await reply_failure(send, end.error | {"text": answer.text}, end.status, end.retry_after)
+    end = decode_delta(tape.entries[-1])
+    if isinstance(end, End) and end.error is not None:
+        error = end.error | {"text": Answer(tape).text}
+        await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
     else:
-        await reply_json(send, answer.completion(), headers=[location(scope, tape.header.id)])
+        await reply_json(send, dialect.answer(tape), headers=[location(scope, tape.header.id, dialect)])
 
 
 async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/streams``: ask now, read later, by EventSource for example."""
+    dialect = dialect_of(scope)
     ask = await read_ask(app, scope, receive, disconnect="continue")  # it is asked now to be read later
     tape = await begin(app, ask, scope[OWNER])
     stream_id = tape.header.id
-    url = url_of(scope, f"/v1/streams/{stream_id}")
-    await reply_json(send, {"id": stream_id, "url": url}, 202, [location(scope, stream_id)])
+    url = stream_url(scope, stream_id, dialect)
+    await reply_json(send, {"id": stream_id, "url": url}, 202, [location(scope, stream_id, dialect)])
 
 
 async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
-    """``GET /v1/streams/{id}``: the stream from a cursor on, or its snapshot as JSON."""
+    """``GET /v1/streams/{id}``: the stream from a cursor on; or as JSON its snapshot, or the dialect's whole answer."""
+    dialect = dialect_of(scope)
     stream_id = scope["path_params"]["id"]
     accept = header(scope, b"accept") or ""
-    if "application/json" in accept and "text/event-stream" not in accept:
-        await reply_json(send, Answer(await find(app, stream_id, scope[OWNER])).snapshot())
+    if "application/json" not in accept or "text/event-stream" in accept:
+        await replay(app, stream_id, cursor_of(scope), scope, receive, send, dialect)
+        return
+    tape = await find(app, stream_id, scope[OWNER])
+    if "dialect" in query(scope):
+        await _whole_answer(tape, scope, receive, send, dialect)
     else:
-        await replay(app, stream_id, cursor_of(scope), scope, receive, send, dialect_of(scope))
+        await reply_json(send, Answer(tape).snapshot())
 
 
 async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send) -> None:
@@ -120,6 +137,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
 
     The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
     """
+    dialect = dialect_of(scope)
     tape = await find(app, scope["path_params"]["id"], scope[OWNER])
     partial = Answer(tape)
     if partial.end is None or not partial.text:
@@ -132,7 +150,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     ask = await read_ask(app, scope, receive)
     messages = [*ask.messages, {"role": "assistant", "content": partial.text}]
     ask = msgspec.structs.replace(ask, messages=messages, model=ask.model or tape.header.model)
-    await _answer(app, ask, scope, receive, send, continues=tape.header.id)
+    await _answer(app, ask, scope, receive, send, dialect, continues=tape.header.id)
 
 
 async def get_models(app: App, _scope: Message, _receive: Receive, send: Send) -> None:
@@ -145,11 +163,17 @@ async def get_models(app: App, _scope: Message, _receive: Receive, send: Send) -
 
 
 async def _answer(
-    app: App, ask: Ask, scope: Message, receive: Receive, send: Send, continues: str | None = None
+    app: App,
+    ask: Ask,
+    scope: Message,
+    receive: Receive,
+    send: Send,
+    dialect: Dialect,
+    continues: str | None = None,
 ) -> None:
     """Begin an answer and stream it."""
     tape = await begin(app, ask, scope[OWNER], continues)
-    await stream_answer(app, tape, 1 if continues is None else 2, scope, receive, send)
+    await stream_answer(app, tape, 1 if continues is None else 2, scope, receive, send, dialect)
 
 
 async def stream_answer(
@@ -159,6 +183,7 @@ async def stream_answer(
     scope: Message,
     receive: Receive,
     send: Send,
+    dialect: Dialect,
     place: dict[str, str] | None = None,
 ) -> None:
     """Stream an answer from its start; an error that the upstream reports at once becomes the status.
@@ -173,10 +198,10 @@ async def stream_answer(
             end = decode_delta(tape.entries[-1])
             if isinstance(end, End) and end.error is not None:
                 error = end.error if place is None else end.error | {"tickertape": place}
-                await reply_failure(send, error, end.status, end.retry_after)
+                await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
                 return
-        await start(send, 200, [*STREAM_HEADERS, location(scope, tape.header.id)])
-        streaming = deliver(app.core.fanout, tape, 0, ChunkView, send, receive)
+        await start(send, 200, [*STREAM_HEADERS, *dialect.headers, location(scope, tape.header.id, dialect)])
+        streaming = deliver(app.core.fanout, tape, 0, dialect.view, send, receive)
     await streaming
 
 
@@ -185,7 +210,7 @@ PATHS: dict[str, dict[str, Handler]] = {
     "/v1/chat/completions": {"POST": post_completions},
     "/v1/models": {"GET": get_models, "HEAD": get_models},
     "/v1/streams": {"POST": post_streams},
-    "/v1/streams/{id}": {"GET": get_stream, "DELETE": cancel_stream},
+    "/v1/streams/{id}": {"GET": get_stream, "HEAD": get_stream, "DELETE": cancel_stream},
     "/v1/streams/{id}/cancel": {"POST": cancel_stream},
     "/v1/streams/{id}/continue": {"POST": continue_stream},
 }

@@ -10,4 +10,7 @@ from tickertape.dialects.openai_chat import OpenAIChat
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (OpenAIChat(), Events())}
 """By the name that ``?dialect=`` says."""
 
-__all__ = ["DIALECTS", "Dialect"]
+DEFAULT = DIALECTS["openai"]
+"""What is spoken unless a request says otherwise."""
+
+__all__ = ["DEFAULT", "DIALECTS", "Dialect"]
