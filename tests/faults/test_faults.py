@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tickertape.deltas import End, Finish, State, Text, encode_delta
 from tickertape.generation import LOST, OPENING
-from tickertape.server.guard import LOCAL
+from tickertape.server.auth import LOCAL
 from tickertape.streams.contract import Header
 from tickertape.streams.sqlite.engine import SqliteEngine
 from tickertape.testing.engine_contract import create

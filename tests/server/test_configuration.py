@@ -12,7 +12,7 @@ from support.pushed import batches
 from tickertape.errors import SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.server.configuration import find_file, from_environment, ollama_url, read_file, with_upstreams
-from tickertape.server.selection import select
+from tickertape.server.providers import select
 from tickertape.server.settings import Settings, UpstreamSettings, tuned
 from tickertape.server.upstreams import make, read_key
 from tickertape.testing.upstream import Upstream

@@ -13,7 +13,7 @@ from support.in_process import InProcess
 from tickertape.errors import ApiError
 from tickertape.providers.openai import OpenAI
 from tickertape.server import sessions as sessions_module
-from tickertape.server.logins import Logins
+from tickertape.server.login_throttle import LoginThrottle
 from tickertape.server.sessions import Sessions
 from tickertape.testing.upstream import Upstream
 
@@ -144,7 +144,7 @@ def test_guesses_are_limited_and_logged_and_the_right_key_has_to_wait_too(
 
 def test_failures_are_forgotten_after_a_minute_and_one_customers_ipv6_addresses_are_one() -> None:
     now = 0.0
-    logins = Logins(2, lambda: now)
+    logins = LoginThrottle(2, lambda: now)
     logins.failed("2001:db8::1")
     logins.failed("2001:db8::2")
     with pytest.raises(ApiError, match="Try again in 60 s"):

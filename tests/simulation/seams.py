@@ -28,7 +28,7 @@ import filelock
 from tickertape.asgi.subscriber import Cut
 from tickertape.delivery.subscriber import Subscriber
 from tickertape.generation.generation import Generation
-from tickertape.server import pages
+from tickertape.server import routes
 from tickertape.server.assets import Assets
 from tickertape.server.http_protocol import HttpProtocol
 from tickertape.streams.contract import Stream, StreamWriter
@@ -114,7 +114,7 @@ def simulated(world: World, disk: Disk) -> Iterator[None]:
             (gc, "collect", lambda *_: 0),  # when it comes, weak references go: that must not depend on chance
             (gc, "freeze", lambda: None),
             (gc, "set_threshold", lambda *_: None),
-            (pages, "Assets", assets),  # the page's files take longer to read than a run to run
+            (routes, "Assets", assets),  # the page's files take longer to read than a run to run
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
         for kind in (Stream, StreamWriter, Subscriber, Generation, HttpProtocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tickertape.providers.catalog import Catalog
 from tickertape.providers.echo import Echo
 from tickertape.server.app import App
-from tickertape.server.reach import checked
+from tickertape.server.hosts import checked
 from tickertape.server.run import bind, make_server
 from tickertape.server.settings import Settings
 

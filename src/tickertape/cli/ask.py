@@ -17,7 +17,7 @@ from tickertape.deltas import End, Reasoning, Refusal, State, Text, decode_delta
 from tickertape.errors import AnswerFailed, IncompleteStream, SettingsError
 from tickertape.generation import Generations, GenerationSpec
 from tickertape.providers.base import ChatRequest
-from tickertape.server.selection import PROVIDERS, fetch_model, select
+from tickertape.server.providers import PROVIDERS, fetch_model, select
 from tickertape.server.settings import Settings
 from tickertape.streams.contract import follow
 from tickertape.streams.memory import MemoryEngine

@@ -13,7 +13,7 @@ from tickertape.cli.probe import ProbeResult, probe
 from tickertape.cli.terminal import escape
 from tickertape.errors import ApiError
 from tickertape.server.configuration import with_upstreams
-from tickertape.server.selection import PROVIDERS, select_or_echo
+from tickertape.server.providers import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, tuned
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from tickertape.asgi.requests import parse_disconnect
 from tickertape.cli.data_folder import data_option
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import with_upstreams
-from tickertape.server.reach import checked, is_loopback
-from tickertape.server.selection import PROVIDERS, select_or_echo
+from tickertape.server.hosts import checked, is_loopback
+from tickertape.server.providers import PROVIDERS, select_or_echo
 from tickertape.server.settings import Settings, shared, tuned
 from tickertape.storage.folder import check_agreement
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tickertape.asgi.connection import HeadSender
-from tickertape.server.throttle import Throttle
+from tickertape.server.log_throttle import Throttle
 
 if TYPE_CHECKING:
     from tickertape.asgi.types import App, Message, Receive, Send

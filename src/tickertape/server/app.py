@@ -1,4 +1,4 @@
-"""The server as an ASGI app: access log → guard → the API of `tickertape.asgi`, the page and the probes."""
+"""The server as an ASGI app: access log → access control → the API of `tickertape.asgi`, the page and the probes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tickertape.asgi.app import AppOptions
 from tickertape.core import Core, CoreOptions
 from tickertape.errors import TickertapeError
 from tickertape.server.access_log import AccessLog
-from tickertape.server.guard import Guard
+from tickertape.server.auth import AccessControl
 from tickertape.server.metrics import PUBLISH
-from tickertape.server.pages import Pages
+from tickertape.server.routes import ServerRoutes
 from tickertape.server.settings import shared
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class App:
     def __init__(self, settings: Settings, catalog: Catalog, figures: SharedFigures | None = None) -> None:
         self.failure: TickertapeError | None = None
         self.core = make_core(settings, catalog)
-        self._pages = Pages(settings, self.core, figures)
+        self._routes = ServerRoutes(settings, self.core, figures)
         self._api = asgi.App(
             self.core,
             owner=_owner,
@@ -54,11 +54,11 @@ class App:
                 max_body=settings.max_body,
                 max_messages=settings.max_messages,
             ),
-            pages=self._pages.paths,
+            pages=self._routes.paths,
             signals=False,  # `tickertape.server.run` drains
             lifespan=self._lifespan,
         )
-        self._app = AccessLog(Guard(self._api, settings), settings)
+        self._app = AccessLog(AccessControl(self._api, settings), settings)
         self.refused = self._app.refused
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -93,8 +93,8 @@ class App:
 
     async def _publish(self) -> None:
         """Let the other workers know this one's figures."""
-        while self._pages.shares_figures:
-            self._pages.figures()
+        while self._routes.shares_figures:
+            self._routes.figures()
             await asyncio.sleep(PUBLISH)
 
 
@@ -111,6 +111,6 @@ def make_core(settings: Settings, catalog: Catalog) -> Core:
 
 
 def _owner(request: Request) -> str | None:
-    """Return the owner that `Guard` has found."""
+    """Return the owner that `AccessControl` has found."""
     found: Any = request.scope.get("owner")
     return None if found is None else str(found)

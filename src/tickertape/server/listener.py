@@ -1,4 +1,4 @@
-"""Accepts connections: a few in a turn, no more than there may be, and in peace when descriptors run out.
+"""Accepts connections: a few per turn of the event loop, up to a limit, and without spinning at EMFILE.
 
 asyncio's own server asks the kernel on for as many connections as its backlog when descriptors run out, logs each
 failure, and starts a timer for each: megabytes of log a second, and a loop that is busy with nothing else.

@@ -1,4 +1,4 @@
-"""Whether what the server is asked to write will be kept: asked by ``/readyz``, found out by writing something."""
+"""Readiness for ``/readyz``: tests by a write whether streams and conversations can be stored."""
 
 from __future__ import annotations
 

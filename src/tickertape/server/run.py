@@ -20,7 +20,7 @@ from tickertape.server.app import App
 from tickertape.server.descriptors import most_connections, raise_limit
 from tickertape.server.http_protocol import ConnectionLimits, Connections, DatedState
 from tickertape.server.listener import Listener
-from tickertape.server.throttle import Repeats
+from tickertape.server.log_throttle import Repeats
 from tickertape.storage.folder import CHATS_FILE, LOG_FILE, check_local
 from tickertape.streams.sqlite.file_format import check
 
@@ -116,7 +116,7 @@ def make_server(settings: Settings, app: App, started: Callable[[], object]) -> 
         log_config=None,
         access_log=False,  # `AccessLog` is ours
         server_header=False,
-        proxy_headers=False,  # uvicorn would believe whoever is on loopback; `reach` believes who is named
+        proxy_headers=False,  # uvicorn would believe whoever is on loopback; `hosts` believes who is named
         timeout_graceful_shutdown=2,  # after the drain nothing is left but connections that do not read
     )
     return _Server(config, app, connection_limits(settings), started)

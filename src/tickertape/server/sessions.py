@@ -1,4 +1,4 @@
-"""Who is signed in: one small file for each session, so that every worker sees it and a restart keeps it.
+"""Login sessions: one small file each, so that every worker sees them and a restart keeps them.
 
 The cookie holds a random token; the file is named by the token's digest and says whose session it is. Who reads the
 folder can sign nobody in with it, and who deletes a file, or the folder, signs out. A session ends with its key: it

@@ -23,8 +23,8 @@ import msgspec
 
 from tickertape.errors import TickertapeError
 from tickertape.server.metrics import SharedFigures
+from tickertape.server.providers import select
 from tickertape.server.run import prepare, serve
-from tickertape.server.selection import select
 from tickertape.server.settings import Settings  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:

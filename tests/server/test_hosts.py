@@ -17,7 +17,7 @@ from support.in_process import InProcess
 from tickertape.cli.serve import warn_of_rebinding
 from tickertape.errors import SettingsError
 from tickertape.server.configuration import read_file, with_upstreams
-from tickertape.server.reach import Proxies, checked
+from tickertape.server.hosts import TrustedProxies, checked
 from tickertape.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_a_load_balancer_that_names_no_host_is_answered(named: InProcess) -> Non
 def test_the_client_is_the_last_one_that_no_trusted_proxy_is(forwarded: str, trusted: list[str], client: str) -> None:
     scope: dict[str, Any] = {"client": ("127.0.0.1", 1), "scheme": "http", "path": "/", "headers": []}
     scope["headers"] = [(b"x-forwarded-for", forwarded.encode()), (b"x-forwarded-proto", b"https")]
-    Proxies(Settings(trusted_proxies=tuple(trusted))).apply(scope)
+    TrustedProxies(Settings(trusted_proxies=tuple(trusted))).apply(scope)
     assert scope["client"][0] == client
     assert scope["scheme"] == ("http" if trusted == ["::1"] else "https")
 

@@ -1,4 +1,4 @@
-"""How often somebody may try to sign in: a few failures a minute for each address."""
+"""Limits failed logins: a few a minute for each client address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 10_000
 """Addresses that are remembered; those that failed last."""
 
 
-class Logins:
+class LoginThrottle:
     """Counts the failures of each address, in this process. ``most`` of them are taken within `WINDOW`."""
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""What is said again and again is said once a minute, with a count: noise must not fill a disk, nor hide the rest."""
+"""Logs repeated messages once a minute, with a count: they must not fill the disk or hide other messages."""
 
 from __future__ import annotations
 

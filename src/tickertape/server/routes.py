@@ -1,4 +1,4 @@
-"""What the server has beside the API: the page, the probes and the figures."""
+"""The routes that the server adds to the API: the page, the health probes and the metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tickertape.server.settings import Settings
 
 
-class Pages:
+class ServerRoutes:
     """The endpoints; ``paths`` is where they are."""
 
     def __init__(self, settings: Settings, core: Core, shared_figures: SharedFigures | None) -> None:

@@ -1,8 +1,8 @@
-"""Who may come in: the host asked for, the page that asks, the key.
+"""Access control: the `Host` and `Origin` of a request, and who it is from (API key or session cookie).
 
-A server on loopback is reachable from every web page that its user opens. Three walls stand against that: a foreign
+A server on loopback is reachable from every web page that its user opens. Three checks prevent that: a foreign
 `Host` is refused (DNS rebinding), a foreign `Origin` is refused, and bodies must be declared as JSON, which a
-foreign page cannot send without asking first. `reach` and `cors` have the doors in them.
+foreign page cannot send without a CORS preflight. `hosts` and `cors` hold the exceptions that the operator allows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tickertape.asgi.requests import header, read_body, route_path, url_of
 from tickertape.asgi.responses import reply, reply_error
 from tickertape.errors import ApiError, InvalidRequest
 from tickertape.server.cors import Shared, is_preflight, reply_preflight
-from tickertape.server.logins import Logins
-from tickertape.server.reach import LOOPBACK, Proxies, is_address, is_loopback, name_of
+from tickertape.server.hosts import LOOPBACK, TrustedProxies, is_address, is_loopback, name_of
+from tickertape.server.login_throttle import LoginThrottle
 from tickertape.server.sessions import Sessions
 from tickertape.util.json_util import UNREADABLE
 
@@ -42,7 +42,7 @@ _SESSION = "/api/session"
 _CHALLENGE: Headers = [(b"www-authenticate", b"Bearer")]
 
 
-class Guard:
+class AccessControl:
     """ASGI middleware: refuses who may not come in, and names the owner in ``scope["owner"]``.
 
     Pure ASGI: Starlette's BaseHTTPMiddleware hides disconnects and turns a crash into a clean end.
@@ -51,14 +51,14 @@ class Guard:
     def __init__(self, app: App, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._proxies = Proxies(settings)
+        self._proxies = TrustedProxies(settings)
         self._own = {*LOOPBACK, *settings.allow_hosts}
         if is_loopback(settings.host):
             self._own.add(settings.host.lower())
         self._walled = is_loopback(settings.host) or bool(settings.allow_hosts)
         self._owners = {_digest(key): f"key-{_digest(key)[:16]}" for key in settings.api_keys}
         self._sessions = Sessions(settings.data, settings.session_lifetime)
-        self._logins = Logins(settings.login_attempts, time.monotonic)
+        self._logins = LoginThrottle(settings.login_attempts, time.monotonic)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let the request through or answer it."""

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from tickertape.server import throttle
-from tickertape.server.throttle import MOST_KINDS, Repeats, Throttle
+from tickertape.server import log_throttle
+from tickertape.server.log_throttle import MOST_KINDS, Repeats, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_what_is_below_a_warning_is_not_touched() -> None:
 
 
 async def test_the_count_is_written_although_the_noise_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "PERIOD", 0.01)
+    monkeypatch.setattr(log_throttle, "PERIOD", 0.01)
     told: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
     noise = Throttle(1, lambda kind, count: told.put_nowait((kind, count)))
     assert [noise.let("bad") for _ in range(3)] == [True, False, False]

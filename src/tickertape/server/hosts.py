@@ -1,4 +1,4 @@
-"""Under which names, origins and prefix the server is reached, and which proxies may say so.
+"""Allowed hosts, public URL and trusted proxies: under which names, origin and prefix the server is reached.
 
 A server on loopback is reachable from every web page that its user opens: a page whose own name is made to point here
 (DNS rebinding) sends that name as `Host`, and may add any header, for to the browser it talks to its own server. So
@@ -77,7 +77,7 @@ def name_of(host: str) -> str:
     return name.removesuffix(".")
 
 
-class Proxies:
+class TrustedProxies:
     """Takes what trusted proxies say of a request into its scope."""
 
     def __init__(self, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Which providers are served: the upstreams in the settings, and what is left when there are none."""
+"""Selects the providers to serve: the configured upstreams, else the local model, else echo."""
 
 from __future__ import annotations
 
