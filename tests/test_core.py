@@ -14,13 +14,14 @@ from support.scripted import Scripted
 from tickertape import core as module
 from tickertape.conversations.async_store import AsyncStore
 from tickertape.conversations.sqlite import SqliteDatabase
-from tickertape.core import Core, CoreOptions
+from tickertape.core import Core
 from tickertape.deltas import State, encode_delta
 from tickertape.errors import EngineUnavailable, TickertapeError
 from tickertape.generation import LOST, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.catalog import Catalog
 from tickertape.providers.echo import Echo
+from tickertape.stream_core import CoreOptions
 from tickertape.streams.memory import MemoryEngine
 from tickertape.transcript import Transcript
 

@@ -13,8 +13,9 @@ from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
 from tickertape.asgi import App
-from tickertape.core import Core, CoreOptions
+from tickertape.core import Core
 from tickertape.providers.echo import Echo
+from tickertape.stream_core import CoreOptions
 
 RATE = 40
 

@@ -16,8 +16,8 @@ import pytest
 
 from asgi.host_app import make_api
 from support.http import ask
-from tickertape.core import CoreState
 from tickertape.errors import EngineUnavailable, NotRunning, TickertapeError
+from tickertape.stream_core import CoreState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -282,7 +282,7 @@ sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] /
 from pathlib import Path
 from asgi.host_app import make_api
 api = make_api(Path({str(tmp_path)!r}))
-asyncio.run(api._ready())
+asyncio.run(api.ready())
 try:
     signal.raise_signal({number})
     os._exit(77)  # it was swallowed

@@ -215,8 +215,8 @@ async def test_a_clock_that_jumps_ends_nothing_and_forgets_nothing(
         echo_rate=20,
         env=meddle(
             "import time, pathlib",
-            "from tickertape import core",
-            "core.SWEEP = 0.05",
+            "from tickertape import stream_core",
+            "stream_core.SWEEP = 0.05",
             "from tickertape.streams.sqlite.engine import SqliteEngine",
             "SqliteEngine.__init__.__kwdefaults__.update(reap=0.3)",
             f"real, offset = time.time, pathlib.Path({str(clock)!r})",

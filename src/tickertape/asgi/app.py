@@ -17,10 +17,7 @@ A request goes: `App` → Starlette's router → `Endpoint` (method, owner, erro
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,15 +25,14 @@ from starlette.routing import Route, Router
 
 from tickertape.asgi import conversation_routes, routes
 from tickertape.asgi.endpoint import Endpoint, not_found
+from tickertape.asgi.host import StreamHost
 from tickertape.asgi.requests import complete_path
 from tickertape.asgi.responses import reply_error
-from tickertape.asgi.signals import DrainOnSignal
 from tickertape.asgi.subscriber import transport_of
-from tickertape.core import CoreState
 from tickertape.errors import TickertapeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from tickertape.asgi.endpoint import Owner
@@ -62,7 +58,7 @@ class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Messages in a request."""
 
 
-class App:
+class App(StreamHost):
     """The API over one core. ``owner`` says whose a request's streams and conversations are.
 
     It is called with Starlette's ``Request``, without its body, and returns a text, or an awaitable of one: a name that
@@ -85,9 +81,9 @@ class App:
         signals: bool = True,
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
-        self.core = core
+        super().__init__(core, signals=signals)
+        self.core: Core = core
         self.options = options or AppOptions()
-        self._signals = DrainOnSignal(core) if signals else None
         paths: dict[str, AsgiApp] = {
             path: Endpoint({method: functools.partial(handler, self) for method, handler in methods.items()}, owner)
             for path, methods in (routes.PATHS | conversation_routes.PATHS).items()
@@ -103,7 +99,7 @@ class App:
         """Answer one request, or run the lifespan."""
         if scope["type"] == "http":
             try:
-                await self._ready()
+                await self.ready()
             except TickertapeError as error:
                 await reply_error(send, error)
                 return
@@ -116,45 +112,3 @@ class App:
         elif scope["type"] != "lifespan":
             raise ValueError(f"This app answers http, not {scope['type']!r}.")  # as ASGI wants it
         await self._router(scope, receive, send)
-
-    @asynccontextmanager
-    async def lifespan(self, _host: object = None) -> AsyncIterator[None]:
-        """Run the core for as long as the context lasts; to be given to a host, or entered in its own lifespan."""
-        try:
-            await self.start()
-            yield
-        finally:
-            await self.stop()
-
-    async def start(self) -> None:
-        """Start the core. Raises EngineUnavailable with the reason, and may be called again then."""
-        if self._signals is not None:
-            self._signals.install()
-        try:
-            await self.core.start()
-        except TickertapeError:
-            if self._signals is not None and not self.core.started:
-                self._signals.remove()
-            raise
-
-    async def stop(self) -> None:
-        """Drain and stop the core."""
-        if self._signals is not None:
-            self._signals.remove()
-        await self.core.stop()
-
-    async def _ready(self) -> None:
-        """Start the core where no lifespan has. Raises RuntimeError where it belongs to somebody else."""
-        core = self.core
-        if core.process not in (0, os.getpid()):
-            raise RuntimeError(
-                f"This app was started in process {core.process}, of which this one is a fork: its threads and locks "
-                "are not here. Start it after the fork: make it at import, and let the lifespan or a request start it."
-            )
-        if core.loop is not asyncio.get_running_loop() and core.state in (CoreState.STARTING, CoreState.RUNNING):
-            raise RuntimeError(
-                "This app was started in another event loop, and its streams belong to that one. "
-                "Enter its lifespan, as `with TestClient(app)` does, or make an app for every event loop."
-            )
-        if not core.started:
-            await self.start()

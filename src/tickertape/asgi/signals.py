@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
-    from tickertape.core import Core
+    from tickertape.stream_core import StreamCore
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class DrainOnSignal:
     """Chains a core's drain before the host's handlers."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: StreamCore) -> None:
         self._core = core
         self._before: dict[int, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None

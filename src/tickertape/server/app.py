@@ -11,13 +11,14 @@ import msgspec
 
 from tickertape import asgi
 from tickertape.asgi.app import AppOptions
-from tickertape.core import Core, CoreOptions
+from tickertape.core import Core
 from tickertape.errors import TickertapeError
 from tickertape.server.access_log import AccessLog
 from tickertape.server.auth import AccessControl
 from tickertape.server.metrics import PUBLISH
 from tickertape.server.routes import ServerRoutes
 from tickertape.server.settings import shared
+from tickertape.stream_core import CoreOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
