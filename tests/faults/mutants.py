@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import os
 import re
 import shutil
@@ -83,42 +84,54 @@ def mutants() -> list[Mutant]:
     )
 
 
-def survivors(mutant: Mutant) -> list[str]:
-    """Return the tests that do not notice that the mechanism is gone."""
-    left = [test for test in mutant.tests if not notices(mutant, test)]
-    if mutant.seed is not None and not simulator_notices(mutant, mutant.seed):
-        other = noticing_seed(mutant)
-        instead = f"none up to {SEARCHED} does" if other is None else f"seed {other} does, and is to be written down"
-        left.append(f"the simulator with seed {mutant.seed}; {instead}")
-    return left
+class Trial:
+    """What is run against a copy of the package that lacks the mechanism."""
 
+    def __init__(self, mutant: Mutant, package: Path, folder: Path) -> None:
+        self.mutant, self._folder = mutant, folder
+        shutil.copytree(package, folder / PACKAGE.name)
+        mutant.apply(folder / PACKAGE.name)
 
-def simulator_notices(mutant: Mutant, seed: int) -> bool:
-    """Simulate one seed without the mechanism; return whether a promise was seen broken."""
-    flags = ("--power-cuts",) if mutant.power_cuts else ()
-    run = without(mutant, "-m", "simulation", "--whole", *flags, "--seed", str(seed))
-    if "virtual seconds, digest" not in run.stdout:
-        raise RuntimeError(f"Seed {seed} could not be simulated:\n{run.stdout[-1000:]}{run.stderr[-3000:]}")
-    return run.returncode == 1
+    def survivors(self) -> list[str]:
+        """Return the tests that do not notice that the mechanism is gone."""
+        left = [test for test in self.mutant.tests if not self.notices(test)]
+        seed = self.mutant.seed
+        if seed is not None and not self.simulator_notices(seed):
+            other = self.noticing_seed()
+            instead = f"none up to {SEARCHED} does" if other is None else f"seed {other} does, and is to be written down"
+            left.append(f"the simulator with seed {seed}; {instead}")
+        return left
 
+    def notices(self, test: str) -> bool:
+        """Run one test, in its short form."""
+        run = self.python("-m", "pytest", test, "-m", "not soak", "-x", "-q", "-p", "no:cacheprovider")
+        if run.returncode not in (0, 1):  # neither passed nor failed: nothing was tested
+            raise RuntimeError(f"{test} could not be run:\n{run.stdout[-3000:]}{run.stderr[-1000:]}")
+        return run.returncode == 1
 
-def noticing_seed(mutant: Mutant) -> int | None:
-    """Return the first seed with which the simulator notices that the mechanism is gone, None if none does."""
-    flags = ("--power-cuts",) if mutant.power_cuts else ()
-    run = without(mutant, "-m", "simulation", *flags, "--one", "--jobs", "1", "--seeds", str(SEARCHED))
-    found = re.search(r"^Seed (\d+): ", run.stdout, re.MULTILINE)
-    return int(found[1]) if found else None
+    def simulator_notices(self, seed: int) -> bool:
+        """Simulate one seed; return whether a promise was seen broken."""
+        run = self.simulation("--whole", "--seed", str(seed))
+        if "virtual seconds, digest" not in run.stdout:
+            raise RuntimeError(f"Seed {seed} could not be simulated:\n{run.stdout[-1000:]}{run.stderr[-3000:]}")
+        return run.returncode == 1
 
+    def noticing_seed(self) -> int | None:
+        """Return the first seed with which the simulator notices that the mechanism is gone, None if none does."""
+        run = self.simulation("--one", "--jobs", "1", "--seeds", str(SEARCHED))
+        found = re.search(r"^Seed (\d+): ", run.stdout, re.MULTILINE)
+        return int(found[1]) if found else None
 
-def without(mutant: Mutant, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in tests/ with a copy of the package that lacks the mechanism."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        shutil.copytree(PACKAGE, Path(folder) / "tickertape", ignore=shutil.ignore_patterns("__pycache__"))
-        mutant.apply(Path(folder) / "tickertape")
+    def simulation(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the simulator."""
+        return self.python("-m", "simulation", *arguments, *("--power-cuts",) * self.mutant.power_cuts)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in tests/."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT / "tests",
-            env=os.environ | {"PYTHONPATH": folder, "PYTHONHASHSEED": "0"},
+            env=os.environ | {"PYTHONPATH": str(self._folder), "PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
             check=False,
@@ -126,12 +139,27 @@ def without(mutant: Mutant, *arguments: str) -> subprocess.CompletedProcess[str]
         )
 
 
-def notices(mutant: Mutant, test: str) -> bool:
-    """Run one test, in its short form, against a copy of the package without the mechanism."""
-    run = without(mutant, "-m", "pytest", test, "-m", "not soak", "-x", "-q", "-p", "no:cacheprovider")
-    if run.returncode not in (0, 1):  # neither passed nor failed: nothing was tested
-        raise RuntimeError(f"{test} could not be run:\n{run.stdout[-3000:]}{run.stderr[-1000:]}")
-    return run.returncode == 1
+def try_all(chosen: list[Mutant], at_once: int) -> list[str]:
+    """Try these; return who did not notice, and of what. The package is compiled once, and copied for each."""
+    left: list[str] = []
+
+    def attempt(mutant: Mutant) -> None:
+        began = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+                found = Trial(mutant, package, Path(folder)).survivors()
+        except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+            found = [f"{error}"]
+        left.extend(f"{mutant.mechanism}: {test}" for test in found)
+        verdict = f"SURVIVED {', '.join(found)}" if found else "noticed"
+        print(f"{verdict}: {mutant.promise} {mutant.mechanism} ({time.monotonic() - began:.0f} s)", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="compiled-") as compiled, ThreadPoolExecutor(at_once) as pool:
+        package = Path(compiled) / PACKAGE.name
+        shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        compileall.compile_dir(package, quiet=1)
+        list(pool.map(attempt, chosen))
+    return left
 
 
 def main() -> int:
@@ -140,20 +168,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2, help="how many are tried at the same time")
     options = parser.parse_args()
     chosen = [mutant for mutant in mutants() if all(word in f"{mutant.row} " for word in options.words)]
-    left: list[str] = []
-
-    def attempt(mutant: Mutant) -> None:
-        began = time.monotonic()
-        try:
-            found = survivors(mutant)
-        except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
-            found = [f"{error}"]
-        left.extend(f"{mutant.mechanism}: {test}" for test in found)
-        verdict = f"SURVIVED {', '.join(found)}" if found else "noticed"
-        print(f"{verdict}: {mutant.promise} {mutant.mechanism} ({time.monotonic() - began:.0f} s)", flush=True)
-
-    with ThreadPoolExecutor(options.at_once) as pool:
-        list(pool.map(attempt, chosen))
+    left = try_all(chosen, options.at_once)
     print(f"{len(chosen)} mechanisms were taken out, {sum(len(mutant.tests) for mutant in chosen)} tests run.")
     print(*(f"Nobody noticed: {line}" for line in left), sep="\n")
     return bool(left)
