@@ -12,12 +12,16 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
+import tickertape
 from tickertape.asgi import App
 from tickertape.core import Core
 from tickertape.providers.echo import Echo
 from tickertape.stream_core import CoreOptions
 
 RATE = 40
+
+IMPORTED = [str(Path(__file__).parents[1]), str(Path(tickertape.__file__).parents[1])]
+"""Where other processes of these tests import from: the tests, and the package that is tested here."""
 
 
 def make_api(data: Path, grace: float = 0.2) -> App:

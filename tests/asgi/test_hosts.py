@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
-from asgi.host_app import make_api, make_host
+from asgi.host_app import IMPORTED, make_api, make_host
 from asgi.stacks import MIDDLEWARE
 from support.http import ask, open_stream, request, texts
 from support.server import clean_environment
@@ -28,6 +28,7 @@ from tickertape.streams.sqlite.engine import SqliteEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 APP = "asgi.host_app:app"
 SERVERS = {
@@ -52,13 +53,11 @@ class Host:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
-        tests = Path(__file__).parents[1]
-        path = f"{tests}:{tests.parent / 'src'}"
         self.log = data / "host.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *(part.format(port=self.port) for part in SERVERS[name])],
-                env=clean_environment({"PYTHONPATH": path, "HOST_DATA": str(data), **environment}),
+                env=clean_environment({"PYTHONPATH": os.pathsep.join(IMPORTED), "HOST_DATA": str(data), **environment}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -178,7 +177,7 @@ def test_behind_any_middleware_an_answer_is_whole_and_is_read_again_from_any_cur
 def test_nothing_of_the_host_process_is_changed(tmp_path: Path) -> None:
     code = f"""
 import gc, logging, signal, sys, asyncio
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "src")]!r}
+sys.path[:0] = {IMPORTED!r}
 def state():
     root, own = logging.getLogger(), logging.getLogger("tickertape")
     return [gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), root.handlers, root.level, own.handlers,

@@ -8,19 +8,19 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2 as httpx
 import pytest
 
-from asgi.host_app import make_api
+from asgi.host_app import IMPORTED, make_api
 from support.http import ask
 from tickertape.errors import EngineUnavailable, NotRunning, TickertapeError
 from tickertape.stream_core import CoreState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tickertape.asgi import App
 
@@ -278,7 +278,7 @@ def test_a_signal_after_an_event_loop_that_never_stopped_the_app_ends_the_proces
     number, expected = ENDS[name]
     code = f"""
 import asyncio, os, signal, sys
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "src")]!r}
+sys.path[:0] = {IMPORTED!r}
 from pathlib import Path
 from asgi.host_app import make_api
 api = make_api(Path({str(tmp_path)!r}))

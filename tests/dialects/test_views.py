@@ -154,16 +154,23 @@ async def test_readers_at_the_same_place_share_one_view_and_who_was_behind_share
 
 
 async def test_what_a_view_keeps_is_not_trusted_once_it_has_raised(fanout: Fanout) -> None:
-    stream, broken, sound = Stream(HEADER, ENTRIES[:2]), Socket(), Socket()
+    stream, broken, slow, late = Stream(HEADER, ENTRIES[:2]), Socket(), Socket(), Socket()
     serving = attach(fanout, stream, broken)
-    await until(lambda: broken.body)
+    staying = attach(fanout, stream, slow)  # as long as somebody reads a stream, what was rendered of it is kept
+    await until(lambda: broken.body and slow.body)
+    slow.gate.clear()
+    stream.extend(ENTRIES[2:4])
+    await until(lambda: slow.waiting and places(fanout) == [4, 4])
     stream.extend([b"t\xff"])  # no UTF-8
     with pytest.raises(Cut):
         await serving
-    stream.entries[2:] = ENTRIES[2:]
+    stream.entries[4:] = ENTRIES[4:]
     stream.ended = True
-    await attach(fanout, stream, sound)
-    assert sound.body == whole()
+    await attach(fanout, stream, late, 5)
+    assert late.body == whole(5)
+    slow.gate.set()
+    await staying
+    assert slow.body == whole()
 
 
 async def test_an_entry_that_says_nothing_ends_no_response(fanout: Fanout) -> None:

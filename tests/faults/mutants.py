@@ -98,7 +98,9 @@ class Trial:
         seed = self.mutant.seed
         if seed is not None and not self.simulator_notices(seed):
             other = self.noticing_seed()
-            instead = f"none up to {SEARCHED} does" if other is None else f"seed {other} does, and is to be written down"
+            instead = (
+                f"none up to {SEARCHED} does" if other is None else f"seed {other} does, and is to be written down"
+            )
             left.append(f"the simulator with seed {seed}; {instead}")
         return left
 

@@ -7,6 +7,7 @@ import gc
 import hashlib
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,9 +40,11 @@ SLACK = 1.0
 STOPPED = 3.0
 """Seconds in which a stop reaches the upstream, in whatever process it is asked for."""
 
-
 UNREAD = 7.0
 """Seconds after its grace in which an answer that nobody reads is ended; a reader elsewhere counts until then."""
+
+CLOSING = 2.0
+"""Seconds after the grace that connections get which do not take what was sent to them."""
 
 ANSWERED = 5.0
 """Seconds in which a request is answered that comes second on its connection."""
@@ -162,7 +165,8 @@ class Run:
 
     def _dismantle(self) -> None:
         """Let go of all processes. Their code ends wherever it stands, and what it says to that counts for nothing."""
-        with mock.patch.object(sys, "unraisablehook"):
+        with mock.patch.object(sys, "unraisablehook"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what would be awaited is not
             for server in self.servers:
                 server.dismantle()
             for list_ in (self.servers, self.readers, self.questions):
@@ -626,7 +630,7 @@ class Run:
                 server.exit()
             elif server.stopping is not None and server.died is not None:
                 took, calm = server.died - server.stopping, self.healthy_until(server, server.stopping)
-                if calm and took > self.settings.grace + 2 * SLACK:
+                if calm and took > self.settings.grace + CLOSING + 2 * SLACK:
                     self.blame("TT-12", None, f"{server.name} took {took:.1f} s to end")
 
     def healthy_until(self, server: Server, since: float) -> bool:
