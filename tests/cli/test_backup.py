@@ -68,3 +68,12 @@ def test_what_is_replaced_is_said(tmp_path: Path, run: Callable[..., Any]) -> No
     again = run(restore, str(tmp_path / "copy"), "--data", str(tmp_path), "--replace")
     assert again.exit_code == 0
     assert f"What was in {tmp_path} is in {tmp_path / 'replaced-'}" in again.stderr
+
+
+def test_what_is_wrong_with_an_unreadable_backup_is_said_once(tmp_path: Path, run: Callable[..., Any]) -> None:
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "tape.db").write_bytes(b"no database at all, and no page of one " * 200)
+    put_back = run(restore, str(tmp_path / "copy"), "--data", str(tmp_path / "back"))
+    assert put_back.exit_code == 1
+    said = put_back.stdout + put_back.stderr + str(put_back.exception)
+    assert said.count(f"{tmp_path / 'copy' / 'tape.db'} cannot be used") == 1, said

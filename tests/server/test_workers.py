@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import socket
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
 
 from tickertape.server import workers
 from tickertape.server.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
 
 class Worker:
@@ -83,3 +89,21 @@ def test_a_supervisor_sleeps_until_a_signal_comes_and_a_worker_that_keeps_dying_
     assert waits[0] == 0, "the dead worker was seen at once"
     assert all(seconds is not None and seconds > 3000 for seconds in waits[1:9])
     assert waits[9] is None, "with all alive it wakes up for signals alone"
+
+
+def test_a_worker_that_starts_after_the_data_folder_was_deleted_says_so_and_makes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other workers go on with the files that were deleted: in a new folder, one would be alone."""
+    order = workers.Order(Settings(data=tmp_path / "gone"), None, 0, 0, 0, 2)
+    line = io.BytesIO(msgspec.json.encode(order, enc_hook=str) + b"\n")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=line))
+    monkeypatch.setattr(workers, "_watch_parent", lambda: None)
+    monkeypatch.setattr(workers, "serve", lambda *_: pytest.fail("it serves"))
+    monkeypatch.setattr(socket, "socket", lambda **_: None)
+    monkeypatch.setattr(workers, "SharedFigures", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        workers.main()
+    assert ended.value.code == workers.REFUSED
+    assert "was deleted while the server runs. Restart the server." in capsys.readouterr().err
+    assert not (tmp_path / "gone").exists()

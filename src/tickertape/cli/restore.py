@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tickertape.cli.data_folder import Bar, data_option, report
+from tickertape.errors import TickertapeError
 from tickertape.storage.backup import restore as put_back
 from tickertape.storage.check import check
 
@@ -25,8 +26,13 @@ def restore(*, folder: Path, data: Path, replace: bool) -> None:
     with Bar("Checking") as bar:
         findings = list(check(folder, bar))
     fine = report(findings)
-    with Bar("Copying") as bar:
-        aside = put_back(folder, data, bar, replace=replace)
+    try:
+        with Bar("Copying") as bar:
+            aside = put_back(folder, data, bar, replace=replace)
+    except TickertapeError as error:
+        if any(str(error) == finding.sentence for finding in findings):
+            sys.exit(1)  # it was said
+        raise
     if aside is not None:
         click.echo(f"What was in {data} is in {aside} now; delete it when it is no longer needed.", err=True)
     click.echo(f"{folder} was restored to {data}.", err=True)

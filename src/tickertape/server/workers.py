@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickertape.errors import TickertapeError
+from tickertape.errors import SettingsError, TickertapeError
 from tickertape.server.metrics import SharedFigures
 from tickertape.server.providers import select
 from tickertape.server.run import prepare, serve
@@ -140,6 +140,9 @@ def main() -> None:
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order, dec_hook=lambda kind, value: kind(value))
     threading.Thread(target=_watch_parent, name="tickertape-parent", daemon=True).start()
     try:
+        data = order.settings.data
+        if not data.is_dir():  # the parent made it; the other workers write into files that are in no folder now
+            raise SettingsError(f"The data folder {data} was deleted while the server runs. Restart the server.")
         prepare(order.settings)
         listener = socket.socket(fileno=order.fd)
         figures = SharedFigures(order.figures_fd, order.count, order.slot)
