@@ -90,9 +90,9 @@ async def move(streams: int, seconds: float) -> dict[str, float]:
                 cpu = time.process_time()
 
                 async def get(number: int) -> Any:
-                    tape = await log.get(name(number), "o")
+                    stream = await log.get(name(number), "o")
                     waits.append(time.perf_counter() - begun)
-                    return tape
+                    return stream
 
                 async def beside() -> float:
                     await asyncio.sleep(0.005)
@@ -109,16 +109,16 @@ async def move(streams: int, seconds: float) -> dict[str, float]:
 
                 turning = asyncio.create_task(turns())
                 patrol = asyncio.create_task(beside())
-                tapes = await asyncio.gather(*map(get, range(streams)))
+                streams = await asyncio.gather(*map(get, range(streams)))
                 spent, held, slowest = time.process_time() - cpu, await patrol, max(gaps)
-                entries = statistics.mean(len(tape.entries) for tape in tapes)
+                entries = statistics.mean(len(stream.entries) for stream in streams)
                 waits.sort()
 
-                async def read(tape: Any) -> None:
-                    async for _entries in follow(tape, len(tape.entries)):
+                async def read(stream: Any) -> None:
+                    async for _entries in follow(stream, len(stream.entries)):
                         pass
 
-                reading = [asyncio.create_task(read(tape)) for tape in tapes]
+                reading = [asyncio.create_task(read(stream)) for stream in streams]
                 cpu = time.process_time()
                 await asyncio.sleep(5)
                 following = (time.process_time() - cpu) / 5

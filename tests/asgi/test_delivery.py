@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from asgi.stacks import MIDDLEWARE, SERVERS, around_send, server
-from delivery.test_fanout import Plain, a_tape, text, until
+from delivery.test_fanout import Plain, a_stream, text, until
 from tickertape.asgi.subscriber import Cut, deliver
 from tickertape.asgi.waiting import ended
 from tickertape.delivery.fanout import Fanout
@@ -42,7 +42,7 @@ class Streams:
 
     def __init__(self, dialect: type[Plain] = Plain, events: int = COUNT) -> None:
         self.dialect, self.events = dialect, events
-        self.tape = a_tape()
+        self.stream = a_stream()
         self.fanout: Fanout | None = None
         self.raised: list[BaseException] = []
 
@@ -55,7 +55,7 @@ class Streams:
         headers = [(b"content-type", b"text/plain")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         try:
-            await deliver(self.fanout, self.tape, 0, self.dialect, send, receive)
+            await deliver(self.fanout, self.stream, 0, self.dialect, send, receive)
         except BaseException as error:
             self.raised.append(error)
             raise
@@ -63,7 +63,7 @@ class Streams:
     async def _produce(self, fanout: Fanout) -> None:
         for number in range(1, self.events + 1):
             await until(lambda: self._sent(fanout) == [number - 1])  # noqa: B023 - awaited at once
-            self.tape.extend([b"e%d" % number], ended=number == COUNT)
+            self.stream.extend([b"e%d" % number], ended=number == COUNT)
 
     def _sent(self, fanout: Fanout) -> list[int]:
         """Return how much the reader was sent, if there is one that takes more."""
@@ -141,9 +141,9 @@ async def test_a_client_that_leaves_is_noticed_in_every_stack(host: str, middlew
         _reader, writer = await connect()
         writer.write(GET)
         await until(lambda: streams.fanout and streams.fanout.sent == 5 and streams.producing.done())
-        assert streams.tape.readers == 1
+        assert streams.stream.readers == 1
         writer.close()
-        await until(lambda: streams.tape.readers == 0)
+        await until(lambda: streams.stream.readers == 0)
     assert streams.raised == []
     streams.close()
 
@@ -197,7 +197,7 @@ async def wait_for_the_end(stream: Stream, receive: Receive) -> None:
 @pytest.mark.parametrize("way", [deliver_to_the_end, wait_for_the_end])
 async def test_a_receive_that_returns_the_body_again_and_again_does_not_stop_the_event_loop(way: Any) -> None:
     """Middleware that has read the body commonly puts such a `receive` in its place."""
-    stream = a_tape(b"e1")
+    stream = a_stream(b"e1")
     reads = 0
 
     async def receive() -> Message:

@@ -34,16 +34,16 @@ async def site(data: Path, provider: Scripted) -> AsyncIterator[InLoop]:
         yield running
 
 
-async def tape_of(running: InLoop, count: int = 1) -> Stream:
+async def stream_of(running: InLoop, count: int = 1) -> Stream:
     """Return the stream of the answer that began last, once there are so many."""
     generations = running.core.generations._running
     await until(lambda: len(generations) == count and all(one.created.done() for one in generations))
     return max((one.created.result() for one in generations), key=lambda stream: stream.queued)
 
 
-async def end_of(tape: Stream) -> End:
-    await until(lambda: tape.ended)
-    end = decode_delta(tape.entries[-1])
+async def end_of(started: Stream) -> End:
+    await until(lambda: started.ended)
+    end = decode_delta(started.entries[-1])
     assert isinstance(end, End)
     return end
 
@@ -57,17 +57,17 @@ async def test_a_hang_up_closes_the_upstream_at_once_where_nobody_can_come_back(
     provider = Scripted()
     async with site(tmp_path, provider) as running:
         reader, writer = await running.ask("POST", ROUTE, ask("hi", stream=stream), version=version)
-        tape = await tape_of(running)
+        started = await stream_of(running)
         await provider.opened.wait()
         if before == "the second token":
             provider.say("One")
-            await until(lambda: len(tape.entries) == 2)
+            await until(lambda: len(started.entries) == 2)
             if stream:
                 await reader.readuntil(b'"One"')
-        await until(lambda: tape.readers == 1)
+        await until(lambda: started.readers == 1)
         writer.close()
         await provider.closed.wait()
-        end = await end_of(tape)
+        end = await end_of(started)
         assert (end.state, end.cancelled_by) == (State.CANCELLED, "disconnect")
 
 
@@ -79,9 +79,9 @@ async def test_a_hang_up_in_the_line_takes_the_question_out_of_it(tmp_path: Path
         await provider.opened.wait()
         _reader, writer = await running.ask("POST", ROUTE, ask("second", stream=stream))
         await until(lambda: running.core.generations.waiting)
-        tape = await tape_of(running, 2)
+        started = await stream_of(running, 2)
         writer.close()
-        assert (await end_of(tape)).cancelled_by == "disconnect"
+        assert (await end_of(started)).cancelled_by == "disconnect"
         assert provider.asked == 1
 
 
@@ -90,14 +90,14 @@ async def test_a_hang_up_lets_an_answer_go_on_that_somebody_else_reads(tmp_path:
     provider = Scripted()
     async with site(tmp_path, provider) as running:
         _reader, writer = await running.ask("POST", ROUTE, ask("hi", stream=stream))
-        tape = await tape_of(running)
-        await running.ask("GET", f"/v1/streams/{tape.header.id}")
-        await until(lambda: tape.readers == 2)
+        started = await stream_of(running)
+        await running.ask("GET", f"/v1/streams/{started.header.id}")
+        await until(lambda: started.readers == 2)
         writer.close()
-        await until(lambda: tape.readers == 1)
+        await until(lambda: started.readers == 1)
         provider.say("Hello")
         provider.finish()
-        assert (await end_of(tape)).state is State.COMPLETED
+        assert (await end_of(started)).state is State.COMPLETED
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ async def test_a_hang_up_lets_the_answer_go_on_where_its_caller_can_come_back(
     async with site(tmp_path, provider) as running:
         question = {"stream": stream} if route == ROUTE else {}
         _reader, writer = await running.ask("POST", route, ask("hi", **question), headers)
-        tape = await tape_of(running)
-        await until(lambda: tape.readers == 1)
+        started = await stream_of(running)
+        await until(lambda: started.readers == 1)
         writer.close()
-        await until(lambda: tape.readers == 0)
+        await until(lambda: started.readers == 0)
         provider.say("Hello")
         provider.finish()
-        assert (await end_of(tape)).state is State.COMPLETED
+        assert (await end_of(started)).state is State.COMPLETED
 
 
 async def test_a_hang_up_behind_a_request_that_came_early_is_noticed(tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ async def test_a_hang_up_behind_a_request_that_came_early_is_noticed(tmp_path: P
     provider.say("One")
     async with site(tmp_path, provider) as running:
         reader, writer = await running.ask("POST", ROUTE, ask("hi", stream=True))
-        tape = await tape_of(running)
+        started = await stream_of(running)
         await reader.readuntil(b'"One"')
         (channel,) = running.core.fanout._channels.values()
         (wire,) = channel.subscribers
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: wire._ahead)  # type: ignore[attr-defined]
         writer.close()
-        assert (await end_of(tape)).cancelled_by == "disconnect"
+        assert (await end_of(started)).cancelled_by == "disconnect"

@@ -16,7 +16,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from delivery.test_fanout import Plain, a_tape, text, until
+from delivery.test_fanout import Plain, a_stream, text, until
 from tickertape.asgi import subscriber, uvicorn_transport
 from tickertape.asgi.connection import below
 from tickertape.asgi.subscriber import deliver, serve
@@ -43,8 +43,8 @@ def wrapped(send: Send) -> Send:
 class Site:
     """uvicorn with one stream; ``/serve`` keeps to `Fanout.serve`, ``/wrapped`` has middleware around ``send``."""
 
-    def __init__(self, fanout: Fanout, tape: Stream) -> None:
-        self.fanout, self.tape = fanout, tape
+    def __init__(self, fanout: Fanout, stream: Stream) -> None:
+        self.fanout, self.stream = fanout, stream
         self.config = Config(self.app, interface="asgi3", http="httptools", ws="none", lifespan="off", log_config=None)
         self.state = ServerState()
         self.taken: list[bool] = []
@@ -61,7 +61,7 @@ class Site:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         self.taken.append(take_over(send) is not None)
         way = serve if scope["path"] == "/serve" else deliver
-        await way(self.fanout, self.tape, 0, Plain, send, receive)
+        await way(self.fanout, self.stream, 0, Plain, send, receive)
 
     def protocol(self) -> HttpToolsProtocol:
         return HttpToolsProtocol(self.config, self.state, {})
@@ -95,8 +95,8 @@ class Site:
 class LimitedSite(Site):
     """With deadlines for its connections."""
 
-    def __init__(self, fanout: Fanout, tape: Stream) -> None:
-        super().__init__(fanout, tape)
+    def __init__(self, fanout: Fanout, stream: Stream) -> None:
+        super().__init__(fanout, stream)
         timeouts = dict.fromkeys(("head_timeout", "body_timeout", "keep_alive", "send_timeout"), 0.1)
         limits = ConnectionLimits(max_head=65536, max_headers=100, connections=9, **timeouts)
         self.connections = Connections(self.config, self.state, {}, limits)
@@ -108,7 +108,7 @@ class LimitedSite(Site):
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    async with Site(Fanout(), a_tape(b"e1")) as site:
+    async with Site(Fanout(), a_stream(b"e1")) as site:
         yield site
 
 
@@ -142,9 +142,9 @@ async def begun(site: Site, request: bytes = GET) -> tuple[asyncio.StreamReader,
 async def test_the_bytes_are_those_that_send_writes(site: Site) -> None:
     readers = [(await site.connect(GET.replace(b"/", path, 1)))[0] for path in (b"/", b"/serve", b"/wrapped")]
     await until(lambda: site.fanout.subscribers == 3)
-    site.tape.extend([b"e2"])
+    site.stream.extend([b"e2"])
     await until(lambda: site.fanout.sent == 6)
-    site.tape.extend([b"e3", b"e4"], ended=True)
+    site.stream.extend([b"e3", b"e4"], ended=True)
     first, *others = [await reader.readuntil(END) for reader in readers]
     assert others == [first, first]
     assert site.taken == [True, True, False]
@@ -154,14 +154,14 @@ async def test_the_request_is_over_while_its_stream_flows(site: Site) -> None:
     await begun(site)
     await until(lambda: not site.state.tasks)
     assert not site.state.connections
-    assert site.fanout.subscribers == site.tape.readers == 1
+    assert site.fanout.subscribers == site.stream.readers == 1
 
 
 async def test_the_connection_takes_the_next_request(site: Site) -> None:
     reader, writer = await begun(site)
-    site.tape.extend([b"e2"], ended=True)
+    site.stream.extend([b"e2"], ended=True)
     assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
-    assert (site.fanout.subscribers, site.tape.readers) == (0, 0)
+    assert (site.fanout.subscribers, site.stream.readers) == (0, 0)
     (protocol,) = site.state.connections
     assert protocol.timeout_keep_alive_task is not None, "an idle connection would stay for ever"
     writer.write(GET)
@@ -175,9 +175,9 @@ async def test_a_request_that_comes_early_is_answered_afterwards(site: Site, whe
     reader, writer = await begun(site, GET + early)
     assert site.taken == [not early]
     writer.write((GET * 2)[len(early) :])
-    site.tape.extend([b"e2"])
+    site.stream.extend([b"e2"])
     assert await chunk(reader) == text(2)
-    site.tape.extend([b"e3"], ended=True)
+    site.stream.extend([b"e3"], ended=True)
     assert (await chunk(reader), await chunk(reader)) == (text(3), b"")
     assert await body(reader) == text(1, 2, 3)
     if not early:
@@ -190,7 +190,7 @@ async def test_what_is_sent_ahead_is_taken_only_up_to_a_limit(site: Site) -> Non
     writer.write(GET * 100_000)
     await until(lambda: not wire._transport.is_reading())
     assert MOST_AHEAD < len(wire._ahead) < MOST_AHEAD + 1_000_000  # and one read
-    site.tape.extend([b"e2"], ended=True)
+    site.stream.extend([b"e2"], ended=True)
     assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
     assert await body(reader) == text(1, 2)
     writer.transport.abort()
@@ -198,7 +198,7 @@ async def test_what_is_sent_ahead_is_taken_only_up_to_a_limit(site: Site) -> Non
 
 async def test_a_connection_that_is_not_kept_alive_is_closed_after_the_end(site: Site) -> None:
     reader, _writer = await begun(site, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-    site.tape.extend([b"e2"], ended=True)
+    site.stream.extend([b"e2"], ended=True)
     assert await reader.read() == b"5\r\n2:e2\n\r\n" + END
     assert not site.state.connections
 
@@ -210,18 +210,18 @@ async def test_no_protocol_is_made_for_a_connection_on_which_no_request_comes_an
     made: list[Connection] = []
     protocol = Connection.protocol
     monkeypatch.setattr(Connection, "protocol", lambda self: made.append(self) or protocol(self))
-    site.tape.extend([b"e2"], ended=True)
+    site.stream.extend([b"e2"], ended=True)
     assert (await reader.read()).endswith(END)
     assert not made
 
 
 async def test_a_client_that_does_not_take_the_last_bytes_does_not_keep_a_connection_that_is_to_be_closed() -> None:
-    async with LimitedSite(Fanout(), a_tape(b"e1")) as site:
+    async with LimitedSite(Fanout(), a_stream(b"e1")) as site:
         _reader, writer = await begun(site, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it for what reads only
         (wire,) = site.wires
         wire._transport.set_write_buffer_limits(2**30)  # the rest fits into asyncio's buffer
-        site.tape.extend([b"x" * 16_000_000], ended=True)  # more than the kernel takes
+        site.stream.extend([b"x" * 16_000_000], ended=True)  # more than the kernel takes
         await until(lambda: site.fanout.subscribers == 0)
         await until(lambda: not site.state.connections)
         assert site.connections.open == 0
@@ -232,7 +232,7 @@ async def test_a_head_request_is_left_to_send(site: Site) -> None:
     await head(reader)
     await until(lambda: site.taken)
     assert site.taken == [False]
-    site.tape.extend([b"e2"], ended=True)
+    site.stream.extend([b"e2"], ended=True)
 
 
 async def test_there_is_nothing_to_take_over_of_another_server() -> None:
@@ -247,20 +247,20 @@ async def test_a_full_connection_gets_no_more_until_it_takes_it_and_then_all_of_
     (wire,) = site.wires
     wire.pause_writing()
     quick, _writer = await begun(site)
-    site.tape.extend([b"e2"])
+    site.stream.extend([b"e2"])
     assert await chunk(quick) == text(2)
-    site.tape.extend([b"e3"])
+    site.stream.extend([b"e3"])
     assert await chunk(quick) == text(3)
     wire.resume_writing()
     assert await chunk(slow) == text(2, 3)
-    site.tape.extend([b"e4"], ended=True)
+    site.stream.extend([b"e4"], ended=True)
     assert (await chunk(slow), await chunk(slow)) == (text(4), b"")
 
 
 async def test_what_is_not_sent_at_the_end_is_sent_before_the_next_answer(site: Site) -> None:
     large = b"x" * 16_000_000  # more than the kernel takes
     reader, writer = await begun(site)
-    site.tape.extend([large], ended=True)
+    site.stream.extend([large], ended=True)
     writer.write(GET)
     await until(lambda: site.fanout.subscribers == 0)
     assert (await chunk(reader), await chunk(reader)) == (b"2:%b\n" % large, b"")
@@ -270,10 +270,10 @@ async def test_what_is_not_sent_at_the_end_is_sent_before_the_next_answer(site: 
 @pytest.mark.parametrize("path", [b"/", b"/serve"])
 async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout(path: bytes) -> None:
     fanout = Fanout(heartbeat=0.02, send_timeout=0.05)
-    async with Site(fanout, a_tape(b"e1")) as site:
+    async with Site(fanout, a_stream(b"e1")) as site:
         reader, writer = await begun(site, GET.replace(b"/", path, 1))
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # typeshed has it for what reads only
-        site.tape.extend([b"x" * 16_000_000])  # more than the kernel takes
+        site.stream.extend([b"x" * 16_000_000])  # more than the kernel takes
         await until(lambda: fanout.subscribers == 0)
         await until(lambda: not site.state.connections)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -284,7 +284,7 @@ async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout(path: b
 async def test_a_request_that_is_cancelled_while_its_client_takes_nothing_keeps_no_connection(site: Site) -> None:
     _reader, writer = await begun(site, GET.replace(b"/", b"/serve", 1))
     writer.transport.pause_reading()  # type: ignore[attr-defined]
-    site.tape.extend([b"x" * 16_000_000])  # more than the kernel takes
+    site.stream.extend([b"x" * 16_000_000])  # more than the kernel takes
     (request,) = site.state.tasks
     (reader,) = site.wires
     await until(lambda: not reader.open)
@@ -304,18 +304,18 @@ async def test_a_slow_reader_that_has_caught_up_gets_no_heartbeat_before_it_is_d
     wire.resume_writing()
     sweep = fanout._sweeping
     await until(lambda: fanout._sweeping is not sweep)
-    site.tape.extend([b"e2"])
+    site.stream.extend([b"e2"])
     assert await chunk(reader) == text(2)
 
 
 async def test_silence_is_bridged_by_whole_chunks() -> None:
-    async with Site(Fanout(heartbeat=0.02), a_tape(b"e1")) as site:
+    async with Site(Fanout(heartbeat=0.02), a_stream(b"e1")) as site:
         reader, _writer = await begun(site)
         assert [await chunk(reader) for _ in range(3)] == [HEARTBEAT] * 3
 
 
 async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves() -> None:
-    async with Site(Fanout(heartbeat=3600), a_tape(b"e1")) as site:  # writing would notice it too
+    async with Site(Fanout(heartbeat=3600), a_stream(b"e1")) as site:  # writing would notice it too
         size = 65_537  # beyond 65 536 uvicorn reads no further
         head = b"POST /unread HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size
         _reader, writer = await begun(site, head + b"x" * size)
@@ -325,7 +325,7 @@ async def test_a_reader_whose_large_body_was_not_read_is_noticed_when_it_leaves(
 
 
 async def test_a_reader_that_has_sent_its_next_request_is_noticed_when_it_leaves() -> None:
-    async with LimitedSite(Fanout(), a_tape(b"e1")) as site:
+    async with LimitedSite(Fanout(), a_stream(b"e1")) as site:
         _reader, writer = await begun(site, GET + GET)
         assert site.taken == [False], "the second request has begun: the connection is not the first one's alone"
         writer.close()
@@ -335,10 +335,10 @@ async def test_a_reader_that_has_sent_its_next_request_is_noticed_when_it_leaves
 async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:
     _reader, writer = await begun(site)
     await begun(site)
-    assert (site.fanout.subscribers, site.tape.readers) == (2, 2)
+    assert (site.fanout.subscribers, site.stream.readers) == (2, 2)
     writer.close()
     await until(lambda: site.fanout.subscribers == 1)
-    assert site.tape.readers == 1
+    assert site.stream.readers == 1
 
 
 async def test_closing_cuts_every_reader_without_an_end(site: Site) -> None:
@@ -362,7 +362,7 @@ async def test_a_write_that_fails_ends_its_reader_and_no_other(site: Site, monke
         write(wire, framed, last)
 
     monkeypatch.setattr(ConnectionSubscriber, "write", fail)
-    site.tape.extend([b"e2"])
+    site.stream.extend([b"e2"])
     assert await chunk(sound) == text(2)
     assert await torn.read() == b""
     assert site.fanout.subscribers == 1
@@ -379,7 +379,7 @@ class Streaming:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await deliver(self.site.fanout, self.site.tape, 0, Plain, send, receive)
+        await deliver(self.site.fanout, self.site.stream, 0, Plain, send, receive)
 
 
 def starlette(site: Site) -> Any:
@@ -404,7 +404,7 @@ def fastapi(site: Site) -> Any:
 
 @asynccontextmanager
 async def hosted(make: Callable[[Site], Any]) -> AsyncIterator[Site]:
-    site = Site(Fanout(), a_tape(b"e1"))
+    site = Site(Fanout(), a_stream(b"e1"))
     site.config.app = make(site)
     async with site:
         yield site
@@ -418,7 +418,7 @@ async def test_a_stream_in_an_app_of_starlette_or_fastapi_has_its_connection_to_
         reader, writer = await begun(site)
         assert [type(one) for one in site.wires] == [ConnectionSubscriber]
         await until(lambda: not site.state.tasks)
-        site.tape.extend([b"e2"], ended=True)
+        site.stream.extend([b"e2"], ended=True)
         assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
         writer.write(GET)
         assert await body(reader) == text(1, 2)
@@ -470,7 +470,7 @@ async def test_a_uvicorn_with_other_internals_costs_speed_and_nothing_else(
     try:
         readers = [await begun(site) for _ in range(2)]
         assert [type(one) for one in site.wires] == [subscriber.RequestSubscriber] * 2
-        site.tape.extend([b"e2"], ended=True)
+        site.stream.extend([b"e2"], ended=True)
         for reader, _writer in readers:
             assert (await chunk(reader), await chunk(reader)) == (text(2), b"")
         assert len([record for record in caplog.records if "uvicorn" in record.message]) == 1, "it is told once"

@@ -272,8 +272,8 @@ class Stoppable:
 
 
 def test_cancel_tells_a_tickertape_server_and_the_answer_ends_cancelled(server) -> None:
-    tape = Stoppable()
-    with ask(server.serve(tape).url, "hi", api_key="secret") as answer:
+    stream = Stoppable()
+    with ask(server.serve(stream).url, "hi", api_key="secret") as answer:
         pieces = []
         for piece in answer:
             pieces.append(piece)
@@ -281,18 +281,18 @@ def test_cancel_tells_a_tickertape_server_and_the_answer_ends_cancelled(server) 
                 answer.cancel()
     assert pieces == ["Hel", "lo"]
     assert answer.state is State.CANCELLED
-    assert tape.cancel_headers["authorization"] == b"Bearer secret"
+    assert stream.cancel_headers["authorization"] == b"Bearer secret"
     answer.cancel()  # twice does no harm
 
 
 async def test_aask_cancels_the_same_way(server) -> None:
-    tape = Stoppable()
-    async with aask(server.serve(tape).url, "hi", api_key="secret") as answer:
+    stream = Stoppable()
+    async with aask(server.serve(stream).url, "hi", api_key="secret") as answer:
         async for piece in answer:
             if piece == "lo":
                 await answer.cancel()
     assert (answer.state, answer.text) == (State.CANCELLED, "Hello")
-    assert tape.cancel_headers["authorization"] == b"Bearer secret"
+    assert stream.cancel_headers["authorization"] == b"Bearer secret"
     await answer.cancel()
 
 

@@ -96,14 +96,14 @@ class CutTickertape:
         return response.cut(cut, self.loss) if cut >= 0 else Loss.BROKEN
 
 
-def assert_whole(driver: AnswerDriver, tape: CutTickertape, where: str) -> None:
+def assert_whole(driver: AnswerDriver, stream: CutTickertape, where: str) -> None:
     """Assert that the answer is whole, handed out once, and was generated once."""
     assert driver.error is None, f"{where}: {driver.error}"
     assert driver.pieces == ["Hel", "lo \u00fc"], where
     it = driver.transcript
     assert (it.text, it.reasoning, it.finish_reason) == ("Hello \u00fc", "hm", "stop"), where
     assert it.state is State.COMPLETED
-    assert len(tape.keys) == 1
+    assert len(stream.keys) == 1
 
 
 class FakeTickertape:
@@ -163,8 +163,8 @@ def test_cut_after_any_byte_an_answer_is_whole_and_generated_once(route: str, lo
     cuts = [(cut,) for cut in range(-1, whole + 1)]
     cuts += [(cut, again) for cut in range(-1, whole, 23) for again in range(-1, whole, 29)]
     for places in cuts:
-        tape = CutTickertape(loss, *places)
-        assert_whole(AnswerDriver(tape, f"http://host{route}").run(), tape, f"cut after byte {places}")
+        stream = CutTickertape(loss, *places)
+        assert_whole(AnswerDriver(stream, f"http://host{route}").run(), stream, f"cut after byte {places}")
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
@@ -185,8 +185,8 @@ def test_cut_over_sockets_an_event_source_reads_the_same_events(client, server, 
 
 @pytest.mark.parametrize("route", ["/api/openai/stream", "/v1"])
 def test_cut_over_sockets_an_answer_is_whole_and_generated_once(client, server, proxy, route: str) -> None:
-    tape = FakeTickertape()
-    script = server.serve(tape)
+    stream = FakeTickertape()
+    script = server.serve(stream)
     url = through(proxy, script.url, server) + route
     proxy.reset = False
     proxy.cut_at()
@@ -194,11 +194,11 @@ def test_cut_over_sockets_an_answer_is_whole_and_generated_once(client, server, 
     whole = proxy.settle()
     for cut in range(0, whole, STEP):
         proxy.cut_at(cut)
-        before = len(tape.keys)
+        before = len(stream.keys)
         asked = client.ask(url, "hi", reconnection_time=0.001)
         assert asked.error is None, f"cut after byte {cut}: {asked.error}"
         assert asked.pieces == ["Hel", "lo \u00fc"], f"cut after byte {cut}"
         answer = asked.answer
         assert (answer.text, answer.reasoning, answer.finish_reason) == ("Hello \u00fc", "hm", "stop")
         assert answer.state is State.COMPLETED
-        assert len(tape.keys) == before + 1
+        assert len(stream.keys) == before + 1

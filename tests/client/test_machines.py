@@ -277,8 +277,8 @@ LENGTH = len(b"".join(frames("0" * 31 + "1", 0)))
     route=st.sampled_from(["/api/openai/stream", "/v1"]),
 )
 def test_however_often_it_is_cut_an_answer_is_whole_and_generated_once(cuts: list[int], loss: Loss, route: str) -> None:
-    tape = CutTickertape(loss, *cuts)
-    assert_whole(AnswerDriver(tape, BASE + route).run(), tape, f"cut after bytes {cuts}")
+    stream = CutTickertape(loss, *cuts)
+    assert_whole(AnswerDriver(stream, BASE + route).run(), stream, f"cut after bytes {cuts}")
 
 
 def test_waits_grow_with_connections_that_bring_nothing_and_end_with_max_retries() -> None:

@@ -288,7 +288,7 @@ def test_the_events_are_kept_as_they_came() -> None:
 # A replay after a cut.
 
 
-def tape(name: str = "s") -> list[Event]:
+def stream(name: str = "s") -> list[Event]:
     return [Event(data, id=f"{name}.{n}") for n, data in enumerate([*WHOLE, "[DONE]"], 1)]
 
 
@@ -299,10 +299,10 @@ def test_what_a_replay_repeats_is_passed_over(seen: int, again_from: int) -> Non
     if again_from > seen + 1:
         return
     it = Transcript()
-    for event in tape()[:seen]:
+    for event in stream()[:seen]:
         it.take(event)
     it.reconnected(f"s.{seen}" if seen else "")
-    for event in tape()[again_from - 1 if seen else 0 :]:
+    for event in stream()[again_from - 1 if seen else 0 :]:
         it.take(event)
     assert it.text == "Hello"
     assert [event.id for event in it.events] == ["s.1", "s.2", "s.3", "s.4"]

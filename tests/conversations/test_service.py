@@ -94,11 +94,11 @@ async def kept(service: ConversationService, prepared: PreparedAnswer) -> Messag
 
 async def test_everything_an_answer_consists_of_is_kept(service: ConversationService, provider: Scripted) -> None:
     options = AnswerOptions(parameters={"temperature": 0.5})
-    prepared, tape = await service.ask(OWNER, ask("Hello"), options)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), options)
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     provider.say(Reasoning("Hm."), "Hel", "lo", ToolCall(call), Usage({"total_tokens": 3}))
     provider.finish("tool_calls")
-    entries = await whole(tape)
+    entries = await whole(stream)
     assert decode_delta(entries[0]) == Opens(prepared.ids)
     assert provider.requests[0].messages == [{"role": "user", "content": "Hello"}]
     assert provider.requests[0].parameters == {"temperature": 0.5}
@@ -113,7 +113,7 @@ async def test_everything_an_answer_consists_of_is_kept(service: ConversationSer
 async def test_an_answer_is_taken_over_at_its_end_though_nobody_asks(
     service: ConversationService, provider: Scripted
 ) -> None:
-    prepared, _tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, _stream = await service.ask(OWNER, ask("Hello"), NONE)
     changed = asyncio.Event()
     service.store.changed = changed.set
     provider.say("Half")
@@ -131,7 +131,7 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
 
     def full(*_arguments: Any) -> None:
         raise FULL
@@ -140,7 +140,7 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
         patched.setattr(SqlStore, "finalize_message", full)
         provider.say("Text")
         provider.finish()
-        await whole(tape)
+        await whole(stream)
         with caplog.at_level(logging.WARNING, "tickertape"):
             await service.try_finalize_ended(OWNER)  # it can be read all the same
         assert "the disk is full" in caplog.text
@@ -154,7 +154,7 @@ async def test_a_text_that_cannot_be_taken_over_now_is_taken_over_later(
 async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
     service: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
 
     def full(*_arguments: Any) -> None:
         raise FULL
@@ -163,10 +163,10 @@ async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
         patched.setattr(SqlStore, "finalize_message", full)
         provider.say("Text")
         provider.finish()
-        await whole(tape)
+        await whole(stream)
         with pytest.raises(ConversationsUnavailable):
             await service.expire(-1)
-        assert (await service._log.get(prepared.stream, OWNER)) is tape
+        assert (await service._log.get(prepared.stream, OWNER)) is stream
     await service.expire(-1)
     with pytest.raises(UnknownStream):
         await service._log.get(prepared.stream, OWNER)
@@ -176,10 +176,10 @@ async def test_the_log_forgets_nothing_before_its_text_is_in_the_conversation(
 async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time_if_not_now(
     service: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
     provider.say("Text")
     provider.finish()
-    await whole(tape)
+    await whole(stream)
     await service.delete(OWNER, prepared.conversation)
     await beyond_undo(service, monkeypatch)
     await service.finalize_ended()
@@ -206,7 +206,7 @@ async def test_the_streams_of_a_deleted_conversation_are_forgotten_the_next_time
 async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_repeated(
     service: ConversationService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
 
     async def busy(_stream: str, _owner: str) -> Any:
         raise EngineUnavailable("The stream log is busy.")
@@ -216,7 +216,7 @@ async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_r
         with pytest.raises(EngineUnavailable):
             await service.delete(OWNER, prepared.conversation)
     await service.delete(OWNER, prepared.conversation)
-    end = decode_delta((await whole(tape))[-1])
+    end = decode_delta((await whole(stream))[-1])
     assert isinstance(end, End)
     assert end.state is State.CANCELLED
 
@@ -224,9 +224,9 @@ async def test_a_deletion_that_went_wrong_half_way_stops_the_answer_when_it_is_r
 async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten_once_it_has_ended(
     service: ConversationService, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
 
-    async def unheard(_tape: Any) -> None:
+    async def unheard(_stream: Any) -> None:
         """Do nothing, as when the process that produces it stands still."""
 
     monkeypatch.setattr(service._log, "cancel", unheard)
@@ -235,7 +235,7 @@ async def test_the_stream_of_a_deleted_conversation_that_still_runs_is_forgotten
     await service.finalize_ended()
     await service.gc()
     provider.finish()
-    await whole(tape)
+    await whole(stream)
     await service.finalize_ended()
     await service.gc()
     with pytest.raises(UnknownStream):
@@ -268,10 +268,10 @@ async def test_a_stream_that_cannot_be_read_now_holds_the_others_up_not_but_forg
 
 
 async def test_a_damaged_stream_ends_its_message_as_lost(service: ConversationService, provider: Scripted) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
-    tape.entries[0] = b"?damaged"
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
+    stream.entries[0] = b"?damaged"
     provider.finish()
-    await whole(tape)
+    await whole(stream)
     await service.finalize_ended()
     answer = await kept(service, prepared)
     assert answer.state == "lost"
@@ -299,17 +299,17 @@ async def test_a_caller_who_gives_up_is_answered_all_the_same(service: Conversat
     with pytest.raises(asyncio.CancelledError):
         await caller
     await provider.opened.wait()
-    again, tape = await service.ask(OWNER, question, NONE)
+    again, stream = await service.ask(OWNER, question, NONE)
     provider.finish()
-    assert isinstance(decode_delta((await whole(tape))[-1]), End)
+    assert isinstance(decode_delta((await whole(stream))[-1]), End)
     assert (again.stream, provider.asked) == (question.stream, 1)
 
 
 async def test_twenty_at_once_who_ask_the_same_ask_once(service: ConversationService, provider: Scripted) -> None:
     question = ask("Hello", key="k", digest=b"d")
     asked = await asyncio.gather(*(service.ask(OWNER, question, NONE) for _ in range(20)))
-    assert len({id(tape) for _turn, tape in asked}) == 1
-    assert [prepared.fresh for prepared, _tape in asked].count(True) == 1
+    assert len({id(stream) for _turn, stream in asked}) == 1
+    assert [prepared.fresh for prepared, _stream in asked].count(True) == 1
     provider.finish()
     await whole(asked[0][1])
     assert provider.asked == 1
@@ -318,7 +318,7 @@ async def test_twenty_at_once_who_ask_the_same_ask_once(service: ConversationSer
 async def test_an_answer_that_cannot_begin_is_kept_as_failed_and_says_where_it_belongs(
     service: ConversationService, provider: Scripted
 ) -> None:
-    first, _tape = await service.ask(OWNER, ask("One"), NONE)
+    first, _stream = await service.ask(OWNER, ask("One"), NONE)
     for _ in range(2):
         await service.ask(OWNER, vary(first), NONE)
     with pytest.raises(AnswerNotStarted, match="3 answers running, of 3 allowed") as unanswered:
@@ -343,10 +343,10 @@ async def test_an_error_that_nobody_foresaw_is_shown_without_its_details(
 
 
 async def test_a_model_that_cannot_go_on_is_not_asked_to(service: ConversationService, provider: Scripted) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Count"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Count"), NONE)
     provider.say("one")
     provider.end()
-    await whole(tape)
+    await whole(stream)
     await service.finalize_ended()
     before = await kept(service, prepared)
     assert before.state == "incomplete"
@@ -354,10 +354,10 @@ async def test_a_model_that_cannot_go_on_is_not_asked_to(service: ConversationSe
         await service.ask(OWNER, go_on(prepared), NONE)
     assert await kept(service, prepared) == before
     provider.prefills = True
-    more, tape = await service.ask(OWNER, go_on(prepared), NONE)
+    more, stream = await service.ask(OWNER, go_on(prepared), NONE)
     provider.say(" two")
     provider.finish()
-    await whole(tape)
+    await whole(stream)
     await service.finalize_ended()
     after = await kept(service, prepared)
     assert (after.state, after.content, after.streams) == ("completed", "one two", [prepared.stream, more.stream])
@@ -377,12 +377,12 @@ async def test_a_question_that_is_just_about_to_be_answered_is_not_taken_for_los
     await asyncio.sleep(0)
     assert not reader.done()
     held_up.go_on.set()
-    prepared, tape = await asking
+    prepared, stream = await asking
     await reader
     assert (await kept(service, prepared)).state == "running"
     provider.say(Finish("stop"))
     provider.end()
-    await whole(tape)
+    await whole(stream)
 
 
 async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_deleted_is_stopped(
@@ -393,8 +393,8 @@ async def test_an_answer_that_is_about_to_begin_in_a_conversation_that_is_delete
     await held_up.there.wait()
     await service.delete(OWNER, question.conversation or "")
     held_up.go_on.set()
-    _turn, tape = await asking
-    end = decode_delta((await whole(tape))[-1])
+    _turn, stream = await asking
+    end = decode_delta((await whole(stream))[-1])
     assert isinstance(end, End)
     assert end.state is State.CANCELLED
 
@@ -414,13 +414,13 @@ async def test_a_question_of_a_process_that_died_is_lost(
 
 
 async def test_under_an_answer_that_runs_nothing_is_asked(service: ConversationService, provider: Scripted) -> None:
-    prepared, tape = await service.ask(OWNER, ask("Hello"), NONE)
+    prepared, stream = await service.ask(OWNER, ask("Hello"), NONE)
     with pytest.raises(ConversationConflict, match="still being written"):
         await service.ask(OWNER, ask("More", prepared.conversation), NONE)
     provider.say("Hi")
     provider.finish()
-    await whole(tape)
-    more, _tape = await service.ask(OWNER, ask("More", prepared.conversation), NONE)
+    await whole(stream)
+    more, _stream = await service.ask(OWNER, ask("More", prepared.conversation), NONE)
     assert more.prompt[1] == {"role": "assistant", "content": "Hi"}
 
 
@@ -430,10 +430,10 @@ async def test_an_application_without_a_server_asks_edits_branches_and_exports(
     """It names an owner and a text; every id that it does not give is made."""
 
     async def answered(request: MessageRequest, text: str) -> PreparedAnswer:
-        prepared, tape = await service.ask(OWNER, request)
+        prepared, stream = await service.ask(OWNER, request)
         provider.say(text)
         provider.finish()
-        await whole(tape)
+        await whole(stream)
         return prepared
 
     first = await answered(MessageRequest(messages=[NewMessage("Count")]), "1")

@@ -1,4 +1,4 @@
-"""From tapes to sockets: who gets what, who waits for nobody."""
+"""From streams to sockets: who gets what, who waits for nobody."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Socket:
         return {"type": "http.disconnect"}
 
 
-def a_tape(*entries: bytes, ended: bool = False) -> Stream:
+def a_stream(*entries: bytes, ended: bool = False) -> Stream:
     return Stream(Header(id="s", owner="ann", model="m", created=0), list(entries), ended=ended)
 
 
@@ -81,9 +81,9 @@ async def fanout() -> AsyncIterator[Fanout]:
 
 
 def attach(
-    fanout: Fanout, tape: Stream, socket: Socket, after: int = 0, dialect: type[Plain] = Plain
+    fanout: Fanout, stream: Stream, socket: Socket, after: int = 0, dialect: type[Plain] = Plain
 ) -> asyncio.Task[None]:
-    return asyncio.create_task(serve(fanout, tape, after, dialect, socket.send, socket.receive))  # type: ignore[arg-type]
+    return asyncio.create_task(serve(fanout, stream, after, dialect, socket.send, socket.receive))  # type: ignore[arg-type]
 
 
 async def until(condition: Any) -> None:
@@ -104,64 +104,64 @@ def text(*numbers: int) -> bytes:
 
 
 async def test_a_reader_gets_what_is_there_what_comes_and_the_end(fanout: Fanout) -> None:
-    tape, socket = a_tape(b"e1", b"e2"), Socket()
-    serving = attach(fanout, tape, socket)
+    stream, socket = a_stream(b"e1", b"e2"), Socket()
+    serving = attach(fanout, stream, socket)
     await until(lambda: socket.body == text(1, 2))
-    tape.extend([b"e3"])
+    stream.extend([b"e3"])
     await until(lambda: socket.body == text(1, 2, 3))
-    tape.extend([b"e4"], ended=True)
+    stream.extend([b"e4"], ended=True)
     await serving
     assert (socket.body, socket.ended) == (text(1, 2, 3, 4), True)
-    assert (fanout.subscribers, tape.readers, fanout.sent) == (0, 0, 4)
+    assert (fanout.subscribers, stream.readers, fanout.sent) == (0, 0, 4)
 
 
 @pytest.mark.parametrize("after", range(5))
 async def test_a_reader_with_cursor_k_gets_exactly_what_comes_after_k(fanout: Fanout, after: int) -> None:
-    tape, socket = a_tape(b"e1", b"e2", b"e3", b"e4", b"e5", ended=True), Socket()
-    await attach(fanout, tape, socket, after)
+    stream, socket = a_stream(b"e1", b"e2", b"e3", b"e4", b"e5", ended=True), Socket()
+    await attach(fanout, stream, socket, after)
     assert socket.body == text(*range(after + 1, 6))
 
 
 async def test_a_long_stream_is_replayed_in_slices_and_whole(fanout: Fanout) -> None:
-    tape, socket = a_tape(*(b"e%d" % number for number in range(1, 3001)), ended=True), Socket()
-    await attach(fanout, tape, socket)
+    stream, socket = a_stream(*(b"e%d" % number for number in range(1, 3001)), ended=True), Socket()
+    await attach(fanout, stream, socket)
     assert socket.body == text(*range(1, 3001))
     assert socket.writes == 6
 
 
 async def test_readers_at_the_same_place_share_one_rendering(fanout: Fanout) -> None:
-    tape, sockets = a_tape(b"e1"), [Socket() for _ in range(1000)]
-    serving = [attach(fanout, tape, socket) for socket in sockets]
+    stream, sockets = a_stream(b"e1"), [Socket() for _ in range(1000)]
+    serving = [attach(fanout, stream, socket) for socket in sockets]
     await until(lambda: all(socket.body == text(1) for socket in sockets))
     before = Plain.renderings
-    tape.extend([b"e2"], ended=True)
+    stream.extend([b"e2"], ended=True)
     await asyncio.gather(*serving)
     assert all(socket.body == text(1, 2) for socket in sockets)
     assert Plain.renderings == before + 1
 
 
 async def test_a_slow_reader_holds_nobody_up_and_catches_up_from_its_index(fanout: Fanout) -> None:
-    tape, slow, quick = a_tape(b"e1"), Socket(), Socket()
-    serving = [attach(fanout, tape, slow), attach(fanout, tape, quick)]
+    stream, slow, quick = a_stream(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, stream, slow), attach(fanout, stream, quick)]
     await until(lambda: slow.body and quick.body)
     slow.gate.clear()
     for number in range(2, 100):
-        tape.extend([b"e%d" % number])
+        stream.extend([b"e%d" % number])
         await until(lambda: quick.body == text(*range(1, number + 1)))  # noqa: B023 - awaited at once
     assert slow.body == text(1)
     slow.gate.set()
-    tape.extend([b"e100"], ended=True)
+    stream.extend([b"e100"], ended=True)
     await asyncio.gather(*serving)
     assert slow.body == quick.body == text(*range(1, 101))
     assert slow.writes <= 4, "what it missed came piece by piece"
 
 
 async def test_a_reader_that_blocks_on_the_last_write_still_gets_it(fanout: Fanout) -> None:
-    tape, socket = a_tape(b"e1"), Socket()
-    serving = attach(fanout, tape, socket)
+    stream, socket = a_stream(b"e1"), Socket()
+    serving = attach(fanout, stream, socket)
     await until(lambda: socket.body)
     socket.gate.clear()
-    tape.extend([b"e2"], ended=True)
+    stream.extend([b"e2"], ended=True)
     await asyncio.sleep(0)
     socket.gate.set()
     await serving
@@ -169,25 +169,25 @@ async def test_a_reader_that_blocks_on_the_last_write_still_gets_it(fanout: Fano
 
 
 async def test_a_reader_that_leaves_is_forgotten(fanout: Fanout) -> None:
-    tape, socket, other = a_tape(b"e1"), Socket(), Socket()
-    serving = attach(fanout, tape, socket)
-    staying = attach(fanout, tape, other)
+    stream, socket, other = a_stream(b"e1"), Socket(), Socket()
+    serving = attach(fanout, stream, socket)
+    staying = attach(fanout, stream, other)
     await until(lambda: socket.body and other.body)
-    assert (tape.readers, fanout.subscribers) == (2, 2)
+    assert (stream.readers, fanout.subscribers) == (2, 2)
     socket.left.set()
     await serving
-    assert (tape.readers, fanout.subscribers) == (1, 1)
-    tape.extend([b"e2"], ended=True)
+    assert (stream.readers, fanout.subscribers) == (1, 1)
+    stream.extend([b"e2"], ended=True)
     await staying
     assert (socket.body, other.body) == (text(1), text(1, 2))
 
 
 async def test_a_reader_whose_connection_fails_does_not_stop_the_flush(fanout: Fanout) -> None:
-    tape, broken, sound = a_tape(b"e1"), Socket(), Socket()
-    serving = [attach(fanout, tape, broken), attach(fanout, tape, sound)]
+    stream, broken, sound = a_stream(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, stream, broken), attach(fanout, stream, sound)]
     await until(lambda: broken.body and sound.body)
     broken.error = OSError("gone")
-    tape.extend([b"e2"], ended=True)
+    stream.extend([b"e2"], ended=True)
     await is_cut(serving[0])
     await serving[1]
     assert sound.body == text(1, 2)
@@ -195,16 +195,16 @@ async def test_a_reader_whose_connection_fails_does_not_stop_the_flush(fanout: F
 
 
 async def test_a_connection_that_fails_while_its_reader_is_slow_is_cut(fanout: Fanout) -> None:
-    tape, broken, sound = a_tape(b"e1"), Socket(), Socket()
-    serving = [attach(fanout, tape, broken), attach(fanout, tape, sound)]
+    stream, broken, sound = a_stream(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, stream, broken), attach(fanout, stream, sound)]
     await until(lambda: broken.body and sound.body)
     broken.gate.clear()
-    tape.extend([b"e2"])
+    stream.extend([b"e2"])
     await until(lambda: sound.body == text(1, 2))
     broken.error = OSError("gone")
     broken.gate.set()
     await is_cut(serving[0])
-    tape.extend([b"e3"], ended=True)
+    stream.extend([b"e3"], ended=True)
     await serving[1]
     assert (broken.body, broken.ended, sound.body) == (text(1), False, text(1, 2, 3))
 
@@ -221,10 +221,10 @@ class Damaged(Plain):
 async def test_an_entry_that_cannot_be_read_cuts_its_readers_and_nobody_else(
     fanout: Fanout, caplog: pytest.LogCaptureFixture
 ) -> None:
-    damaged, sound = a_tape(b"e1"), a_tape(b"e1")
+    damaged, sound = a_stream(b"e1"), a_stream(b"e1")
     sockets = [Socket() for _ in range(4)]
-    tapes = [damaged, sound, damaged, sound]
-    serving = [attach(fanout, tape, socket, 0, Damaged) for tape, socket in zip(tapes, sockets, strict=True)]
+    streams = [damaged, sound, damaged, sound]
+    serving = [attach(fanout, stream, socket, 0, Damaged) for stream, socket in zip(streams, sockets, strict=True)]
     await until(lambda: all(socket.body == text(1) for socket in sockets))
     damaged.extend([b"damaged"])
     sound.extend([b"e2"])  # in the same flush, after the damaged one
@@ -241,31 +241,31 @@ async def test_an_entry_that_cannot_be_read_cuts_its_readers_and_nobody_else(
 
 
 async def test_closing_cuts_every_reader_without_an_end(fanout: Fanout) -> None:
-    tape, socket, slow = a_tape(b"e1"), Socket(), Socket()
-    serving = [attach(fanout, tape, socket), attach(fanout, tape, slow)]
+    stream, socket, slow = a_stream(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, stream, socket), attach(fanout, stream, slow)]
     await until(lambda: socket.body and slow.body)
     slow.gate.clear()
-    tape.extend([b"e2"])
+    stream.extend([b"e2"])
     await until(lambda: socket.body == text(1, 2))
     fanout.close()
     await is_cut(serving[0])
-    assert fanout.subscribers == tape.readers == 0
+    assert fanout.subscribers == stream.readers == 0
     slow.gate.set()
     await is_cut(serving[1])
     assert not socket.ended
     assert not slow.ended
     late = Socket()
-    await is_cut(attach(fanout, tape, late))
+    await is_cut(attach(fanout, stream, late))
     assert not late.ended, "a reader who comes after the close is cut too"
 
 
 async def test_silence_is_bridged_by_comments_of_one_line() -> None:
     fanout = Fanout(heartbeat=0.02)
-    tape, socket = a_tape(b"e1"), Socket()
-    serving = attach(fanout, tape, socket)
+    stream, socket = a_stream(b"e1"), Socket()
+    serving = attach(fanout, stream, socket)
     await until(lambda: socket.body.count(HEARTBEAT) >= 3)
     assert HEARTBEAT == b": ping\n"
-    tape.extend([b"e2"], ended=True)
+    stream.extend([b"e2"], ended=True)
     await serving
     assert socket.body.replace(HEARTBEAT, b"") == text(1, 2)
     fanout.close()
@@ -273,56 +273,56 @@ async def test_silence_is_bridged_by_comments_of_one_line() -> None:
 
 async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
     fanout = Fanout(heartbeat=0.02, send_timeout=0.05)
-    tape, stuck, well = a_tape(b"e1"), Socket(), Socket()
-    serving, other = attach(fanout, tape, stuck), attach(fanout, tape, well)
+    stream, stuck, well = a_stream(b"e1"), Socket(), Socket()
+    serving, other = attach(fanout, stream, stuck), attach(fanout, stream, well)
     await until(lambda: stuck.body and well.body)
     stuck.gate.clear()
-    tape.extend([b"e2"])
-    await until(lambda: fanout.subscribers == tape.readers == 1)
+    stream.extend([b"e2"])
+    await until(lambda: fanout.subscribers == stream.readers == 1)
     stuck.gate.set()
     assert "took nothing for 0.05 s" in str(await is_cut(serving))
     assert not stuck.ended
     assert not other.done()
-    tape.extend([b"e3"], ended=True)
+    stream.extend([b"e3"], ended=True)
     await other
     assert well.body.replace(HEARTBEAT, b"") == text(1, 2, 3)
     fanout.close()
 
 
 async def test_a_reader_is_told_its_place_in_the_line_by_a_comment(fanout: Fanout) -> None:
-    tape, socket = a_tape(b"e1"), Socket()
-    tape.queued = 3
-    serving = attach(fanout, tape, socket)
+    stream, socket = a_stream(b"e1"), Socket()
+    stream.queued = 3
+    serving = attach(fanout, stream, socket)
     await until(lambda: b": queued, 2 before you\n" in socket.body)
-    tape.queued = 1
-    tape.wake()
+    stream.queued = 1
+    stream.wake()
     await until(lambda: b": queued, 0 before you\n" in socket.body)
-    tape.queued = 0
-    tape.extend([b"e2"], ended=True)
+    stream.queued = 0
+    stream.extend([b"e2"], ended=True)
     await serving
     assert socket.body.endswith(text(2))
 
 
 async def test_a_slow_reader_is_told_its_place_once_it_takes_more(fanout: Fanout) -> None:
-    tape, slow, quick = a_tape(b"e1"), Socket(), Socket()
-    serving = [attach(fanout, tape, slow), attach(fanout, tape, quick)]
+    stream, slow, quick = a_stream(b"e1"), Socket(), Socket()
+    serving = [attach(fanout, stream, slow), attach(fanout, stream, quick)]
     await until(lambda: slow.body and quick.body)
     slow.gate.clear()
-    tape.extend([b"e2"])
+    stream.extend([b"e2"])
     await until(lambda: quick.body == text(1, 2))
-    tape.queued = 2
-    tape.wake()
+    stream.queued = 2
+    stream.wake()
     await until(lambda: b": queued, 1 before you\n" in quick.body)
     slow.gate.set()
     await until(lambda: b": queued, 1 before you\n" in slow.body)
-    tape.queued = 0
-    tape.extend([b"e3"], ended=True)
+    stream.queued = 0
+    stream.extend([b"e3"], ended=True)
     await asyncio.gather(*serving)
     assert slow.body.count(b"queued") == quick.body.count(b"queued") == 1
 
 
 async def test_everything_is_sent_by_the_task_of_the_request_and_no_other_outlives_it(fanout: Fanout) -> None:
-    tape, socket = a_tape(b"e1"), Socket()
+    stream, socket = a_stream(b"e1"), Socket()
     tasks = set()
 
     async def send(message: Message) -> None:
@@ -330,14 +330,14 @@ async def test_everything_is_sent_by_the_task_of_the_request_and_no_other_outliv
         await socket.send(message)
 
     before = asyncio.all_tasks()
-    serving = asyncio.create_task(serve(fanout, tape, 0, Plain, send, socket.receive))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(fanout, stream, 0, Plain, send, socket.receive))  # type: ignore[arg-type]
     for number in range(2, 20):
         await until(lambda: socket.body == text(*range(1, number)))  # noqa: B023 - awaited at once
         socket.gate.clear() if number % 3 else socket.gate.set()
-        tape.extend([b"e%d" % number])
+        stream.extend([b"e%d" % number])
         await asyncio.sleep(0)
         socket.gate.set()
-    tape.extend([b"e20"], ended=True)
+    stream.extend([b"e20"], ended=True)
     await serving
     assert socket.body == text(*range(1, 21))
     assert tasks == {serving}
@@ -347,47 +347,47 @@ async def test_everything_is_sent_by_the_task_of_the_request_and_no_other_outliv
 async def test_a_receive_that_fails_cuts_its_reader_and_the_log_says_why(
     fanout: Fanout, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tape, socket = a_tape(b"e1"), Socket()
+    stream, socket = a_stream(b"e1"), Socket()
 
     async def receive() -> Message:
         await socket.left.wait()
         raise RuntimeError("this server is broken")
 
-    serving = asyncio.create_task(serve(fanout, tape, 0, Plain, socket.send, receive))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(fanout, stream, 0, Plain, socket.send, receive))  # type: ignore[arg-type]
     await until(lambda: socket.body)
     socket.left.set()
     assert str((await is_cut(serving)).__cause__) == "this server is broken"
     assert "A reader of stream s is cut: receive raised RuntimeError('this server is broken')" in caplog.text
     assert not socket.ended
-    assert tape.readers == 0
+    assert stream.readers == 0
 
 
 @pytest.mark.parametrize("blocked", [False, True])
 async def test_a_request_that_its_server_cancels_is_left_unfinished_at_once(fanout: Fanout, blocked: bool) -> None:
-    tape, socket = a_tape(b"e1"), Socket()
-    serving = attach(fanout, tape, socket)
+    stream, socket = a_stream(b"e1"), Socket()
+    serving = attach(fanout, stream, socket)
     await until(lambda: socket.body)
     if blocked:
         socket.gate.clear()
-        tape.extend([b"e2"])
+        stream.extend([b"e2"])
         await until(lambda: socket.waiting)
     before = asyncio.all_tasks()
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert not socket.ended
-    assert (socket.invalid, tape.readers) == (0 if blocked else 2, 0)
+    assert (socket.invalid, stream.readers) == (0 if blocked else 2, 0)
     assert asyncio.all_tasks() < before
 
 
 async def test_readers_who_come_and_go_at_any_time_read_exactly_the_log(fanout: Fanout) -> None:
-    tape = a_tape()
+    stream = a_stream()
     sockets: list[tuple[int, Socket, asyncio.Task[None]]] = []
     for number in range(1, 200):
-        tape.extend([b"e%d" % number], ended=number == 199)
+        stream.extend([b"e%d" % number], ended=number == 199)
         for after in {0, number // 2, number} if number < 199 else ():
             socket = Socket()
-            sockets.append((after, socket, attach(fanout, tape, socket, after)))
+            sockets.append((after, socket, attach(fanout, stream, socket, after)))
         if number % 3 == 0:
             sockets[number][1].gate.clear()
         if number % 7 == 0:
@@ -409,10 +409,10 @@ async def test_a_fan_out_without_readers_has_nothing_to_wake_up_for(monkeypatch:
     monkeypatch.setattr(loop, "call_later", lambda *given, **more: timers.append(real(*given, **more)) or timers[-1])
     fanout = Fanout(heartbeat=0.004)
     assert timers == []
-    tape, socket = a_tape(b"e1"), Socket()
-    serving = attach(fanout, tape, socket)
+    stream, socket = a_stream(b"e1"), Socket()
+    serving = attach(fanout, stream, socket)
     await until(lambda: len(timers) > 2)
-    tape.extend([b"e2"], ended=True)
+    stream.extend([b"e2"], ended=True)
     await serving
     await until(lambda: fanout._sweeping is None)
     assert all(timer.cancelled() or timer.when() <= loop.time() for timer in timers)

@@ -1,4 +1,4 @@
-"""The tape in OpenAI's words."""
+"""The stream in OpenAI's words."""
 
 from __future__ import annotations
 
@@ -163,12 +163,12 @@ def test_a_cursor_names_a_position_in_its_own_stream_only(cursor: str, number: i
 
 
 def test_the_snapshot_gathers_what_was_said() -> None:
-    tape = Stream(HEADER, entries(Begins(), Reasoning("Hm"), Text("Hel"), Text("lo")))
-    shown = Answer(tape).snapshot()
+    stream = Stream(HEADER, entries(Begins(), Reasoning("Hm"), Text("Hel"), Text("lo")))
+    shown = Answer(stream).snapshot()
     assert (shown["state"], shown["text"], shown["reasoning"]) == ("running", "Hello", "Hm")
     assert shown["last_event_id"] == f"{STREAM}.4"
-    tape.extend(entries(End(State.FAILED, error=ERROR)), ended=True)
-    shown = Answer(tape).snapshot()
+    stream.extend(entries(End(State.FAILED, error=ERROR)), ended=True)
+    shown = Answer(stream).snapshot()
     assert (shown["state"], shown["error"], shown["last_event_id"]) == ("failed", ERROR, f"{STREAM}.5")
 
 
@@ -176,7 +176,7 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
     def call(index: int, **function: str) -> dict[str, Any]:
         return {"index": index, "function": function}
 
-    tape = Stream(
+    stream = Stream(
         HEADER,
         entries(
             Begins(),
@@ -188,7 +188,7 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
         ),
         ended=True,
     )
-    whole = Answer(tape).completion()
+    whole = Answer(stream).completion()
     message = whole["choices"][0]["message"]
     assert message["content"] is None
     assert [
@@ -202,5 +202,5 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
 
 @pytest.mark.parametrize("piece", [{"index": 10**9}, {"index": -1}, {"index": "x"}, {}, "text", None])
 def test_a_tool_call_that_makes_no_sense_harms_nothing(piece: Any) -> None:
-    tape = Stream(HEADER, entries(DeltaFields({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
-    assert len(Answer(tape).completion()["choices"][0]["message"].get("tool_calls") or []) <= 1
+    stream = Stream(HEADER, entries(DeltaFields({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
+    assert len(Answer(stream).completion()["choices"][0]["message"].get("tool_calls") or []) <= 1

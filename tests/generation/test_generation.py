@@ -721,33 +721,33 @@ class Pushing(Provider):
 
 async def test_what_is_pushed_after_the_end_is_ignored(log: Engine) -> None:
     pushing = Pushing()
-    tape = await Generations(log).begin(GenerationSpec(pushing, ASKED), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(pushing, ASKED), owner="ann")
     answer = await pushing.sink
     answer.push([Text("Hel"), Finish("stop")])
     pushing.go.set()
-    before = await ended(tape)
+    before = await ended(stream)
     answer.push([Text("lo"), Usage(COUNTS)])
-    assert await ended(tape) == before
+    assert await ended(stream) == before
     assert before[0] == [Text("Hel"), Finish("stop")]
 
 
 async def test_what_is_pushed_after_a_stop_is_ignored(log: Engine) -> None:
     pushing = Pushing()
-    tape = await Generations(log).begin(GenerationSpec(pushing, ASKED), owner="ann")
+    stream = await Generations(log).begin(GenerationSpec(pushing, ASKED), owner="ann")
     answer = await pushing.sink
     answer.push([Text("Hel")])
-    await log.cancel(tape)
+    await log.cancel(stream)
     answer.push([Text("lo"), Finish("stop")])
-    assert await ended(tape) == ([Text("Hel"), Stopped()], STOPPED)
+    assert await ended(stream) == ([Text("Hel"), Stopped()], STOPPED)
 
 
 async def test_what_ends_an_answer_in_a_push_is_not_raised_in_the_callback(log: Engine) -> None:
     pushing = Pushing()
-    tape = await Generations(log, Limits(events=2)).begin(GenerationSpec(pushing, ASKED), owner="ann")
+    stream = await Generations(log, Limits(events=2)).begin(GenerationSpec(pushing, ASKED), owner="ann")
     answer = await pushing.sink
     for text in ("a", "b", "c", "d"):
         answer.push([Text(text)])
-    deltas, end = await ended(tape)
+    deltas, end = await ended(stream)
     assert (deltas, end.state, end.error and end.error["code"]) == (
         [Text("a"), Text("b")],
         State.FAILED,
@@ -763,8 +763,8 @@ async def test_a_provider_that_returns_right_after_a_push_beyond_a_limit_ends_fa
             sink.push([Text("a")])
             sink.push([Text("b"), Finish("stop")])
 
-    tape = await Generations(log, Limits(events=1)).begin(GenerationSpec(Hasty(), ASKED), owner="ann")
-    deltas, end = await ended(tape)
+    stream = await Generations(log, Limits(events=1)).begin(GenerationSpec(Hasty(), ASKED), owner="ann")
+    deltas, end = await ended(stream)
     assert (deltas, end.state) == ([Text("a")], State.FAILED)
 
 
@@ -784,7 +784,7 @@ async def test_a_log_that_is_behind_makes_the_provider_wait(provider: Scripted) 
         def writer(self, stream: Stream) -> StreamWriter:
             return Behind(self, stream)
 
-    tape = await begin(BehindEngine(), provider)
+    stream = await begin(BehindEngine(), provider)
     for text in "abcdef":
         provider.say(text)
     provider.finish()
@@ -792,5 +792,5 @@ async def test_a_log_that_is_behind_makes_the_provider_wait(provider: Scripted) 
         await asyncio.sleep(0)
     assert provider.pushed == 3
     Behind.again.set()
-    deltas, _ = await ended(tape)
+    deltas, _ = await ended(stream)
     assert deltas == [*map(Text, "abcdef"), Finish("stop")]

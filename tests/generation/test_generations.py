@@ -319,9 +319,9 @@ async def test_the_load_is_measured_while_answers_are_produced_and_no_longer(
     monkeypatch.setattr(time, "thread_time", time.monotonic)  # the thread has not a moment left
     provider = Scripted()
     generations = Generations(log)
-    tape = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
+    stream = await generations.begin(GenerationSpec(provider, ASKED), owner="ann")
     while not generations._clock.window:
         await asyncio.sleep(0.001)
     provider.finish()
-    await end_of(tape)
+    await end_of(stream)
     assert not generations._clock._answers

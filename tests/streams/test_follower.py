@@ -196,7 +196,9 @@ async def test_whatever_happens_between_two_looks_every_reader_elsewhere_gets_ev
                 case 7:
                     committed = [len(stream.entries) for stream, _copy in copies]
                     await look(there, (copy for _stream, copy in copies))
-                    assert all(len(copy.entries) >= size for (_tape, copy), size in zip(copies, committed, strict=True))
+                    assert all(
+                        len(copy.entries) >= size for (_stream, copy), size in zip(copies, committed, strict=True)
+                    )
             for stream, copy in copies:
                 both = min(len(stream.entries), len(copy.entries))
                 assert copy.entries[:both] == stream.entries[:both]

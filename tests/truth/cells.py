@@ -46,8 +46,8 @@ async def cell(upstream: Upstream, name: str, fault: str) -> Cell:
     generations = Generations(MemoryEngine())
     try:
         request = ChatRequest(model=fault, messages=[{"role": "user", "content": "hi"}])
-        tape = await generations.begin(GenerationSpec(provider, request, show_usage=True), owner="ann")
-        entries = [entry async for batch in follow(tape) for entry in batch]
+        stream = await generations.begin(GenerationSpec(provider, request, show_usage=True), owner="ann")
+        entries = [entry async for batch in follow(stream) for entry in batch]
     finally:
         await generations.close()
         await provider.close()

@@ -50,7 +50,7 @@ class Came(msgspec.Struct):
     error: str = ""
     calls: list[dict[str, Any]] = []
     json: str = ""
-    tape: Any = None
+    stream: Any = None
 
     def fits(self, way: dict[str, Any]) -> bool:
         """Return whether this is right in one of a case's ways."""
@@ -124,13 +124,13 @@ async def _ask(upstream: Scripted, number: int, case: dict[str, Any], timeout: f
     generations = Generations(MemoryEngine())
     try:
         request = ChatRequest(model="m", messages=[{"role": "user", "content": "hi"}])
-        tape = await generations.begin(GenerationSpec(provider, request, show_usage=True), owner="ann")
-        async for _ in follow(tape):
+        stream = await generations.begin(GenerationSpec(provider, request, show_usage=True), owner="ann")
+        async for _ in follow(stream):
             pass
     finally:
         await generations.close()
         await provider.close()
-    return streamed(tape) if case.get("stream", True) else whole(tape)
+    return streamed(stream) if case.get("stream", True) else whole(stream)
 
 
 async def came(cases: list[dict[str, Any]], timeout: float = 30) -> list[Came]:
@@ -139,10 +139,10 @@ async def came(cases: list[dict[str, Any]], timeout: float = 30) -> list[Came]:
         return await asyncio.gather(*(_ask(upstream, number, case, timeout) for number, case in enumerate(cases)))
 
 
-def streamed(tape: Stream) -> Came:
+def streamed(stream: Stream) -> Came:
     """Return what an OpenAI client gathers from the stream."""
-    events = [event.data for event in Decoder().feed(ChunkView(tape.header).feed(tape.entries, 1))]
-    made = Came("incomplete", json="\n".join(events), tape=tape)
+    events = [event.data for event in Decoder().feed(ChunkView(stream.header).feed(stream.entries, 1))]
+    made = Came("incomplete", json="\n".join(events), stream=stream)
     for data in events:
         if data == "[DONE]":
             made.state = "cancelled" if made.state == "cancelled" else "completed"
@@ -171,13 +171,13 @@ def _merge(calls: list[dict[str, Any]], pieces: Iterable[dict[str, Any]]) -> Non
                 inner[field] = inner.get(field, "") + (more or "")
 
 
-def whole(tape: Stream) -> Came:
+def whole(stream: Stream) -> Came:
     """Return what an OpenAI client reads from the one object, or from the error in its place."""
-    answer = Answer(tape)
+    answer = Answer(stream)
     end = answer.end or End(State.RUNNING)
     if end.error is not None:
         text = json.dumps(end.error, separators=(",", ":"))
-        return Came(end.state, error=end.error["message"], json=text, text=answer.text, tape=tape)
+        return Came(end.state, error=end.error["message"], json=text, text=answer.text, stream=stream)
     body = msgspec.json.encode(answer.completion()).decode()
     (choice,) = json.loads(body)["choices"]
     message = choice["message"]
@@ -188,5 +188,5 @@ def whole(tape: Stream) -> Came:
         message.get("reasoning_content") or "",
         calls=message.get("tool_calls") or [],
         json=body,
-        tape=tape,
+        stream=stream,
     )

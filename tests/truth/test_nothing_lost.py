@@ -109,8 +109,8 @@ def test_every_field_of_a_chunk_is_found_in_the_stream_the_answer_the_snapshot_a
         assert not any(isinstance(delta, Finish) for delta in deltas)
         return
     last = End(State.COMPLETED, finish_reason="stop")
-    tape = Stream(HEADER, [encode_delta(delta) for delta in (*deltas, last)], ended=True)
-    events = Decoder().feed(ChunkView(HEADER).feed(tape.entries, 1))
+    stream = Stream(HEADER, [encode_delta(delta) for delta in (*deltas, last)], ended=True)
+    events = Decoder().feed(ChunkView(HEADER).feed(stream.entries, 1))
     client = EventTranscript()
     for event in events:
         client.take(event)
@@ -119,8 +119,8 @@ def test_every_field_of_a_chunk_is_found_in_the_stream_the_answer_the_snapshot_a
     gathered = [client.text, client.message(), client.logprobs, client.chunk_fields]
     texts = {
         "stream": "".join(event.data for event in events),
-        "whole": json.dumps(Answer(tape).completion()),
-        "snapshot": json.dumps(Answer(tape).snapshot()),
+        "whole": json.dumps(Answer(stream).completion()),
+        "snapshot": json.dumps(Answer(stream).snapshot()),
         "client": json.dumps(gathered),
     }
     for where, text in texts.items():

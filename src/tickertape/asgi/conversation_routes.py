@@ -35,14 +35,14 @@ async def post_message(app: App, scope: Message, receive: Receive, send: Send) -
     policy = defaults.conversation_disconnect
     request, options = parse_request(scope, body, max_messages=defaults.max_messages, disconnect=policy)
     try:
-        prepared, tape = await app.core.conversations.ask(scope[OWNER], request, options)
+        prepared, stream = await app.core.conversations.ask(scope[OWNER], request, options)
     except AnswerNotStarted as failure:
         error = to_api_error(failure.error)
         ids = {"tickertape": failure.prepared.ids}
         await reply_failure(send, error_object(error) | ids, error.status, error.retry_after, dialect=dialect)
         return
     opening = 1 if prepared.continues is None else 2
-    await stream_answer(app, tape, opening, scope, receive, send, dialect, prepared.ids)
+    await stream_answer(app, stream, opening, scope, receive, send, dialect, prepared.ids)
 
 
 async def get_conversations(app: App, scope: Message, _receive: Receive, send: Send) -> None:

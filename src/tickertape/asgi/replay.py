@@ -35,18 +35,18 @@ PATIENCE = 0.5
 class Place(NamedTuple):
     """Where to read on. ``reset`` says that this is the beginning, for the cursor is not one of the stream's."""
 
-    tape: Stream
+    stream: Stream
     after: int
     reset: bool
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to read."""
-        return self.tape.ended and self.after == len(self.tape.entries)
+        return self.stream.ended and self.after == len(self.stream.entries)
 
 
 async def find(app: App, stream_id: str, owner: str) -> Stream:
-    """Return a stream's tape. Raises UnknownStream."""
+    """Return the stream. Raises UnknownStream."""
     await app.core.conversations.wait_started(stream_id)
     return await app.core.engine.get(stream_id, owner)
 
@@ -82,7 +82,7 @@ async def replay(
             place = await _bridge(looking, app.core.options.heartbeat, stream_id, send)
     finally:
         looking.cancel()
-    await deliver(app.core.fanout, place.tape, place.after, dialect.view, send, receive)
+    await deliver(app.core.fanout, place.stream, place.after, dialect.view, send, receive)
 
 
 async def resumed(app: App, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> bool:
@@ -100,11 +100,11 @@ def cursor_of(scope: Message) -> str | None:
 
 
 async def _look(app: App, stream_id: str, cursor: str | None, owner: str) -> Place:
-    tape = await find(app, stream_id, owner)
+    stream = await find(app, stream_id, owner)
     after = position(cursor, stream_id) if cursor else 0
-    if after is None or not await app.core.engine.reach(tape, after):
-        return Place(tape, 0, reset=True)
-    return Place(tape, after, reset=False)
+    if after is None or not await app.core.engine.reach(stream, after):
+        return Place(stream, 0, reset=True)
+    return Place(stream, after, reset=False)
 
 
 async def _bridge(looking: asyncio.Task[Place], heartbeat: float, stream_id: str, send: Send) -> Place:

@@ -81,25 +81,25 @@ async def post_completions(app: App, scope: Message, receive: Receive, send: Sen
         await _whole_answer(await begin(app, ask, scope[OWNER]), scope, receive, send, dialect)
 
 
-async def _whole_answer(tape: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> None:
+async def _whole_answer(stream: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> None:
     """Wait for the end, and send the answer in one piece."""
-    with reading(tape):
-        if not await ended(tape, receive):
+    with reading(stream):
+        if not await ended(stream, receive):
             return
-    end = decode_delta(tape.entries[-1])
+    end = decode_delta(stream.entries[-1])
     if isinstance(end, End) and end.error is not None:
-        error = end.error | {"text": Answer(tape).text}
+        error = end.error | {"text": Answer(stream).text}
         await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
     else:
-        await reply_json(send, dialect.answer(tape), headers=[location(scope, tape.header.id, dialect)])
+        await reply_json(send, dialect.answer(stream), headers=[location(scope, stream.header.id, dialect)])
 
 
 async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/streams``: ask now, read later, by EventSource for example."""
     dialect = dialect_of(scope)
     ask = await read_ask(app, scope, receive, disconnect="continue")  # it is asked now to be read later
-    tape = await begin(app, ask, scope[OWNER])
-    stream_id = tape.header.id
+    stream = await begin(app, ask, scope[OWNER])
+    stream_id = stream.header.id
     url = stream_url(scope, stream_id, dialect)
     await reply_json(send, {"id": stream_id, "url": url}, 202, [location(scope, stream_id, dialect)])
 
@@ -112,24 +112,24 @@ async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> 
     if "application/json" not in accept or "text/event-stream" in accept:
         await replay(app, stream_id, cursor_of(scope), scope, receive, send, dialect)
         return
-    tape = await find(app, stream_id, scope[OWNER])
+    stream = await find(app, stream_id, scope[OWNER])
     if "dialect" in query(scope):
-        await _whole_answer(tape, scope, receive, send, dialect)
+        await _whole_answer(stream, scope, receive, send, dialect)
     else:
-        await reply_json(send, Answer(tape).snapshot())
+        await reply_json(send, Answer(stream).snapshot())
 
 
 async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
-    tape = await find(app, scope["path_params"]["id"], scope[OWNER])
-    await app.core.engine.cancel(tape)
+    stream = await find(app, scope["path_params"]["id"], scope[OWNER])
+    await app.core.engine.cancel(stream)
     try:
         async with asyncio.timeout(app.options.patience):
-            while not tape.ended:
-                await tape.wait(len(tape.entries))
+            while not stream.ended:
+                await stream.wait(len(stream.entries))
     except TimeoutError:
         pass  # its producer is slow to stop, or elsewhere: the snapshot says that it is still running
-    await reply_json(send, Answer(tape).snapshot())
+    await reply_json(send, Answer(stream).snapshot())
 
 
 async def continue_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
@@ -138,19 +138,19 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
     """
     dialect = dialect_of(scope)
-    tape = await find(app, scope["path_params"]["id"], scope[OWNER])
-    partial = Answer(tape)
+    stream = await find(app, scope["path_params"]["id"], scope[OWNER])
+    partial = Answer(stream)
     if partial.end is None or not partial.text:
         raise InvalidRequest(
-            f"Stream {tape.header.id!r} is {'still running' if partial.end is None else 'empty'}; "
+            f"Stream {stream.header.id!r} is {'still running' if partial.end is None else 'empty'}; "
             "only an answer that has ended, with some text, can be gone on from.",
             status=409,
             code="cannot_continue",
         )
     ask = await read_ask(app, scope, receive)
     messages = [*ask.messages, {"role": "assistant", "content": partial.text}]
-    ask = msgspec.structs.replace(ask, messages=messages, model=ask.model or tape.header.model)
-    await _answer(app, ask, scope, receive, send, dialect, continues=tape.header.id)
+    ask = msgspec.structs.replace(ask, messages=messages, model=ask.model or stream.header.model)
+    await _answer(app, ask, scope, receive, send, dialect, continues=stream.header.id)
 
 
 async def get_models(app: App, _scope: Message, _receive: Receive, send: Send) -> None:
@@ -172,13 +172,13 @@ async def _answer(
     continues: str | None = None,
 ) -> None:
     """Begin an answer and stream it."""
-    tape = await begin(app, ask, scope[OWNER], continues)
-    await stream_answer(app, tape, 1 if continues is None else 2, scope, receive, send, dialect)
+    stream = await begin(app, ask, scope[OWNER], continues)
+    await stream_answer(app, stream, 1 if continues is None else 2, scope, receive, send, dialect)
 
 
 async def stream_answer(
     app: App,
-    tape: Stream,
+    stream: Stream,
     opening: int,
     scope: Message,
     receive: Receive,
@@ -190,18 +190,18 @@ async def stream_answer(
 
     ``opening`` is the number of entries before the first token; ``place`` is shown in such an error.
     """
-    with reading(tape):
+    with reading(stream):
         # Slow is not failed: then the stream begins, and the first event goes out before the first token.
-        if not await opened(tape, opening, app.options.patience, receive):
+        if not await opened(stream, opening, app.options.patience, receive):
             return
-        if tape.ended and len(tape.entries) == opening + 1:  # the opening and the end, no token between
-            end = decode_delta(tape.entries[-1])
+        if stream.ended and len(stream.entries) == opening + 1:  # the opening and the end, no token between
+            end = decode_delta(stream.entries[-1])
             if isinstance(end, End) and end.error is not None:
                 error = end.error if place is None else end.error | {"tickertape": place}
                 await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
                 return
-        await start(send, 200, [*STREAM_HEADERS, *dialect.headers, location(scope, tape.header.id, dialect)])
-        streaming = deliver(app.core.fanout, tape, 0, dialect.view, send, receive)
+        await start(send, 200, [*STREAM_HEADERS, *dialect.headers, location(scope, stream.header.id, dialect)])
+        streaming = deliver(app.core.fanout, stream, 0, dialect.view, send, receive)
     await streaming
 
 

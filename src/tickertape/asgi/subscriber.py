@@ -163,7 +163,7 @@ class RequestSubscriber(Subscriber):
             await asyncio.wait({watching})
 
     async def _deliver(self) -> None:
-        loop, tape = asyncio.get_running_loop(), self.stream
+        loop, stream = asyncio.get_running_loop(), self.stream
         while self._cut is None and not self._gone:
             if self.open:
                 self._woken = loop.create_future()
@@ -179,7 +179,7 @@ class RequestSubscriber(Subscriber):
                 self._cut = None  # it is whole, whatever came meanwhile
                 return
             self.open = True
-            if self.index < len(tape.entries) or tape.queued not in (0, self.place):
+            if self.index < len(stream.entries) or stream.queued not in (0, self.place):
                 self.channel.mark()
 
     async def _watch(self, receive: Receive) -> None:

@@ -34,16 +34,16 @@ async def wait_disconnected(receive: Receive) -> None:
 
 
 @contextmanager
-def reading(tape: Stream) -> Iterator[None]:
+def reading(stream: Stream) -> Iterator[None]:
     """Count as one who reads the stream."""
-    tape.enter()
+    stream.enter()
     try:
         yield
     finally:
-        tape.leave()
+        stream.leave()
 
 
-async def opened(tape: Stream, opening: int, patience: float, receive: Receive) -> bool:
+async def opened(stream: Stream, opening: int, patience: float, receive: Receive) -> bool:
     """Wait until there is more than the first ``opening`` entries, ``patience`` seconds at most.
 
     Return False if the client has left.
@@ -51,17 +51,17 @@ async def opened(tape: Stream, opening: int, patience: float, receive: Receive) 
     soon = min(SOON, patience)
     try:
         async with asyncio.timeout(soon):
-            await tape.wait(opening)
+            await stream.wait(opening)
     except TimeoutError:
-        return await _while_connected(tape.wait(opening), receive, patience - soon)
+        return await _while_connected(stream.wait(opening), receive, patience - soon)
     return True
 
 
-async def ended(tape: Stream, receive: Receive) -> bool:
+async def ended(stream: Stream, receive: Receive) -> bool:
     """Wait until the stream has ended. Return False if the client has left."""
 
     async def end() -> None:
-        async for _entries in follow(tape):
+        async for _entries in follow(stream):
             pass
 
     return await _while_connected(end(), receive)

@@ -203,7 +203,7 @@ class AnswerHere(Transcript):
         self._settings = settings
         self._messages = messages
         self._log = MemoryEngine()
-        self._tape: Stream | None = None
+        self._stream: Stream | None = None
         self._stopped = False
         self._catalog: Catalog | None = None
         self._end = End(State.RUNNING)
@@ -219,10 +219,10 @@ class AnswerHere(Transcript):
         self._catalog = select(settings, await asyncio.to_thread(fetch_model, settings))
         provider, model = await self._catalog.find(settings.model)
         request = ChatRequest(model=model, messages=self._messages)
-        self._tape = tape = await Generations(self._log).begin(GenerationSpec(provider, request), owner="terminal")
+        self._stream = stream = await Generations(self._log).begin(GenerationSpec(provider, request), owner="terminal")
         if self._stopped:
-            await self._log.cancel(tape)
-        async for entries in follow(tape):
+            await self._log.cancel(stream)
+        async for entries in follow(stream):
             for delta in map(decode_delta, entries):
                 if isinstance(delta, End):
                     self._end = delta
@@ -236,8 +236,8 @@ class AnswerHere(Transcript):
     async def cancel(self) -> None:
         """Stop it; what was written stays."""
         self._stopped = True
-        if self._tape is not None:
-            await self._log.cancel(self._tape)
+        if self._stream is not None:
+            await self._log.cancel(self._stream)
 
     async def close(self) -> None:
         """Give back the provider's connections and memory."""

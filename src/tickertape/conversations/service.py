@@ -158,15 +158,15 @@ class ConversationService:
     async def _answer(self, prepared: PreparedAnswer, owner: str, options: AnswerOptions) -> Stream:
         """Start the answer, or find it. Raises AnswerNotStarted, after the message was marked as failed."""
         try:
-            tape = await self._stream(prepared, owner, options)
+            stream = await self._stream(prepared, owner, options)
             if prepared.stream in self._cancel_at_start:
-                await self._log.cancel(tape)
+                await self._log.cancel(stream)
         except Exception as error:
             shown = error if isinstance(error, TickertapeError) else _unexpected(error)
             if prepared.fresh:
                 await self._mark_unstarted(prepared.stream, State.FAILED, error_object(to_api_error(shown)))
             raise AnswerNotStarted(prepared, shown) from error
-        return tape
+        return stream
 
     async def _stream(self, prepared: PreparedAnswer, owner: str, options: AnswerOptions) -> Stream:
         if not prepared.fresh:
@@ -263,20 +263,20 @@ class ConversationService:
 
     # --- ending
 
-    def _on_end(self, tape: Stream) -> None:
-        self._task(self._finalize_or_warn(tape))
+    def _on_end(self, stream: Stream) -> None:
+        self._task(self._finalize_or_warn(stream))
 
-    async def _finalize_or_warn(self, tape: Stream) -> None:
+    async def _finalize_or_warn(self, stream: Stream) -> None:
         try:
-            await self._finalize(tape)
+            await self._finalize(stream)
         except ConversationError as error:  # its text stays in the stream; whoever reads the conversation tries again
-            logger.warning("The text of stream %s is not in its conversation yet: %s", tape.header.id, error)
+            logger.warning("The text of stream %s is not in its conversation yet: %s", stream.header.id, error)
 
-    async def _finalize(self, tape: Stream) -> None:
-        stream = tape.header.id
-        ended = now() if stream in self._ours else None
-        await self.store.write(lambda store: store.finalize_message(stream, outcome(tape), ended))
-        self._ours.discard(stream)
+    async def _finalize(self, stream: Stream) -> None:
+        stream_id = stream.header.id
+        ended = now() if stream_id in self._ours else None
+        await self.store.write(lambda store: store.finalize_message(stream_id, outcome(stream), ended))
+        self._ours.discard(stream_id)
 
     async def finalize_ended(self, owner: str | None = None) -> None:
         """Put the text of streams that have ended into their messages, of one owner or of all.
@@ -301,7 +301,7 @@ class ConversationService:
 
     async def _finalize_if_ended(self, segment: Segment) -> None:
         try:
-            tape = await self._log.get(segment.stream, segment.owner)
+            stream = await self._log.get(segment.stream, segment.owner)
         except UnknownStream:
             early = now() - segment.started < START
             if segment.stream not in self._starting and not early:
@@ -310,8 +310,8 @@ class ConversationService:
             damage = Outcome(state=State.LOST, error=error_object(to_api_error(error)))
             await self.store.write(lambda store: store.finalize_message(segment.stream, damage))
         else:
-            if tape.ended:
-                await self._finalize(tape)
+            if stream.ended:
+                await self._finalize(stream)
 
     async def _mark_unstarted(self, stream: str, state: State, error: dict[str, Any] | None) -> None:
         self._ours.discard(stream)
@@ -380,13 +380,13 @@ class ConversationService:
             task.exception()  # the caller has it, unless it was cancelled: then nobody waits for it
 
 
-def outcome(tape: Stream) -> Outcome:
+def outcome(stream: Stream) -> Outcome:
     """Return the outcome of a stream that has ended."""
     transcript = Transcript()
     try:
-        end = transcript.add_entries(tape.entries) or End(State.LOST)
+        end = transcript.add_entries(stream.entries) or End(State.LOST)
     except EngineError as error:  # damaged: nobody can read it
-        return Outcome(state=State.LOST, error=error_object(to_api_error(error)), model=tape.header.model)
+        return Outcome(state=State.LOST, error=error_object(to_api_error(error)), model=stream.header.model)
     return Outcome(
         state=end.state,
         text=transcript.text,
@@ -396,7 +396,7 @@ def outcome(tape: Stream) -> Outcome:
         usage=end.usage,
         finish_reason=end.finish_reason,
         error=end.error,
-        model=tape.header.model,
+        model=stream.header.model,
     )
 
 

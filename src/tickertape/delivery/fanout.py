@@ -51,12 +51,12 @@ ENDING = "the server is about to exit"
 class Channel:
     """The subscribers of one stream, and what is rendered for them."""
 
-    __slots__ = ("_fanout", "_hot", "dirty", "subscribers", "tape")
+    __slots__ = ("_fanout", "_hot", "dirty", "stream", "subscribers")
 
-    def __init__(self, fanout: Fanout, tape: Stream) -> None:
+    def __init__(self, fanout: Fanout, stream: Stream) -> None:
         self._fanout = fanout
         self._hot: dict[type[View], View] = {}
-        self.tape = tape
+        self.stream = stream
         self.subscribers: set[Subscriber] = set()
         self.dirty = False
 
@@ -65,10 +65,10 @@ class Channel:
         subscriber.channel = self
         hot = self._hot.get(subscriber.dialect)
         if hot is None:
-            hot = self._hot[subscriber.dialect] = subscriber.dialect(self.tape.header)
+            hot = self._hot[subscriber.dialect] = subscriber.dialect(self.stream.header)
         subscriber.view = hot
         self.subscribers.add(subscriber)
-        self.tape.enter()
+        self.stream.enter()
 
     def render(self, subscriber: Subscriber, end: int) -> bytes:
         """Return what is new for a subscriber, up to event number ``end``."""
@@ -76,7 +76,7 @@ class Channel:
         if not view.stateless:
             view = subscriber.view = self._view_at(index, subscriber)
             view.position = end
-        return view.feed(self.tape.entries[index:end], index + 1)
+        return view.feed(self.stream.entries[index:end], index + 1)
 
     def _view_at(self, index: int, subscriber: Subscriber) -> View:
         """Return a view that was fed so many entries: the hot one, unless that is further; else one of its own."""
@@ -85,16 +85,16 @@ class Channel:
             return hot
         if own.position == index:
             return own
-        view = hot if hot.position < index else subscriber.dialect(self.tape.header)
+        view = hot if hot.position < index else subscriber.dialect(self.stream.header)
         if view.position < index:
-            view.skip(self.tape.entries[view.position : index], view.position + 1)
+            view.skip(self.stream.entries[view.position : index], view.position + 1)
             view.position = index
         return view
 
     def spoil(self, subscriber: Subscriber) -> None:
         """Trust a view no longer: it raised, and what it keeps may be half of something."""
         if self._hot[subscriber.dialect] is subscriber.view:
-            self._hot[subscriber.dialect] = subscriber.dialect(self.tape.header)
+            self._hot[subscriber.dialect] = subscriber.dialect(self.stream.header)
 
     def mark(self) -> None:
         """Have the next flush look at this stream."""
@@ -108,7 +108,7 @@ class Channel:
             self.subscribers.remove(subscriber)
             if not self.subscribers:
                 self._fanout.close_channel(self)
-            self.tape.leave()
+            self.stream.leave()
 
 
 class Fanout:
@@ -139,11 +139,11 @@ class Fanout:
 
         It counts as a reader of its stream from now on. Once this is closed it is cut at once.
         """
-        tape = subscriber.stream
-        channel = self._channels.get(tape)
+        stream = subscriber.stream
+        channel = self._channels.get(stream)
         if channel is None:
-            channel = self._channels[tape] = Channel(self, tape)
-            tape.listen(channel.mark)
+            channel = self._channels[stream] = Channel(self, stream)
+            stream.listen(channel.mark)
             if self._sweeping is None and not self.closed:
                 self._sweep()
         subscriber.since = self._loop.time()
@@ -151,13 +151,13 @@ class Fanout:
         self._push(channel, subscriber, None, subscriber.since)
         if self.closed and subscriber in channel.subscribers:
             subscriber.cut(ENDING)
-        elif tape.queued:
+        elif stream.queued:
             channel.mark()
 
     def close_channel(self, channel: Channel) -> None:
         """For channels: nobody is left in this one."""
-        del self._channels[channel.tape]
-        channel.tape.unlisten(channel.mark)
+        del self._channels[channel.stream]
+        channel.stream.unlisten(channel.mark)
 
     def close(self) -> None:
         """Cut every subscriber: they reconnect to the next process and go on from where they are."""
@@ -183,7 +183,7 @@ class Fanout:
         dirty, self._dirty, self._scheduled = self._dirty, [], False
         for channel in dirty:
             channel.dirty = False
-            if channel.tape.queued:
+            if channel.stream.queued:
                 self._send_place(channel)
             shared: Shared | None = {} if len(channel.subscribers) > 1 else None
             for subscriber in tuple(channel.subscribers):
@@ -194,7 +194,7 @@ class Fanout:
 
     def _send_place(self, channel: Channel) -> None:
         """Send, in a comment, how many answers come before this one."""
-        place = channel.tape.queued
+        place = channel.stream.queued
         body = encode_comment(f"queued, {place - 1} before you")
         for subscriber in tuple(channel.subscribers):
             if subscriber.open and subscriber.place != place:
@@ -203,13 +203,13 @@ class Fanout:
 
     def _push(self, channel: Channel, subscriber: Subscriber, shared: Shared | None, now: float) -> None:
         """Write what is new to a subscriber that can take it; ``shared`` is what was rendered for others."""
-        tape, index = channel.tape, subscriber.index
-        entries = tape.entries
+        stream, index = channel.stream, subscriber.index
+        entries = stream.entries
         count = len(entries)
         if index >= count or not subscriber.open:
             return
         end = count if count - index <= SLICE else index + SLICE
-        last = tape.ended and end == count
+        last = stream.ended and end == count
         try:
             if shared is None:
                 framed = subscriber.frame(channel.render(subscriber, end), last)
@@ -219,7 +219,7 @@ class Fanout:
                     shared[key] = subscriber.frame(channel.render(subscriber, end), last)
                 framed = shared[key]
         except Exception:  # an entry that cannot be read must not stop the flush for the others
-            logger.exception("Stream %s cannot be rendered", tape.header.id)
+            logger.exception("Stream %s cannot be rendered", stream.header.id)
             channel.spoil(subscriber)
             subscriber.cut("the stream cannot be rendered")
             return

@@ -108,14 +108,14 @@ _OURS = frozenset(("id", "object", "created", "model", "choices", "usage", "tick
 
 
 class Answer(Transcript):
-    """What a tape says so far, gathered: for the snapshot and for answers that are not streamed."""
+    """The text and fields of a stream so far, for the snapshot and for answers that are not streamed."""
 
-    def __init__(self, tape: Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         super().__init__()
-        self.header = tape.header
-        self.count = len(tape.entries)
-        self.queued = tape.queued
-        self.end = self.add_entries(tape.entries)
+        self.header = stream.header
+        self.count = len(stream.entries)
+        self.queued = stream.queued
+        self.end = self.add_entries(stream.entries)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what ``GET /v1/streams/{id}`` shows to those who ask for JSON."""
