@@ -159,7 +159,7 @@ class SqliteWriter(StreamWriter):
     def _begin_append(self, entries: Sequence[bytes]) -> None:
         if self.error is not None:
             raise self.error
-        if self.stream.ended or self.stream.header.id not in self._producer.writers:
+        if self.stream.ended:
             raise StreamEnded(self.stream.header.id)
         if self.announced:
             self.announce_place()  # in the same transaction: who has text is in no line
