@@ -30,7 +30,7 @@ class AnswerSink:
 
     `open` gives it the writer once the stream is created; what comes before is kept. `close` appends what is still kept
     back, after that nothing is taken. ``finish`` and ``usage`` are the last ones that came: they belong to the end of
-    the stream. ``failed`` is called, once and with the sink closed, with what a delta could not be taken for.
+    the stream. ``failed`` is called once, with the sink closed, with the error for which a delta could not be taken.
     """
 
     __slots__ = (
