@@ -25,6 +25,9 @@ from unittest import mock
 
 import filelock
 
+import tickertape.conversations.async_store
+import tickertape.conversations.sqlite
+import tickertape.streams.sqlite.engine  # noqa: F401 - what a core imports when it is made, before there is a world
 from tickertape.asgi.subscriber import Cut
 from tickertape.delivery.subscriber import Subscriber
 from tickertape.generation.generation import Generation

@@ -132,7 +132,10 @@ def serve(control: socket.socket) -> list[str]:
 
 if __name__ == "__main__":
     import tickertape.cli.serve
-    import tickertape.server.run  # noqa: F401 - all that a server imports before it listens
+    import tickertape.conversations.async_store
+    import tickertape.conversations.sqlite
+    import tickertape.server.run
+    import tickertape.streams.sqlite.engine  # noqa: F401 - all that a server imports before it listens
     from tickertape.cli import main
 
     sys.argv = serve(socket.socket(fileno=int(sys.argv[1])))
