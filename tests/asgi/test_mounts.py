@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -125,3 +127,10 @@ def test_two_apps_in_one_process_each_have_their_own_and_share_a_folder_where_th
         assert client.get(f"/same{stream}", headers=ANN).text == answer.text
         assert client.get(f"/same{stream}", headers=BOB).status_code == 404
         assert client.get(f"/other{stream}", headers=ANN).status_code == 404
+
+
+def test_who_mounts_the_api_loads_no_server_no_command_line_and_no_database() -> None:
+    heavy = "{'uvicorn', 'httptools', 'click', 'rich', 'aiohttp', 'sqlalchemy', 'sqlite3', 'tickertape.server'}"
+    code = f"import sys, tickertape.asgi; print(*sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
