@@ -23,9 +23,6 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
 ) -> None:
     """The producer's thread has committed entry 2, another worker has shown it, its own loop is yet to know."""
 
-    async def started(_stream_id: str) -> None:
-        pass
-
     async def send(message: Any) -> None:
         sent.append(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
@@ -39,8 +36,8 @@ async def test_a_reader_that_knows_more_than_its_next_worker_gets_what_follows_a
     left = asyncio.Event()
     connections = Connections()
     async with SqliteEngine(tmp_path / "tape.db", lost=LOST, connect=connections) as log:
-        core = SimpleNamespace(engine=log, fanout=Fanout(), conversations=SimpleNamespace(wait_started=started))
-        app: Any = SimpleNamespace(core=core)
+        core = SimpleNamespace(engine=log, fanout=Fanout(), find=log.get)
+        app: Any = SimpleNamespace(core=core, location=lambda *_stream: [])
         writer = await begin(log, text(1))
         name = writer.stream.header.id
         scope: Any = {

@@ -25,10 +25,10 @@ from starlette.routing import Route, Router
 
 from tickertape.asgi import conversation_routes, routes
 from tickertape.asgi.endpoint import Endpoint, not_found
-from tickertape.asgi.host import StreamHost
-from tickertape.asgi.requests import complete_path
+from tickertape.asgi.host import StreamHost, dispatch
+from tickertape.asgi.requests import url_of
 from tickertape.asgi.responses import reply_error
-from tickertape.asgi.subscriber import transport_of
+from tickertape.dialects import DEFAULT
 from tickertape.errors import TickertapeError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tickertape.asgi.types import App as AsgiApp
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.core import Core
+    from tickertape.dialects import Dialect
 
 
 class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +96,16 @@ class App(StreamHost):
             lifespan=lambda _app: (lifespan or self.lifespan)(),
         )
 
+    @property
+    def patience(self) -> float:
+        """Seconds that the status line waits for a fast error."""
+        return self.options.patience
+
+    def stream_url(self, scope: Message, stream_id: str, dialect: Dialect) -> str:
+        """Return the URL, without scheme and host, where a stream is read in this dialect."""
+        query = "" if dialect is DEFAULT else f"?dialect={dialect.name}"
+        return url_of(scope, f"/v1/streams/{stream_id}{query}")
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
         if scope["type"] == "http":
@@ -103,12 +114,4 @@ class App(StreamHost):
             except TickertapeError as error:
                 await reply_error(send, error)
                 return
-            complete_path(scope)
-            if scope.get("http_version") == "1.0" and (transport := transport_of(send)):
-                send = transport.without_chunks(send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: servers answer 403
-            return
-        elif scope["type"] != "lifespan":
-            raise ValueError(f"This app answers http, not {scope['type']!r}.")  # as ASGI wants it
-        await self._router(scope, receive, send)
+        await dispatch(self._router, scope, receive, send)

@@ -7,13 +7,13 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
+from tickertape.asgi.answers import stream_answer
 from tickertape.asgi.changes import serve_changes
 from tickertape.asgi.conversation_requests import parse_new, parse_page, parse_request, parse_update
 from tickertape.asgi.endpoint import OWNER
 from tickertape.asgi.replay import cursor_of, resumed
 from tickertape.asgi.requests import dialect_of, read_body, url_of
 from tickertape.asgi.responses import reply, reply_failure, reply_json
-from tickertape.asgi.routes import stream_answer
 from tickertape.conversations.export import as_json, as_markdown, conversation_object, summary_object
 from tickertape.conversations.service import AnswerNotStarted
 from tickertape.errors import InvalidRequest, error_object, to_api_error

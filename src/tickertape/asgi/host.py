@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from tickertape.asgi.requests import complete_path
 from tickertape.asgi.signals import DrainOnSignal
+from tickertape.asgi.subscriber import transport_of
 from tickertape.errors import TickertapeError
 from tickertape.stream_core import CoreState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.routing import Router
+
+    from tickertape.asgi.responses import Headers
+    from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.dialects import Dialect
     from tickertape.stream_core import StreamCore
 
 
-class StreamHost:
-    """What serves streams: their core, and its life in this process.
+class StreamHost(ABC):
+    """What serves streams: their core, its life in this process, and where the streams are read.
 
     With ``signals`` SIGTERM and SIGINT drain the core before the host's own handlers are called.
     """
@@ -26,6 +34,20 @@ class StreamHost:
     def __init__(self, core: StreamCore, *, signals: bool = True) -> None:
         self.core = core
         self._signals = DrainOnSignal(core) if signals else None
+
+    @property
+    @abstractmethod
+    def patience(self) -> float:
+        """Seconds that the status line waits for a fast error, and the answer to a stop for the end."""
+
+    @abstractmethod
+    def stream_url(self, scope: Message, stream_id: str, dialect: Dialect) -> str | None:
+        """Return the URL, without scheme and host, where a stream is read in this dialect; None if there is none."""
+
+    def location(self, scope: Message, stream_id: str, dialect: Dialect) -> Headers:
+        """Return the header that says where a stream is read."""
+        url = self.stream_url(scope, stream_id, dialect)
+        return [] if url is None else [(b"location", url.encode())]
 
     @asynccontextmanager
     async def lifespan(self, _host: object = None) -> AsyncIterator[None]:
@@ -68,3 +90,17 @@ class StreamHost:
             )
         if not core.started:
             await self.start()
+
+
+async def dispatch(router: Router, scope: Message, receive: Receive, send: Send) -> None:
+    """Have a router answer one request, or run the lifespan."""
+    if scope["type"] == "http":
+        complete_path(scope)
+        if scope.get("http_version") == "1.0" and (transport := transport_of(send)):
+            send = transport.without_chunks(send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})  # before it is accepted: servers answer 403
+        return
+    elif scope["type"] != "lifespan":
+        raise ValueError(f"This app answers http, not {scope['type']!r}.")  # as ASGI wants it
+    await router(scope, receive, send)

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tickertape.asgi.endpoint import OWNER
 from tickertape.asgi.requests import header, query
-from tickertape.asgi.responses import STREAM_HEADERS, location, reply, start
+from tickertape.asgi.responses import STREAM_HEADERS, reply, start
 from tickertape.asgi.subscriber import cut, deliver
 from tickertape.delivery.fanout import HEARTBEAT
 from tickertape.dialects.base import position
 from tickertape.errors import TickertapeError
 
 if TYPE_CHECKING:
-    from tickertape.asgi.app import App
+    from tickertape.asgi.host import StreamHost
+    from tickertape.asgi.responses import Headers
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.dialects import Dialect
     from tickertape.streams.contract import Stream
@@ -45,27 +46,22 @@ class Place(NamedTuple):
         return self.stream.ended and self.after == len(self.stream.entries)
 
 
-async def find(app: App, stream_id: str, owner: str) -> Stream:
-    """Return the stream. Raises UnknownStream."""
-    await app.core.conversations.wait_started(stream_id)
-    return await app.core.engine.get(stream_id, owner)
-
-
 async def replay(
-    app: App,
+    host: StreamHost,
     stream_id: str,
     cursor: str | None,
     scope: Message,
     receive: Receive,
     send: Send,
     dialect: Dialect,
+    more_headers: Headers | None = None,
 ) -> None:
     """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
-    looking = asyncio.create_task(_look(app, stream_id, cursor, scope[OWNER]))
+    looking = asyncio.create_task(_look(host, stream_id, cursor, scope[OWNER]))
     try:
         only_head = scope["method"] == "HEAD"
         await asyncio.wait({looking}, timeout=None if only_head else PATIENCE)
-        headers = [*STREAM_HEADERS, *dialect.headers, location(scope, stream_id, dialect)]
+        headers = [*STREAM_HEADERS, *dialect.headers, *host.location(scope, stream_id, dialect), *(more_headers or ())]
         if looking.done():
             place = looking.result()
             if place.done:
@@ -79,18 +75,18 @@ async def replay(
                 return
         else:
             await start(send, 200, headers)
-            place = await _bridge(looking, app.core.options.heartbeat, stream_id, send)
+            place = await _bridge(looking, host.core.options.heartbeat, stream_id, send)
     finally:
         looking.cancel()
-    await deliver(app.core.fanout, place.stream, place.after, dialect.view, send, receive)
+    await deliver(host.core.fanout, place.stream, place.after, dialect.view, send, receive)
 
 
-async def resumed(app: App, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> bool:
+async def resumed(host: StreamHost, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> bool:
     """Resume for a POST with Last-Event-ID: some clients repeat the POST, and it must never generate twice."""
     cursor = header(scope, b"last-event-id")
     if not cursor:
         return False
-    await replay(app, cursor.rpartition(".")[0], cursor, scope, receive, send, dialect)
+    await replay(host, cursor.rpartition(".")[0], cursor, scope, receive, send, dialect)
     return True
 
 
@@ -99,10 +95,10 @@ def cursor_of(scope: Message) -> str | None:
     return header(scope, b"last-event-id") or query(scope).get("last_event_id")
 
 
-async def _look(app: App, stream_id: str, cursor: str | None, owner: str) -> Place:
-    stream = await find(app, stream_id, owner)
+async def _look(host: StreamHost, stream_id: str, cursor: str | None, owner: str) -> Place:
+    stream = await host.core.find(stream_id, owner)
     after = position(cursor, stream_id) if cursor else 0
-    if after is None or not await app.core.engine.reach(stream, after):
+    if after is None or not await host.core.engine.reach(stream, after):
         return Place(stream, 0, reset=True)
     return Place(stream, after, reset=False)
 

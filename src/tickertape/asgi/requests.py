@@ -55,12 +55,12 @@ def query(scope: Message) -> dict[str, str]:
     return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
 
-def dialect_of(scope: Message) -> Dialect:
-    """Return the dialect that the query asks for, `DEFAULT` if none. Raises InvalidRequest for one that there is not.
+def dialect_of(scope: Message, default: Dialect = DEFAULT) -> Dialect:
+    """Return the dialect that the query asks for, ``default`` if none. Raises InvalidRequest for one that there is not.
 
     From then on the errors of this request are in it.
     """
-    name = query(scope).get("dialect", DEFAULT.name)
+    name = query(scope).get("dialect", default.name)
     if name not in DIALECTS:
         raise InvalidRequest(f"dialect is one of {', '.join(DIALECTS)}; it was {name[:80]!r}.", param="dialect")
     dialect = scope[DIALECT] = DIALECTS[name]

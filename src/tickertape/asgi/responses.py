@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tickertape.asgi.requests import url_of
 from tickertape.dialects import DEFAULT
 from tickertape.errors import error_object, to_api_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tickertape.asgi.types import Message, Send
+    from tickertape.asgi.types import Send
     from tickertape.dialects import Dialect
     from tickertape.errors import TickertapeError
 
@@ -29,17 +28,6 @@ STREAM_HEADERS: Headers = [
 ]
 
 _json = msgspec.json.Encoder().encode
-
-
-def stream_url(scope: Message, stream_id: str, dialect: Dialect) -> str:
-    """Return the URL where a stream is read in this dialect."""
-    query = "" if dialect is DEFAULT else f"?dialect={dialect.name}"
-    return url_of(scope, f"/v1/streams/{stream_id}{query}")
-
-
-def location(scope: Message, stream_id: str, dialect: Dialect) -> tuple[bytes, bytes]:
-    """Return the header that says where a stream is."""
-    return b"location", stream_url(scope, stream_id, dialect).encode()
 
 
 async def start(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:

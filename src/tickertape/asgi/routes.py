@@ -5,17 +5,16 @@ Handlers are plain ASGI: Starlette finds the route, nothing of it stands between
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from tickertape.asgi.answers import stop, stream_answer
 from tickertape.asgi.endpoint import OWNER
-from tickertape.asgi.replay import cursor_of, find, replay, resumed
+from tickertape.asgi.replay import cursor_of, replay, resumed
 from tickertape.asgi.requests import Ask, dialect_of, header, parse_ask, query, read_body
-from tickertape.asgi.responses import STREAM_HEADERS, location, reply_failure, reply_json, start, stream_url
-from tickertape.asgi.subscriber import deliver
-from tickertape.asgi.waiting import ended, opened, reading
+from tickertape.asgi.responses import reply_failure, reply_json
+from tickertape.asgi.waiting import ended, reading
 from tickertape.deltas import End, decode_delta
 from tickertape.dialects import DIALECTS
 from tickertape.dialects.openai_chat import Answer
@@ -78,10 +77,12 @@ async def post_completions(app: App, scope: Message, receive: Receive, send: Sen
     if ask.stream:
         await _answer(app, ask, scope, receive, send, dialect)
     else:
-        await _whole_answer(await begin(app, ask, scope[OWNER]), scope, receive, send, dialect)
+        await _whole_answer(app, await begin(app, ask, scope[OWNER]), scope, receive, send, dialect)
 
 
-async def _whole_answer(stream: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> None:
+async def _whole_answer(
+    app: App, stream: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect
+) -> None:
     """Wait for the end, and send the answer in one piece."""
     with reading(stream):
         if not await ended(stream, receive):
@@ -91,7 +92,7 @@ async def _whole_answer(stream: Stream, scope: Message, receive: Receive, send: 
         error = end.error | {"text": Answer(stream).text}
         await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
     else:
-        await reply_json(send, dialect.answer(stream), headers=[location(scope, stream.header.id, dialect)])
+        await reply_json(send, dialect.answer(stream), headers=app.location(scope, stream.header.id, dialect))
 
 
 async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -> None:
@@ -100,8 +101,8 @@ async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -
     ask = await read_ask(app, scope, receive, disconnect="continue")  # it is asked now to be read later
     stream = await begin(app, ask, scope[OWNER])
     stream_id = stream.header.id
-    url = stream_url(scope, stream_id, dialect)
-    await reply_json(send, {"id": stream_id, "url": url}, 202, [location(scope, stream_id, dialect)])
+    url = app.stream_url(scope, stream_id, dialect)
+    await reply_json(send, {"id": stream_id, "url": url}, 202, app.location(scope, stream_id, dialect))
 
 
 async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
@@ -112,23 +113,17 @@ async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> 
     if "application/json" not in accept or "text/event-stream" in accept:
         await replay(app, stream_id, cursor_of(scope), scope, receive, send, dialect)
         return
-    stream = await find(app, stream_id, scope[OWNER])
+    stream = await app.core.find(stream_id, scope[OWNER])
     if "dialect" in query(scope):
-        await _whole_answer(stream, scope, receive, send, dialect)
+        await _whole_answer(app, stream, scope, receive, send, dialect)
     else:
         await reply_json(send, Answer(stream).snapshot())
 
 
 async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
-    stream = await find(app, scope["path_params"]["id"], scope[OWNER])
-    await app.core.engine.cancel(stream)
-    try:
-        async with asyncio.timeout(app.options.patience):
-            while not stream.ended:
-                await stream.wait(len(stream.entries))
-    except TimeoutError:
-        pass  # its producer is slow to stop, or elsewhere: the snapshot says that it is still running
+    stream = await app.core.find(scope["path_params"]["id"], scope[OWNER])
+    await stop(app, stream)
     await reply_json(send, Answer(stream).snapshot())
 
 
@@ -138,7 +133,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
     """
     dialect = dialect_of(scope)
-    stream = await find(app, scope["path_params"]["id"], scope[OWNER])
+    stream = await app.core.find(scope["path_params"]["id"], scope[OWNER])
     partial = Answer(stream)
     if partial.end is None or not partial.text:
         raise InvalidRequest(
@@ -174,35 +169,6 @@ async def _answer(
     """Begin an answer and stream it."""
     stream = await begin(app, ask, scope[OWNER], continues)
     await stream_answer(app, stream, 1 if continues is None else 2, scope, receive, send, dialect)
-
-
-async def stream_answer(
-    app: App,
-    stream: Stream,
-    opening: int,
-    scope: Message,
-    receive: Receive,
-    send: Send,
-    dialect: Dialect,
-    place: dict[str, str] | None = None,
-) -> None:
-    """Stream an answer from its start; an error that the upstream reports at once becomes the status.
-
-    ``opening`` is the number of entries before the first token; ``place`` is shown in such an error.
-    """
-    with reading(stream):
-        # Slow is not failed: then the stream begins, and the first event goes out before the first token.
-        if not await opened(stream, opening, app.options.patience, receive):
-            return
-        if stream.ended and len(stream.entries) == opening + 1:  # the opening and the end, no token between
-            end = decode_delta(stream.entries[-1])
-            if isinstance(end, End) and end.error is not None:
-                error = end.error if place is None else end.error | {"tickertape": place}
-                await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
-                return
-        await start(send, 200, [*STREAM_HEADERS, *dialect.headers, location(scope, stream.header.id, dialect)])
-        streaming = deliver(app.core.fanout, stream, 0, dialect.view, send, receive)
-    await streaming
 
 
 PATHS: dict[str, dict[str, Handler]] = {
