@@ -141,6 +141,10 @@ async def test_a_paced_answer_pushes_nothing_while_the_sink_is_behind_and_then_w
     assert "".join(delta.text for delta in sink.batches[0] if isinstance(delta, Text)) == " b c d e f g h"
 
 
+async def test_the_first_piece_comes_alone_whatever_the_rate() -> None:
+    assert (await answer(Echo(rate=1e9), asking("a b c")))[0] == [Text("a")]
+
+
 async def test_a_cancelled_answer_says_nothing_more() -> None:
     sink = OneAtATime()
     answering = asyncio.create_task(Echo(rate=200).answer(asking("a b"), sink))

@@ -93,15 +93,15 @@ class _PacedAnswer:
         self.done: asyncio.Future[None] = loop.create_future()  # cancelled with the task that waits for it
         self._pieces, self._rate, self._sink = _Pieces(request, text), rate, sink
         self._wheel, self._start = timer_wheel(loop), loop.time()
-        self()
+        self(1)
 
-    def __call__(self) -> None:
+    def __call__(self, due: int = 0) -> None:
         """Push what is due. While the sink is behind nothing is; what is overdue then comes together."""
         if self.done.done():
             return
         pieces = self._pieces
         if not self._sink.behind:
-            due = int((self._wheel.loop.time() - self._start) * self._rate) + 1 - pieces.taken
+            due = due or int((self._wheel.loop.time() - self._start) * self._rate) + 1 - pieces.taken
             self._sink.push(pieces.take(max(1, min(due, BATCH))))
             if pieces.over:
                 self.done.set_result(None)
