@@ -36,7 +36,7 @@ from tickertape.deltas import (
     encode_delta,
 )
 from tickertape.dialects.base import event_id, position
-from tickertape.dialects.openai_chat import Answer, ChunkView
+from tickertape.dialects.openai_chat import ChunkView, StreamTranscript
 from tickertape.streams.contract import Header, Stream
 
 STREAM = "3c2276b9840faf17bed9c3f0884be133"
@@ -164,11 +164,11 @@ def test_a_cursor_names_a_position_in_its_own_stream_only(cursor: str, number: i
 
 def test_the_snapshot_gathers_what_was_said() -> None:
     stream = Stream(HEADER, entries(Begins(), Reasoning("Hm"), Text("Hel"), Text("lo")))
-    shown = Answer(stream).snapshot()
+    shown = StreamTranscript(stream).snapshot()
     assert (shown["state"], shown["text"], shown["reasoning"]) == ("running", "Hello", "Hm")
     assert shown["last_event_id"] == f"{STREAM}.4"
     stream.extend(entries(End(State.FAILED, error=ERROR)), ended=True)
-    shown = Answer(stream).snapshot()
+    shown = StreamTranscript(stream).snapshot()
     assert (shown["state"], shown["error"], shown["last_event_id"]) == ("failed", ERROR, f"{STREAM}.5")
 
 
@@ -188,7 +188,7 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
         ),
         ended=True,
     )
-    whole = Answer(stream).completion()
+    whole = StreamTranscript(stream).completion()
     message = whole["choices"][0]["message"]
     assert message["content"] is None
     assert [
@@ -203,4 +203,4 @@ def test_a_whole_answer_merges_its_tool_calls_by_index() -> None:
 @pytest.mark.parametrize("piece", [{"index": 10**9}, {"index": -1}, {"index": "x"}, {}, "text", None])
 def test_a_tool_call_that_makes_no_sense_harms_nothing(piece: Any) -> None:
     stream = Stream(HEADER, entries(DeltaFields({"tool_calls": [piece]}), End(State.COMPLETED)), ended=True)
-    assert len(Answer(stream).completion()["choices"][0]["message"].get("tool_calls") or []) <= 1
+    assert len(StreamTranscript(stream).completion()["choices"][0]["message"].get("tool_calls") or []) <= 1

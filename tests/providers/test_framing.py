@@ -16,7 +16,7 @@ from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import DIALECTS, dialect
 from tickertape.providers.framing import JsonBody, Kind, Opening
 from tickertape.testing.actions import Body, Token
-from tickertape.testing.answer import WORDS, Answer
+from tickertape.testing.answer import WORDS, ScriptedAnswer
 from tickertape.testing.dialects import DIALECTS as UPSTREAM_DIALECTS
 
 from .asked import USER, read
@@ -36,7 +36,9 @@ def reader_of(name: str, limit: int = 1 << 20) -> AnswerReader:
 
 def messages_of(name: str) -> list[bytes]:
     """Return a healthy answer's messages, framed as the dialect does."""
-    return [step.data for step in Answer(UPSTREAM_DIALECTS[name], "m").healthy if isinstance(step, Body | Token)]
+    return [
+        step.data for step in ScriptedAnswer(UPSTREAM_DIALECTS[name], "m").healthy if isinstance(step, Body | Token)
+    ]
 
 
 def json_of(name: str) -> list[str]:

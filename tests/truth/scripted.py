@@ -18,7 +18,7 @@ import msgspec
 
 from tickertape import Decoder
 from tickertape.deltas import End, State
-from tickertape.dialects.openai_chat import Answer, ChunkView
+from tickertape.dialects.openai_chat import ChunkView, StreamTranscript
 from tickertape.generation import Generations, GenerationSpec
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.dialects import dialect
@@ -173,7 +173,7 @@ def _merge(calls: list[dict[str, Any]], pieces: Iterable[dict[str, Any]]) -> Non
 
 def whole(stream: Stream) -> Came:
     """Return what an OpenAI client reads from the one object, or from the error in its place."""
-    answer = Answer(stream)
+    answer = StreamTranscript(stream)
     end = answer.end or End(State.RUNNING)
     if end.error is not None:
         text = json.dumps(end.error, separators=(",", ":"))

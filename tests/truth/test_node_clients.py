@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from support.in_loop import serve
-from tickertape.dialects.openai_chat import Answer
+from tickertape.dialects.openai_chat import StreamTranscript
 from tickertape.providers.base import Model, Provider
 
 from .npm import beside, installed
@@ -106,7 +106,7 @@ def told(script: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
 
 def _differences(one: Came, said: Told) -> dict[str, tuple[Any, Any]]:
     """Return what was told otherwise than it came."""
-    ours = Answer(one.stream)
+    ours = StreamTranscript(one.stream)
     wanted: Told = {
         "told": "end",
         "text": ours.text,
@@ -166,6 +166,6 @@ def test_calls_that_a_client_for_node_reads_have_ids_of_their_own(
     for name, (one, ways) in told.items():
         ids = [call[0] for call in ways[way].get("calls", ())]
         assert len(set(filter(None, ids))) == len(ids), name
-        for ours, theirs in zip(Answer(one.stream).tool_calls, ids, strict=one.state == "completed"):
+        for ours, theirs in zip(StreamTranscript(one.stream).tool_calls, ids, strict=one.state == "completed"):
             made_here = ours["id"].startswith("call_")  # as the upstream sent none, another in each answer
             assert made_here or theirs == ours["id"], name

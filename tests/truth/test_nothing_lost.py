@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tickertape import Decoder
 from tickertape.client.transcript import EventTranscript
 from tickertape.deltas import Delta, End, Finish, State, encode_delta
-from tickertape.dialects.openai_chat import Answer, ChunkView
+from tickertape.dialects.openai_chat import ChunkView, StreamTranscript
 from tickertape.providers.openai_reader import ChunkReader
 from tickertape.providers.upstream_errors import UpstreamErrors
 from tickertape.streams.contract import Header, Stream
@@ -119,8 +119,8 @@ def test_every_field_of_a_chunk_is_found_in_the_stream_the_answer_the_snapshot_a
     gathered = [client.text, client.message(), client.logprobs, client.chunk_fields]
     texts = {
         "stream": "".join(event.data for event in events),
-        "whole": json.dumps(Answer(stream).completion()),
-        "snapshot": json.dumps(Answer(stream).snapshot()),
+        "whole": json.dumps(StreamTranscript(stream).completion()),
+        "snapshot": json.dumps(StreamTranscript(stream).snapshot()),
         "client": json.dumps(gathered),
     }
     for where, text in texts.items():

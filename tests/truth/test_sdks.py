@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tickertape.dialects.openai_chat import Answer, ChunkView
+from tickertape.dialects.openai_chat import ChunkView, StreamTranscript
 
 from .scripted import Came, came
 
@@ -44,7 +44,7 @@ def base_url(results: dict[str, Came]) -> Iterator[str]:
             if body.get("stream"):
                 kind, data = "text/event-stream; charset=utf-8", ChunkView(stream.header).feed(stream.entries, 1)
             else:
-                kind, data = "application/json", json.dumps(Answer(stream).completion()).encode()
+                kind, data = "application/json", json.dumps(StreamTranscript(stream).completion()).encode()
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
@@ -75,7 +75,7 @@ def test_openais_stream_helper_reads_every_case_and_gathers_what_we_gather(
                 for _ in stream:
                     pass
                 message = stream.get_final_completion().choices[0].message
-            ours = Answer(one.stream)
+            ours = StreamTranscript(one.stream)
             assert (message.content or "") == ours.text, name
             made = [(call.id, call.type) for call in message.tool_calls or ()]
             assert made == [(call["id"], call["type"]) for call in ours.tool_calls], name
@@ -93,7 +93,7 @@ def test_openais_client_reads_every_case_in_one_piece(results: dict[str, Came], 
     with openai.OpenAI(base_url=base_url, api_key="k", max_retries=0) as client:
         for name, one in results.items():
             completion = client.chat.completions.create(model=name, messages=QUESTION)
-            assert (completion.choices[0].message.content or "") == Answer(one.stream).text, name
+            assert (completion.choices[0].message.content or "") == StreamTranscript(one.stream).text, name
 
 
 def test_pydantic_ai_reads_tool_calls_thinking_and_citations(results: dict[str, Came], base_url: str) -> None:
@@ -119,7 +119,7 @@ def test_pydantic_ai_reads_tool_calls_thinking_and_citations(results: dict[str, 
             return {name: await read(client, name) for name in results}
 
     for name, parts in asyncio.run(all_parts()).items():
-        ours = Answer(results[name].stream)
+        ours = StreamTranscript(results[name].stream)
         text = "".join(part.content for part in parts if part.part_kind == "text")
         assert text == ours.text, name
         called = [part.tool_name for part in parts if part.part_kind == "tool-call"]

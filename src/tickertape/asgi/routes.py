@@ -17,7 +17,7 @@ from tickertape.asgi.responses import reply_failure, reply_json
 from tickertape.asgi.waiting import ended, reading
 from tickertape.deltas import End, decode_delta
 from tickertape.dialects import DIALECTS
-from tickertape.dialects.openai_chat import Answer
+from tickertape.dialects.openai_chat import StreamTranscript
 from tickertape.errors import InvalidRequest
 from tickertape.generation import GenerationSpec
 
@@ -89,7 +89,7 @@ async def _whole_answer(
             return
     end = decode_delta(stream.entries[-1])
     if isinstance(end, End) and end.error is not None:
-        error = end.error | {"text": Answer(stream).text}
+        error = end.error | {"text": StreamTranscript(stream).text}
         await reply_failure(send, error, end.status, end.retry_after, dialect=dialect)
     else:
         await reply_json(send, dialect.answer(stream), headers=app.location(scope, stream.header.id, dialect))
@@ -117,14 +117,14 @@ async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> 
     if "dialect" in query(scope):
         await _whole_answer(app, stream, scope, receive, send, dialect)
     else:
-        await reply_json(send, Answer(stream).snapshot())
+        await reply_json(send, StreamTranscript(stream).snapshot())
 
 
 async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send) -> None:
     """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
     stream = await app.core.find(scope["path_params"]["id"], scope[OWNER])
     await stop(app, stream)
-    await reply_json(send, Answer(stream).snapshot())
+    await reply_json(send, StreamTranscript(stream).snapshot())
 
 
 async def continue_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
@@ -134,7 +134,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     """
     dialect = dialect_of(scope)
     stream = await app.core.find(scope["path_params"]["id"], scope[OWNER])
-    partial = Answer(stream)
+    partial = StreamTranscript(stream)
     if partial.end is None or not partial.text:
         raise InvalidRequest(
             f"Stream {stream.header.id!r} is {'still running' if partial.end is None else 'empty'}; "

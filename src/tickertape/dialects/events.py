@@ -25,7 +25,7 @@ import msgspec
 
 from tickertape.deltas import Begins, End, Frame, Opens, ScoredText, Typed, decode_delta
 from tickertape.dialects.base import Dialect, View, numbered
-from tickertape.dialects.openai_chat import Answer
+from tickertape.dialects.openai_chat import StreamTranscript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ class Events(Dialect):
 
     def answer(self, stream: Stream) -> dict[str, Any]:
         """Return the snapshot of the stream: its text, its state and all that was gathered."""
-        return Answer(stream).snapshot()
+        return StreamTranscript(stream).snapshot()
 
     def error(self, error: dict[str, Any]) -> dict[str, Any]:
         """Return ``{"error": {message, type, code, param}}``."""

@@ -107,7 +107,7 @@ _OURS = frozenset(("id", "object", "created", "model", "choices", "usage", "tick
 """Fields of a chunk that are this server's own."""
 
 
-class Answer(Transcript):
+class StreamTranscript(Transcript):
     """The text and fields of a stream so far, for the snapshot and for answers that are not streamed."""
 
     def __init__(self, stream: Stream) -> None:
@@ -167,7 +167,7 @@ class OpenAIChat(Dialect):
 
     def answer(self, stream: Stream) -> dict[str, Any]:
         """Return a ``chat.completion`` object."""
-        return Answer(stream).completion()
+        return StreamTranscript(stream).completion()
 
     def error(self, error: dict[str, Any]) -> dict[str, Any]:
         """Return ``{"error": {message, type, code, param}}``."""

@@ -16,7 +16,7 @@ BROKEN = "The model broke off."
 """The words of every error in the middle of an answer."""
 
 
-class Answer(msgspec.Struct):
+class ScriptedAnswer(msgspec.Struct):
     """One answer in one dialect's messages, and the actions that send it."""
 
     dialect: Dialect

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tickertape.testing.actions import Action
-    from tickertape.testing.answer import Answer
+    from tickertape.testing.answer import ScriptedAnswer
 
 CALLS = (("look", {"at": "é"}), ("find", {"n": 2}))
 """The tool calls of an answer with two."""
@@ -43,7 +43,7 @@ _HALVES = ("\ue000", "\ue001")
 """They stand for the two halves of 😀 until the messages are bytes."""
 
 
-def signed_thinking(answer: Answer) -> list[Action]:
+def signed_thinking(answer: ScriptedAnswer) -> list[Action]:
     """Return two signed blocks of thinking before the answer."""
     messages: list[Any] = []
     for number, (words, signature) in enumerate(SIGNED):
@@ -62,14 +62,14 @@ def signed_thinking(answer: Answer) -> list[Action]:
     return [answer.head, *answer.opening, *_framed(answer, messages), *answer.tokens(), *answer.closing(), Final.END]
 
 
-def refusal(answer: Answer) -> list[Action]:
+def refusal(answer: ScriptedAnswer) -> list[Action]:
     """Return an answer that refuses after its text."""
     words = {"openai": [_chunk(answer, {"refusal": REFUSED})]}
     why = "stop" if answer.dialect.name == "openai" else "content_filter"
     return _beside(answer, words, why)
 
 
-def citations(answer: Answer) -> list[Action]:
+def citations(answer: ScriptedAnswer) -> list[Action]:
     """Return an answer that names a source for its text."""
     cited = {"type": "url_citation", "url_citation": {"url": SOURCE, "title": "Tape", "start_index": 0, "end_index": 8}}
     citation = {"type": "web_search_result_location", "url": SOURCE, "title": "Tape", "cited_text": "The tape"}
@@ -86,7 +86,7 @@ def citations(answer: Answer) -> list[Action]:
     return _beside(answer, messages)
 
 
-def image(answer: Answer) -> list[Action]:
+def image(answer: ScriptedAnswer) -> list[Action]:
     """Return a picture after the text."""
     picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}
     messages = {
@@ -97,7 +97,7 @@ def image(answer: Answer) -> list[Action]:
     return _beside(answer, messages)
 
 
-def logprobs(answer: Answer) -> list[Action]:
+def logprobs(answer: ScriptedAnswer) -> list[Action]:
     """Return an answer with the log probability of one token."""
     scored = [{"token": "all.", "logprob": LOGPROB, "bytes": None, "top_logprobs": []}]
     result = {"chosenCandidates": [{"token": "all.", "logProbability": LOGPROB}], "topCandidates": []}
@@ -109,17 +109,17 @@ def logprobs(answer: Answer) -> list[Action]:
     return _beside(answer, messages)
 
 
-def calls_without_index(answer: Answer) -> list[Action]:
+def calls_without_index(answer: ScriptedAnswer) -> list[Action]:
     """Return two tool calls, without an index where the dialect can leave it out."""
     return _calls(answer, {}, {})
 
 
-def calls_with_one_index(answer: Answer) -> list[Action]:
+def calls_with_one_index(answer: ScriptedAnswer) -> list[Action]:
     """Return two tool calls under one index, in a dialect with indexes."""
     return _calls(answer, {"index": 0}, {"index": 0})
 
 
-def arguments_as_object(answer: Answer) -> list[Action]:
+def arguments_as_object(answer: ScriptedAnswer) -> list[Action]:
     """Return a tool call whose arguments are an object, where pieces of text are due."""
     name, arguments = CALLS[0]
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -131,7 +131,7 @@ def arguments_as_object(answer: Answer) -> list[Action]:
     return _beside(answer, messages, "tool_calls")
 
 
-def split_pair(answer: Answer) -> list[Action]:
+def split_pair(answer: ScriptedAnswer) -> list[Action]:
     """Return a character whose two halves, a surrogate pair, come in two tokens."""
     given = msgspec.structs.replace(answer, words=(*WORDS, *_HALVES))
     first, second = (half.encode() for half in _HALVES)
@@ -140,12 +140,12 @@ def split_pair(answer: Answer) -> list[Action]:
     return [*actions[:at], Wait(0.05), *actions[at:]]  # who reads both at once may join them by chance
 
 
-def null_reason(answer: Answer) -> list[Action]:
+def null_reason(answer: ScriptedAnswer) -> list[Action]:
     """Return half an answer and the word "null" as its reason to end, and then a proper end of the body."""
     return answer.after(answer.frame(reason(answer, "null")), Final.END)
 
 
-def unfinished_reason(answer: Answer) -> list[Action]:
+def unfinished_reason(answer: ScriptedAnswer) -> list[Action]:
     """Return an answer that ends for a reason known to mean that it is not whole."""
     name = answer.dialect.name
     last = reason(answer, UNFINISHED[name]) | ({"done": True} if name == "ollama" else {})
@@ -154,7 +154,7 @@ def unfinished_reason(answer: Answer) -> list[Action]:
     return [answer.head, *answer.opening, *answer.tokens(), *end, Final.END]
 
 
-def unknown_content(answer: Answer) -> list[Action]:
+def unknown_content(answer: ScriptedAnswer) -> list[Action]:
     """Return content of a type that nobody knows in the middle of an answer that then ends well."""
     part = {"type": "hologram", "hologram": "AAAA"}
     messages = {
@@ -166,22 +166,22 @@ def unknown_content(answer: Answer) -> list[Action]:
     return [*answer.begun, *_framed(answer, messages), *answer.closing(), Final.END]
 
 
-def error_in(place: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Answer], list[Action]]:
+def error_in(place: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[ScriptedAnswer], list[Action]]:
     """Return what says an error in this place of a message, as gateways do in front of every dialect, and ends well."""
 
-    def script(answer: Answer) -> list[Action]:
+    def script(answer: ScriptedAnswer) -> list[Action]:
         return answer.after(answer.frame(place({"message": BROKEN, "code": 502})), *answer.closing(), Final.END)
 
     return script
 
 
-def _beside(answer: Answer, messages: dict[str, list[Any]], why: str = "stop") -> list[Action]:
+def _beside(answer: ScriptedAnswer, messages: dict[str, list[Any]], why: str = "stop") -> list[Action]:
     """Return the whole text, then the dialect's messages, and then the end."""
     own = _framed(answer, messages.get(answer.dialect.name, []))
     return [answer.head, *answer.opening, *answer.tokens(), *own, *answer.closing(why), Final.END]
 
 
-def _calls(answer: Answer, *indexes: dict[str, int]) -> list[Action]:
+def _calls(answer: ScriptedAnswer, *indexes: dict[str, int]) -> list[Action]:
     messages: list[Any] = []
     for number, ((name, arguments), index) in enumerate(zip(CALLS, indexes, strict=True)):
         id_, text = f"call_{number}", msgspec.json.encode(arguments).decode()
@@ -202,11 +202,11 @@ def _calls(answer: Answer, *indexes: dict[str, int]) -> list[Action]:
     return _beside(answer, {answer.dialect.name: messages}, "tool_calls")
 
 
-def _framed(answer: Answer, messages: list[Any]) -> list[Action]:
+def _framed(answer: ScriptedAnswer, messages: list[Any]) -> list[Action]:
     return [Body(answer.frame(message)) for message in messages]
 
 
-def _chunk(answer: Answer, delta: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _chunk(answer: ScriptedAnswer, delta: dict[str, Any], **more: Any) -> dict[str, Any]:
     head = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": CREATED, "model": answer.model}
     return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}
 
@@ -219,11 +219,11 @@ def _block(index: int, block: dict[str, Any], *deltas: dict[str, Any]) -> list[A
     ]
 
 
-def _part(answer: Answer, part: dict[str, Any]) -> dict[str, Any]:
+def _part(answer: ScriptedAnswer, part: dict[str, Any]) -> dict[str, Any]:
     return {"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}], "modelVersion": answer.model}
 
 
-def _line(answer: Answer, message: dict[str, Any]) -> dict[str, Any]:
+def _line(answer: ScriptedAnswer, message: dict[str, Any]) -> dict[str, Any]:
     moment = "2026-09-21T12:00:00.000000Z"
     return {
         "model": answer.model,

@@ -14,7 +14,7 @@ import msgspec
 
 from tickertape.testing import contents, deliveries, scripts
 from tickertape.testing.actions import Action, Body, Final, Raw, answering
-from tickertape.testing.answer import BROKEN, WORDS, Answer
+from tickertape.testing.answer import BROKEN, WORDS, ScriptedAnswer
 
 State = Literal["completed", "incomplete", "failed"]
 Kept = Literal["all", "half", "none"]
@@ -30,7 +30,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     name: str
     says: str
-    script: Callable[[Answer], list[Action]]
+    script: Callable[[ScriptedAnswer], list[Action]]
     state: State = "completed"
     kept: Kept = "all"
     states: dict[str, State] = {}

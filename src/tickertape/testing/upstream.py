@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from tickertape.testing.actions import answering
-from tickertape.testing.answer import WORDS, Answer
+from tickertape.testing.answer import WORDS, ScriptedAnswer
 from tickertape.testing.connection import Connection, Request
 from tickertape.testing.dialects import DIALECTS
 from tickertape.testing.faults import FAULTS
@@ -183,7 +183,7 @@ class Upstream:
 
     def _answer(self, dialect: str, model: str, body: dict[str, object], path: str) -> list[Action]:
         self._counts[dialect, model] += 1
-        answer = Answer(DIALECTS[dialect], model, self.words, self._counts[dialect, model])
+        answer = ScriptedAnswer(DIALECTS[dialect], model, self.words, self._counts[dialect, model])
         fault = FAULTS.get(model, self.fault)
         streams = "stream" in path if dialect == "gemini" else body.get("stream", dialect == "ollama")
         if not streams and fault.name == "healthy":
