@@ -1,9 +1,8 @@
-"""Reading a stream again, from a cursor on.
+"""Replay of a stream from a cursor.
 
-The log may be slow: it is busy, or it reads what another process has written. After a while the head of the response
-does not wait for it any longer, and heartbeats follow. If it then turns out that another head would have been right
-(there is no such stream, the cursor is none of its own, nothing is left to read), the response is cut: the client comes
-back and gets that head.
+The engine may be slow: it is busy, or it has to read what another process wrote. After `PATIENCE` the response begins
+without it, with status 200 and heartbeats. If another status turns out to be right (no such stream, a cursor of another
+stream, nothing left to read), the response is aborted: the client reconnects and gets that status.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tickertape")
 
 PATIENCE = 0.5
-"""Seconds that the head waits for the log."""
+"""Seconds that the status line waits for the engine."""
 
 
-class Place(NamedTuple):
-    """Where to read on. ``reset`` says that this is the beginning, for the cursor is not one of the stream's."""
+class ReplayStart(NamedTuple):
+    """Where a replay starts. ``reset``: at the beginning, because the cursor is not one of this stream's."""
 
     stream: Stream
     after: int
@@ -56,18 +55,18 @@ async def replay(
     dialect: Dialect,
     more_headers: Headers | None = None,
 ) -> None:
-    """Serve what comes after the cursor. One that is not of this stream is told, and everything comes again."""
-    looking = asyncio.create_task(_look(host, stream_id, cursor, scope[OWNER]))
+    """Send the entries after the cursor; for a cursor of another stream, say ``reset`` and send all entries."""
+    finding = asyncio.create_task(_find_start(host, stream_id, cursor, scope[OWNER]))
     try:
         only_head = scope["method"] == "HEAD"
-        await asyncio.wait({looking}, timeout=None if only_head else PATIENCE)
+        await asyncio.wait({finding}, timeout=None if only_head else PATIENCE)
         headers = [*STREAM_HEADERS, *dialect.headers, *host.location(scope, stream_id, dialect), *(more_headers or ())]
-        if looking.done():
-            place = looking.result()
-            if place.done:
+        if finding.done():
+            begin = finding.result()
+            if begin.done:
                 await reply(send, 204)  # to EventSource: do not reconnect
                 return
-            if place.reset:
+            if begin.reset:
                 headers.append((b"tickertape-cursor", b"reset"))
             await start(send, 200, headers)
             if only_head:
@@ -75,10 +74,10 @@ async def replay(
                 return
         else:
             await start(send, 200, headers)
-            place = await _bridge(looking, host.core.options.heartbeat, stream_id, send)
+            begin = await _bridge(finding, host.core.options.heartbeat, stream_id, send)
     finally:
-        looking.cancel()
-    await deliver(host.core.fanout, place.stream, place.after, dialect.view, send, receive)
+        finding.cancel()
+    await deliver(host.core.fanout, begin.stream, begin.after, dialect.view, send, receive)
 
 
 async def resumed(host: StreamHost, scope: Message, receive: Receive, send: Send, dialect: Dialect) -> bool:
@@ -95,25 +94,25 @@ def cursor_of(scope: Message) -> str | None:
     return header(scope, b"last-event-id") or query(scope).get("last_event_id")
 
 
-async def _look(host: StreamHost, stream_id: str, cursor: str | None, owner: str) -> Place:
+async def _find_start(host: StreamHost, stream_id: str, cursor: str | None, owner: str) -> ReplayStart:
     stream = await host.core.find(stream_id, owner)
     after = position(cursor, stream_id) if cursor else 0
     if after is None or not await host.core.engine.reach(stream, after):
-        return Place(stream, 0, reset=True)
-    return Place(stream, after, reset=False)
+        return ReplayStart(stream, 0, reset=True)
+    return ReplayStart(stream, after, reset=False)
 
 
-async def _bridge(looking: asyncio.Task[Place], heartbeat: float, stream_id: str, send: Send) -> Place:
-    """Send heartbeats until it is known where to read on. Raises Cut if the head has become untrue."""
+async def _bridge(finding: asyncio.Task[ReplayStart], heartbeat: float, stream_id: str, send: Send) -> ReplayStart:
+    """Send heartbeats until the start is known. Raises Cut if another status would have been right."""
     try:
-        while not looking.done():
+        while not finding.done():
             await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
-            await asyncio.wait({looking}, timeout=heartbeat)
-        place = looking.result()
+            await asyncio.wait({finding}, timeout=heartbeat)
+        begin = finding.result()
     except Exception as error:
         if not isinstance(error, (TickertapeError, OSError)):
             logger.warning("A reader of stream %s is cut: %r", stream_id, error, exc_info=error)
         await cut(send, stream_id, f"its head had been sent when this came: {error!r}", error)
-    if place.reset or place.done:
+    if begin.reset or begin.done:
         await cut(send, stream_id, "its head had been sent when the log was read, and was not the right one")
-    return place
+    return begin
