@@ -111,4 +111,4 @@ class Core(StreamCore):
         try:
             await self.catalog.start()
         except TickertapeError as error:
-            logger.warning("%s", error)  # whoever asks for it is told again
+            logger.warning("%s", error)  # each later start reports it again

@@ -47,7 +47,7 @@ class CoreState(Enum):
 
 
 class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a core can be told. Times are in seconds."""
+    """Options of a core. Times are in seconds."""
 
     heartbeat: float = 15.0
     """Silence before a comment: proxies commonly close after 30 to 60."""

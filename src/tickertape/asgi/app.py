@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an app can be told."""
+    """Options of an app."""
 
     disconnect: str = "abandon_after=15"
     """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ.

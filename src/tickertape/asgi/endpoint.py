@@ -1,4 +1,4 @@
-"""One path of the API: which methods it has, who asks, and what a client is told of an error."""
+"""One path of the API: its methods, the authenticated owner, and the response to an error."""
 
 from __future__ import annotations
 

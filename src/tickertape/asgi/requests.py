@@ -229,7 +229,7 @@ def _messages(messages: Any, most: int) -> list[dict[str, Any]]:
 
 
 def parse_key(scope: Message, body: bytes) -> Key | None:
-    """Return the Idempotency-Key with a digest of what came with it: the body, and the stream to be gone on from."""
+    """Return the Idempotency-Key with a digest of the request: its body, and the stream that it continues."""
     value = header(scope, b"idempotency-key")
     if value is None:
         return None

@@ -128,7 +128,7 @@ async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send)
 
 
 async def continue_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
-    """``POST /v1/streams/{id}/continue``: a new answer that goes on where that one was cut off.
+    """``POST /v1/streams/{id}/continue``: a new answer that continues the partial one.
 
     The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
     """
@@ -138,7 +138,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     if partial.end is None or not partial.text:
         raise InvalidRequest(
             f"Stream {stream.header.id!r} is {'still running' if partial.end is None else 'empty'}; "
-            "only an answer that has ended, with some text, can be gone on from.",
+            "only an answer that has ended, with some text, can be continued.",
             status=409,
             code="cannot_continue",
         )

@@ -195,7 +195,7 @@ class RequestSubscriber(Subscriber):
 
     def _fail(self, what: str, error: Exception) -> None:
         self._error = error
-        level = logging.DEBUG if isinstance(error, OSError) else logging.WARNING  # that is how a lost client is told
+        level = logging.DEBUG if isinstance(error, OSError) else logging.WARNING  # how servers report a lost client
         stream_id = self.stream.header.id
         logger.log(level, "A reader of stream %s is cut: %s raised %r", stream_id, what, error, exc_info=error)
         self.cut(f"{what} raised {error!r}")

@@ -181,7 +181,7 @@ def _tell_missing(kind: str, names: str) -> None:
 
 
 class Undelimited:
-    """A response to HTTP/1.0, which knows no chunks: a body without a length goes on until the connection is closed.
+    """A response to HTTP/1.0, which has no chunked coding: a body without a length ends with the connection.
 
     RFC 9112, sections 6.1 and 6.3. uvicorn's own response sends chunks to everybody, so it is told the length of each
     piece as it comes.

@@ -57,7 +57,7 @@ def main() -> None:
     try:
         cli.main(prog_name="tickertape")
     except TickertapeError as error:
-        click.echo(f"tickertape: {escape(str(error))}", err=True)  # it may hold what a server said
+        click.echo(f"tickertape: {escape(str(error))}", err=True)  # it may quote a server
         sys.exit(1)
     except OSError as error:
         if error.errno not in _FULL:

@@ -31,7 +31,7 @@ def restore(*, folder: Path, data: Path, replace: bool) -> None:
             aside = put_back(folder, data, bar, replace=replace)
     except TickertapeError as error:
         if any(str(error) == finding.sentence for finding in findings):
-            sys.exit(1)  # it was said
+            sys.exit(1)  # the reason is printed
         raise
     if aside is not None:
         click.echo(f"What was in {data} is in {aside} now; delete it when it is no longer needed.", err=True)

@@ -24,7 +24,7 @@ SHOWN = b"Location, Tickertape-Stream, Tickertape-Cursor, Retry-After"
 
 _METHODS = b"GET, HEAD, POST, PATCH, DELETE"
 _AGE = b"7200"
-"""Seconds that a browser may remember what it was told; Chromium takes no more."""
+"""Seconds that a browser may cache a preflight response; Chromium allows no more."""
 
 
 class Shared(HeadSender):

@@ -85,7 +85,7 @@ class TrustedProxies:
         self._root_path = settings.root_path
 
     def apply(self, scope: Message) -> list[str]:
-        """Set ``scheme``, ``client``, ``root_path`` and ``path``; return the hosts that the request is said to be for.
+        """Set ``scheme``, ``client``, ``root_path`` and ``path``; return the hosts that the request names.
 
         ``path`` begins with ``root_path`` then, as ASGI wants it, whether a proxy has taken the prefix off or not.
         """

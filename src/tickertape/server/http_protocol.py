@@ -341,7 +341,7 @@ class HttpProtocol(HttpToolsProtocol):
         ]
         head += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         self.transport.write(b"".join((*head, b"\r\n", body)))
-        if begun:  # the app waits for the body: it is told that nobody will read its answer
+        if begun:  # the app waits for the body: report a disconnect to it
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.phase, self.deadline = Phase.CLOSING, self.loop.time() + LINGER

@@ -24,7 +24,7 @@ before the last ones take memory for their requests. An open stream costs 11 kB 
 without; but a saturated loop turns seldom, and with 32 the 500 connections that came every second had to wait."""
 
 SPARE = 64
-"""Connections beyond the limit that are accepted to be told so."""
+"""Connections beyond the limit that are accepted only to be answered with 503."""
 
 PARKED = 1.0
 """Seconds until the next try after an accept that failed, unless a connection is closed before."""

@@ -19,7 +19,7 @@ MOST_KINDS = 1000
 
 
 class Throttle:
-    """Lets the first ``most`` of a kind through within `PERIOD`; ``say`` is then told how many more there were."""
+    """Lets the first ``most`` of a kind through within `PERIOD`; ``say`` then gets the number of the others."""
 
     def __init__(
         self, most: int, say: Callable[[str, int], object], clock: Callable[[], float] = time.monotonic
@@ -28,7 +28,7 @@ class Throttle:
         self._kinds: dict[str, tuple[float, int]] = {}  # when its period ends, and how many there were
 
     def let(self, kind: str) -> bool:
-        """Count one, and return whether it is to be said."""
+        """Count one, and return whether to log it."""
         now = self._clock()
         end, count = self._kinds.get(kind, (now + PERIOD, 0))
         if now >= end:
@@ -49,7 +49,7 @@ class Throttle:
 
     def _finish_later(self, kind: str, seconds: float) -> None:
         """Say how many there were although no other comes."""
-        with contextlib.suppress(RuntimeError):  # in a thread without a loop: then it is said with the next one
+        with contextlib.suppress(RuntimeError):  # a thread without a loop: the next message reports the count
             asyncio.get_running_loop().call_later(seconds, self._finish_due, kind)
 
     def _finish_due(self, kind: str) -> None:

@@ -26,7 +26,7 @@ PATIENCE = 2.0
 
 
 class Readiness:
-    """Looks when it is asked, once for all who ask at the same time; the operator is told of every change."""
+    """Tests on request, once for simultaneous requests; every change is logged."""
 
     def __init__(self, data: Path, min_free: int, log: Engine, conversations: AsyncStore) -> None:
         self._data = data

@@ -42,7 +42,7 @@ class ServerRoutes:
         return self._shared_figures is not None
 
     def figures(self) -> Figures:
-        """Return the figures of all workers of this server, after the others were told those of this one."""
+        """Return the figures of all workers of this server; this one publishes its own first."""
         core = self._core
         own = collect(core.generations, core.fanout, core.catalog)
         if self._shared_figures is None:

@@ -186,5 +186,5 @@ def _expected(record: logging.LogRecord) -> bool:
     """Drop what uvicorn says of things that we do on purpose, or say better."""
     message = record.getMessage()
     cut = record.exc_info is not None and isinstance(record.exc_info[1], Cut)
-    unstarted = "Application startup failed" in message or "tickertape.errors" in message  # told in one sentence
+    unstarted = "Application startup failed" in message or "tickertape.errors" in message  # reported in one sentence
     return not (cut or unstarted)

@@ -38,11 +38,11 @@ RESPAWN = 1.0
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 REFUSED = 78
-"""Exit code of a worker that cannot start and has said why; EX_CONFIG of sysexits.h."""
+"""Exit code of a worker that cannot start and has logged the reason; EX_CONFIG of sysexits.h."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a worker is told on its standard input."""
+    """What a worker reads from its standard input."""
 
     settings: Settings
     model_file: Path | None
@@ -80,7 +80,7 @@ def _supervise(orders: list[Order], started: Callable[[], object]) -> int:
         if _until_restart(workers, restarted) != 0:
             continue
         if any(worker.poll() == REFUSED for worker in first):
-            code = 1  # it has said why; the next one would say the same
+            code = 1  # it has logged the reason, which another worker would meet too
             break
         for index, worker in enumerate(workers):
             if worker.poll() is not None:

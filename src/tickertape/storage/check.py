@@ -34,7 +34,7 @@ OLD = 60.0
 
 
 class Finding(NamedTuple):
-    """Something that is not as it should be. One that is not ``serious`` mends itself at the next start."""
+    """One inconsistency. One that is not ``serious`` is repaired at the next start."""
 
     sentence: str
     serious: bool = True

@@ -56,7 +56,7 @@ def check_agreement(data: Path, settings: dict[str, Any]) -> None:
 
 
 def check_local(data: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
-    """See that the folder lies on a local disk, where that can be told. Raises SettingsError."""
+    """Check that the folder is on a local disk, where the system reports that. Raises SettingsError."""
     kind = file_system(data, mounts)
     if kind in NETWORK:
         raise SettingsError(

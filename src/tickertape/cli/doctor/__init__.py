@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tickertape.cli.doctor.observer import Observation, Observer
 
 
-@click.command(short_help="Say what is wrong with the stream at URL.")
+@click.command(short_help="Report what is wrong with the stream at URL.")
 @request_options
 @click.option(
     "--seconds",
@@ -36,7 +36,7 @@ def doctor(
     seconds: float,
     as_json: bool,
 ) -> None:
-    """Say what is wrong with the stream at URL, why it matters and how to fix it.
+    """Report what is wrong with the stream at URL, why it matters and how to fix it.
 
     Looks at the head, at the arrival of events, heartbeats, the lines themselves, ids and the end; then reconnects to
     see whether resuming works and what a finished stream answers. A POST is sent once: it is resumed only from the
