@@ -16,6 +16,7 @@ def test_every_public_name_is_there_and_documented():
 
 def test_the_public_names_are_these_and_no_others():
     assert tickertape.__all__ == [
+        "ANYONE",
         "Answer",
         "AnswerFailed",
         "AsyncAnswer",
@@ -26,7 +27,12 @@ def test_the_public_names_are_these_and_no_others():
         "Event",
         "EventSource",
         "EventTooLarge",
+        "Failure",
         "IncompleteStream",
+        "StreamEvent",
+        "StreamHandle",
+        "StreamLimits",
+        "Streams",
         "TickertapeError",
         "aask",
         "ask",

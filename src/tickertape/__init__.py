@@ -1,5 +1,6 @@
 """tickertape streams an LLM's answer over plain HTTP, and never loses, repeats or falsely completes one."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tickertape.errors import (
@@ -13,11 +14,14 @@ from tickertape.errors import (
 from tickertape.sse import Decoder, Event, encode, encode_comment
 
 if TYPE_CHECKING:
+    from tickertape.asgi.sources import Failure, StreamEvent, StreamLimits
+    from tickertape.asgi.streams import ANYONE, StreamHandle, Streams
     from tickertape.client import Answer, AsyncAnswer, AsyncEventSource, EventSource, aask, ask
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANYONE",
     "Answer",
     "AnswerFailed",
     "AsyncAnswer",
@@ -28,7 +32,12 @@ __all__ = [
     "Event",
     "EventSource",
     "EventTooLarge",
+    "Failure",
     "IncompleteStream",
+    "StreamEvent",
+    "StreamHandle",
+    "StreamLimits",
+    "Streams",
     "TickertapeError",
     "aask",
     "ask",
@@ -37,10 +46,18 @@ __all__ = [
 ]
 
 
+_EMBEDDING = {
+    "ANYONE": "tickertape.asgi.streams",
+    "Failure": "tickertape.asgi.sources",
+    "StreamEvent": "tickertape.asgi.sources",
+    "StreamHandle": "tickertape.asgi.streams",
+    "StreamLimits": "tickertape.asgi.sources",
+    "Streams": "tickertape.asgi.streams",
+}
+
+
 def __getattr__(name: str) -> object:
-    """Import the clients when they are first used: urllib3 and aiohttp cost more than all the rest."""
+    """Import what is used: the clients (urllib3, aiohttp), or the streams of an app (Starlette)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tickertape import client
-
-    return getattr(client, name)
+    return getattr(import_module(_EMBEDDING.get(name, "tickertape.client")), name)

@@ -14,10 +14,26 @@ so that no client takes a part for the whole. Through ``send`` that takes an exc
 all layers, and messages that no server takes (`subscriber.cut`). In HTTP/1.0 a closed connection is a proper end, so
 there it is a reset.
 
+**Streams of an app's own.** `streams.Streams` makes responses of generators (`sources`). It has a `StreamCore` where
+`App` has a `Core`, both are a `host.StreamHost`, and everything from the generation to the connection is the same.
+
 **Life.** The core starts with the lifespan that the host hands on, else with the first request. Servers wait for open
 responses before they end an app's lifespan, and streams do not end by themselves: so `signals` drains the core first.
 """
 
-from tickertape.asgi.app import App, AppOptions
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tickertape.asgi.app import App, AppOptions
 
 __all__ = ["App", "AppOptions"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the server's API when it is used: who embeds streams does without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("tickertape.asgi.app"), name)

@@ -58,6 +58,9 @@ _TYPES = {  # by the tag of an entry whose JSON is the event's data as it is
 
 _STOPPED = ord("s")
 
+TYPES = frozenset(("open", "end", "logprobs", *(line[7:-1].decode() for line in _TYPES.values() if line)))
+"""The types that events of a stream have, besides those of an app's own."""
+
 
 class EventView(View):
     """Renders entries as typed events."""
@@ -132,8 +135,10 @@ class Events(Dialect):
     view = EventView
 
     def answer(self, stream: Stream) -> dict[str, Any]:
-        """Return the snapshot of the stream: its text, its state and all that was gathered."""
-        return StreamTranscript(stream).snapshot()
+        """Return the snapshot of the stream: its text, its state and all that was gathered, the app's events too."""
+        answer = StreamTranscript(stream)
+        events = [{"type": one.type, "data": one.data if isinstance(one, Typed) else one.text} for one in answer.typed]
+        return {**answer.snapshot(), "events": events}
 
     def error(self, error: dict[str, Any]) -> dict[str, Any]:
         """Return ``{"error": {message, type, code, param}}``."""
