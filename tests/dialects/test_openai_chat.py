@@ -35,7 +35,7 @@ from tickertape.deltas import (
     Usage,
     encode_delta,
 )
-from tickertape.dialects.base import event_id, position
+from tickertape.dialects.base import cursor_position, event_id
 from tickertape.dialects.openai_chat import ChunkView, StreamTranscript
 from tickertape.streams.contract import Header, Stream
 
@@ -159,7 +159,7 @@ def test_rendered_in_any_pieces_the_bytes_are_the_same(parts: list[Delta], draw:
     ],
 )
 def test_a_cursor_names_a_position_in_its_own_stream_only(cursor: str, number: int | None) -> None:
-    assert position(cursor, STREAM) == number
+    assert cursor_position(cursor, STREAM) == number
 
 
 def test_the_snapshot_gathers_what_was_said() -> None:

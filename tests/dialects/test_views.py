@@ -15,7 +15,7 @@ from tickertape import Decoder
 from tickertape.asgi.subscriber import Cut, serve
 from tickertape.delivery.fanout import Fanout
 from tickertape.dialects import DIALECTS
-from tickertape.dialects.base import View, numbered, position
+from tickertape.dialects.base import View, cursor_position, numbered
 from tickertape.streams.contract import Header, Stream
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def test_an_answer_that_is_cut_after_any_byte_and_resumed_is_whole() -> None:
             got.append((event.type, event.data))
             if event.id != cursor:
                 known, cursor = len(got), event.id
-        after = position(cursor, HEADER.id) if cursor else 0
+        after = cursor_position(cursor, HEADER.id) if cursor else 0
         assert after is not None
         assert got[:known] + events(whole(after)) == events(body), f"cut after byte {cut}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tickertape.asgi import replay
-from tickertape.dialects.base import position
+from tickertape.dialects.base import cursor_position as read_cursor
 
 from .client_machine import ClientRun
 from .plan import Plan
@@ -33,7 +33,9 @@ def test_a_client_ends_with_what_the_log_says_whatever_breaks() -> None:
 
 
 def test_a_client_passes_over_what_a_server_sends_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "position", lambda cursor, stream_id: max((position(cursor, stream_id) or 0) - 1, 0))
+    monkeypatch.setattr(
+        replay, "cursor_position", lambda cursor, stream_id: max((read_cursor(cursor, stream_id) or 0) - 1, 0)
+    )
     broken: list[str] = []
     with many():
         for seed in range(6):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickertape.asgi import replay
-from tickertape.dialects.base import position
+from tickertape.dialects.base import cursor_position as read_cursor
 from tickertape.streams.sqlite import file_format
 from tickertape.streams.sqlite.engine import SqliteEngine
 
@@ -73,7 +73,9 @@ def test_a_trace_does_not_say_where_the_files_of_its_run_are() -> None:
 
 def test_a_broken_promise_is_noticed_and_shown_with_the_least_that_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes back with a cursor gets its last event again."""
-    monkeypatch.setattr(replay, "position", lambda cursor, stream_id: max((position(cursor, stream_id) or 0) - 1, 0))
+    monkeypatch.setattr(
+        replay, "cursor_position", lambda cursor, stream_id: max((read_cursor(cursor, stream_id) or 0) - 1, 0)
+    )
     found = next(result for result in map(simulate, map(Plan.of, range(SEEDS))) if result.violations)
     least = shrunk(found)
     assert {violation.promise for violation in least.violations} == {"TT-1"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tickertape.asgi.responses import STREAM_HEADERS, start
 from tickertape.asgi.subscriber import serve
 from tickertape.conversations.change_feed import NAME
-from tickertape.dialects.base import RETRY, View, position
+from tickertape.dialects.base import RETRY, View, cursor_position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ async def serve_changes(
     feed: ChangeFeed, fanout: Fanout, owner: str, cursor: str | None, send: Send, receive: Receive
 ) -> None:
     """Send a reader the changes after its cursor, then every one as it happens, until it leaves."""
-    async with feed.watch(owner, position(cursor, NAME) if cursor else None) as watch:
+    async with feed.watch(owner, cursor_position(cursor, NAME) if cursor else None) as watch:
         headers = list(STREAM_HEADERS)
         if cursor and watch.reset:
             headers.append((b"tickertape-cursor", b"reset"))

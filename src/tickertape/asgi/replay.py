@@ -16,7 +16,7 @@ from tickertape.asgi.requests import header, query
 from tickertape.asgi.responses import STREAM_HEADERS, reply, start
 from tickertape.asgi.subscriber import cut, deliver
 from tickertape.delivery.fanout import HEARTBEAT
-from tickertape.dialects.base import position
+from tickertape.dialects.base import cursor_position
 from tickertape.errors import TickertapeError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def cursor_of(scope: Message) -> str | None:
 
 async def _find_start(host: StreamHost, stream_id: str, cursor: str | None, owner: str) -> ReplayStart:
     stream = await host.core.find(stream_id, owner)
-    after = position(cursor, stream_id) if cursor else 0
+    after = cursor_position(cursor, stream_id) if cursor else 0
     if after is None or not await host.core.engine.reach(stream, after):
         return ReplayStart(stream, 0, reset=True)
     return ReplayStart(stream, after, reset=False)

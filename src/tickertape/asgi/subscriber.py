@@ -38,7 +38,7 @@ CANCELLED = 0.1
 
 
 def deliver(
-    fanout: Fanout, stream: Stream, after: int, dialect: type[View], send: Send, receive: Receive
+    fanout: Fanout, stream: Stream, after: int, view_type: type[View], send: Send, receive: Receive
 ) -> Awaitable[None]:
     """Send everything after event number ``after`` until the end, or until the client leaves.
 
@@ -50,16 +50,16 @@ def deliver(
     transport = None if fanout.closed else transport_of(innermost)
     response = transport and transport.take_over(innermost)
     if transport and response:
-        fanout.attach(transport.ConnectionSubscriber(stream, after, dialect, response))
+        fanout.attach(transport.ConnectionSubscriber(stream, after, view_type, response))
         return _nothing()
-    return serve(fanout, stream, after, dialect, send, receive)
+    return serve(fanout, stream, after, view_type, send, receive)
 
 
 def serve(
-    fanout: Fanout, stream: Stream, after: int, dialect: type[View], send: Send, receive: Receive
+    fanout: Fanout, stream: Stream, after: int, view_type: type[View], send: Send, receive: Receive
 ) -> Awaitable[None]:
     """As `deliver`, but for as long as the response goes on the request does too, on every server."""
-    subscriber = RequestSubscriber(stream, after, dialect, below(send))
+    subscriber = RequestSubscriber(stream, after, view_type, below(send))
     fanout.attach(subscriber)
     return subscriber.run(receive)
 
@@ -115,8 +115,8 @@ class RequestSubscriber(Subscriber):
 
     __slots__ = ("_body", "_cut", "_error", "_gone", "_last", "_send", "_woken")
 
-    def __init__(self, stream: Stream, index: int, dialect: type[View], send: Send) -> None:
-        super().__init__(stream, index, dialect)
+    def __init__(self, stream: Stream, index: int, view_type: type[View], send: Send) -> None:
+        super().__init__(stream, index, view_type)
         self._send = send
         self._body = b""
         self._last = False

@@ -40,8 +40,8 @@ class ConnectionSubscriber(Subscriber, asyncio.Protocol):
 
     __slots__ = ("_ahead", "_connection", "_keep_alive", "_transport")
 
-    def __init__(self, stream: Stream, index: int, dialect: type[View], cycle: RequestResponseCycle) -> None:
-        super().__init__(stream, index, dialect)
+    def __init__(self, stream: Stream, index: int, view_type: type[View], cycle: RequestResponseCycle) -> None:
+        super().__init__(stream, index, view_type)
         self.open = not cycle.flow.write_paused
         self._transport = cycle.transport
         self._keep_alive = cycle.keep_alive

@@ -63,9 +63,9 @@ class Channel:
     def enter(self, subscriber: Subscriber) -> None:
         """Take a subscriber in."""
         subscriber.channel = self
-        hot = self._hot.get(subscriber.dialect)
+        hot = self._hot.get(subscriber.view_type)
         if hot is None:
-            hot = self._hot[subscriber.dialect] = subscriber.dialect(self.stream.header)
+            hot = self._hot[subscriber.view_type] = subscriber.view_type(self.stream.header)
         subscriber.view = hot
         self.subscribers.add(subscriber)
         self.stream.enter()
@@ -80,12 +80,12 @@ class Channel:
 
     def _view_at(self, index: int, subscriber: Subscriber) -> View:
         """Return a view that was fed so many entries: the hot one, unless that is further; else one of its own."""
-        hot, own = self._hot[subscriber.dialect], subscriber.view
+        hot, own = self._hot[subscriber.view_type], subscriber.view
         if hot.position == index:
             return hot
         if own.position == index:
             return own
-        view = hot if hot.position < index else subscriber.dialect(self.stream.header)
+        view = hot if hot.position < index else subscriber.view_type(self.stream.header)
         if view.position < index:
             view.skip(self.stream.entries[view.position : index], view.position + 1)
             view.position = index
@@ -93,8 +93,8 @@ class Channel:
 
     def spoil(self, subscriber: Subscriber) -> None:
         """Trust a view no longer: it raised, and what it keeps may be half of something."""
-        if self._hot[subscriber.dialect] is subscriber.view:
-            self._hot[subscriber.dialect] = subscriber.dialect(self.stream.header)
+        if self._hot[subscriber.view_type] is subscriber.view:
+            self._hot[subscriber.view_type] = subscriber.view_type(self.stream.header)
 
     def mark(self) -> None:
         """Have the next flush look at this stream."""
@@ -214,7 +214,7 @@ class Fanout:
             if shared is None:
                 framed = subscriber.frame(channel.render(subscriber, end), last)
             else:
-                key = (index, subscriber.dialect, type(subscriber))
+                key = (index, subscriber.view_type, type(subscriber))
                 if key not in shared:
                     shared[key] = subscriber.frame(channel.render(subscriber, end), last)
                 framed = shared[key]

@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 class Subscriber(ABC):
-    """One reader of one stream, from after event number ``index`` on, in the dialect of ``dialect``.
+    """One reader of one stream, from after event number ``index`` on, rendered by views of ``view_type``.
 
     It writes nothing before `Fanout.attach`, which gives it its ``channel``. ``since`` is the loop time at which it was
     last written to, ``place`` the place in the line that it was sent last, ``view`` what renders for it. While it is
     not ``open`` it takes nothing; once it does again, it marks its channel.
     """
 
-    __slots__ = ("channel", "dialect", "index", "open", "place", "since", "stream", "view")
+    __slots__ = ("channel", "index", "open", "place", "since", "stream", "view", "view_type")
 
     channel: Channel
     view: View
 
-    def __init__(self, stream: Stream, index: int, dialect: type[View]) -> None:
+    def __init__(self, stream: Stream, index: int, view_type: type[View]) -> None:
         self.stream = stream
         self.index = index
-        self.dialect = dialect
+        self.view_type = view_type
         self.since = 0.0
         self.place = 0
         self.open = True

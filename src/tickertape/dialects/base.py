@@ -73,7 +73,7 @@ def event_id(stream_id: str, number: int) -> str:
     return f"{stream_id}.{number}"
 
 
-def position(cursor: str, stream_id: str) -> int | None:
+def cursor_position(cursor: str, stream_id: str) -> int | None:
     """Return the event number that a Last-Event-ID names, None if it is not one of this stream's."""
     name, _dot, number = cursor.rpartition(".")
     return int(number) if name == stream_id and number.isascii() and number.isdigit() and len(number) < 16 else None
