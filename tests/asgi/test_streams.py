@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import signal
@@ -258,10 +259,15 @@ def test_a_key_attaches_and_never_starts_twice() -> None:
 
 
 async def test_a_key_in_code_starts_or_attaches() -> None:
+    """What is not needed is closed: of a coroutine that nobody awaits Python warns."""
+
+    async def create(text: str) -> Any:
+        return iter([text])
+
     streams = Streams("memory:", owner=who)
     async with streams:
-        first = await streams.start(iter(["a"]), owner="ann", key="job-7")
-        second = await streams.start(iter(["b"]), owner="ann", key="job-7")
+        first = await streams.start(create("a"), owner="ann", key="job-7")
+        second = await streams.start(create("b"), owner="ann", key="job-7")
         assert first.id == second.id
         assert (await second.wait())["text"] == "a"
 
@@ -585,6 +591,25 @@ async def test_a_stop_waits_for_the_step_of_a_thread_and_closes_the_generator() 
     assert (snapshot["state"], snapshot["text"]) == ("cancelled", "a")
 
 
+async def test_a_generator_that_catches_its_cancellation_is_closed_at_its_next_item() -> None:
+    closed = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "a"
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async with Streams("memory:", owner=ANYONE) as streams:
+        stream = await streams.start(source(), owner=ANYONE)
+        snapshot = await stream.stop()
+    assert closed.is_set()
+    assert snapshot["state"] == "cancelled"
+
+
 async def test_the_end_of_the_app_waits_for_no_thread_that_stands_still() -> None:
     stepping, go = threading.Event(), threading.Event()
 
@@ -633,6 +658,8 @@ async def test_a_session_of_the_request_is_open_until_the_generator_has_ended(tm
             handle = await streams.get(first.headers["tickertape-stream"], owner=ANYONE)
             while handle._stream.readers:
                 await asyncio.sleep(0)
+            for _ in range(3):  # in this time a request that nothing holds is over
+                await client.get(first.headers["location"], headers={"Accept": "application/json"})
             assert (session.open, order) == (True, [])
         gate.end()
         await closed.wait()
