@@ -27,13 +27,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tickertape.asgi.app import App, AppOptions
+    from tickertape.asgi.app import App
+    from tickertape.asgi.options import AppOptions
 
 __all__ = ["App", "AppOptions"]
+
+_HOMES = {"App": "tickertape.asgi.app", "AppOptions": "tickertape.asgi.options"}
 
 
 def __getattr__(name: str) -> object:
     """Import the server's API when it is used: who embeds streams does without it."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("tickertape.asgi.app"), name)
+    return getattr(import_module(_HOMES[name]), name)

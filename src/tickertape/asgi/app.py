@@ -20,12 +20,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.routing import Route, Router
 
 from tickertape.asgi import conversation_routes, routes
 from tickertape.asgi.endpoint import Endpoint, not_found
-from tickertape.asgi.host import StreamHost, dispatch
+from tickertape.asgi.host import ApiHost, dispatch
+from tickertape.asgi.options import AppOptions
 from tickertape.asgi.requests import url_of
 from tickertape.asgi.responses import reply_error
 from tickertape.dialects import DEFAULT
@@ -42,24 +42,7 @@ if TYPE_CHECKING:
     from tickertape.dialects import Dialect
 
 
-class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of an app."""
-
-    disconnect: str = "abandon_after=15"
-    """What becomes of an answer that nobody reads: continue, cancel or abandon_after=SECONDS; a request may differ.
-
-    ``/v1/chat/completions`` without an Idempotency-Key cancels at once: nobody can come back for such an answer."""
-    conversation_disconnect: str = "continue"
-    """The same for the answers of conversations: who comes back to a page expects to find them."""
-    patience: float = 1.0
-    """Seconds that the status line waits for a fast error of the upstream."""
-    max_body: int = 32 * 1024 * 1024
-    """Bytes of a request: images come as base64."""
-    max_messages: int = 2000
-    """Messages in a request."""
-
-
-class App(StreamHost):
+class App(ApiHost):
     """The API over one core. ``owner`` says whose a request's streams and conversations are.
 
     It is called with Starlette's ``Request``, without its body, and returns a text, or an awaitable of one: a name that
@@ -83,7 +66,7 @@ class App(StreamHost):
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         super().__init__(core, signals=signals)
-        self.core: Core = core
+        self.core = core
         self.options = options or AppOptions()
         paths: dict[str, AsgiApp] = {
             path: Endpoint({method: functools.partial(handler, self) for method, handler in methods.items()}, owner)

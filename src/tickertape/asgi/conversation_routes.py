@@ -19,13 +19,13 @@ from tickertape.conversations.service import AnswerNotStarted
 from tickertape.errors import InvalidRequest, error_object, to_api_error
 
 if TYPE_CHECKING:
-    from tickertape.asgi.app import App
+    from tickertape.asgi.host import ApiHost
     from tickertape.asgi.routes import Handler
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.conversations.models import Conversation
 
 
-async def post_message(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def post_message(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /backend-api/conversation``: messages to a conversation, and the answer as a stream."""
     dialect = dialect_of(scope)
     if await resumed(app, scope, receive, send, dialect):
@@ -45,7 +45,7 @@ async def post_message(app: App, scope: Message, receive: Receive, send: Send) -
     await stream_answer(app, stream, opening, scope, receive, send, dialect, prepared.ids)
 
 
-async def get_conversations(app: App, scope: Message, _receive: Receive, send: Send) -> None:
+async def get_conversations(app: ApiHost, scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /backend-api/conversations``: the list, the last changed first; ``q`` searches."""
     query, offset, limit = parse_page(scope)
     page = await app.core.conversations.list_page(scope[OWNER], query, offset, limit)
@@ -53,7 +53,7 @@ async def get_conversations(app: App, scope: Message, _receive: Receive, send: S
     await reply_json(send, {"items": items, "total": page.total, "offset": offset, "limit": limit})
 
 
-async def post_conversations(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def post_conversations(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /backend-api/conversations``: an empty conversation, before its first message."""
     conversation_id, fields = parse_new(await read_body(scope, receive, app.options.max_body))
     summary = await app.core.conversations.create(scope[OWNER], conversation_id, **fields)
@@ -61,25 +61,25 @@ async def post_conversations(app: App, scope: Message, receive: Receive, send: S
     await reply_json(send, summary_object(summary), 201, [(b"location", where)])
 
 
-async def get_conversation(app: App, scope: Message, _receive: Receive, send: Send) -> None:
+async def get_conversation(app: ApiHost, scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /backend-api/conversation/{id}``: the whole tree."""
     await reply_json(send, conversation_object(await _read(app, scope)))
 
 
-async def patch_conversation(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def patch_conversation(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``PATCH /backend-api/conversation/{id}``: title, model, system prompt, branch; undoes a deletion."""
     wanted = parse_update(await read_body(scope, receive, app.options.max_body))
     summary = await app.core.conversations.update(scope[OWNER], scope["path_params"]["id"], wanted)
     await reply_json(send, summary_object(summary))
 
 
-async def delete_conversation(app: App, scope: Message, _receive: Receive, send: Send) -> None:
+async def delete_conversation(app: ApiHost, scope: Message, _receive: Receive, send: Send) -> None:
     """``DELETE /backend-api/conversation/{id}``: hidden at once; for a while that can be undone."""
     until = await app.core.conversations.delete(scope[OWNER], scope["path_params"]["id"])
     await reply_json(send, {"deleted": True, "until": until})
 
 
-async def export_conversation(app: App, scope: Message, _receive: Receive, send: Send) -> None:
+async def export_conversation(app: ApiHost, scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /backend-api/conversation/{id}/export``: a file, Markdown or JSON."""
     wanted = parse_qs(scope["query_string"].decode("latin-1")).get("format", ["markdown"])[-1]
     if wanted not in ("markdown", "json"):
@@ -98,12 +98,12 @@ async def export_conversation(app: App, scope: Message, _receive: Receive, send:
     await reply(send, 200, body, headers)
 
 
-async def get_changes(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def get_changes(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``GET /backend-api/changes``: what changes in the caller's conversations, as it happens."""
     await serve_changes(app.core.change_feed, app.core.fanout, scope[OWNER], cursor_of(scope), send, receive)
 
 
-async def _read(app: App, scope: Message) -> Conversation:
+async def _read(app: ApiHost, scope: Message) -> Conversation:
     """Return the conversation that the path names."""
     return await app.core.conversations.get(scope[OWNER], scope["path_params"]["id"])
 

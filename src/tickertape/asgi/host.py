@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from starlette.routing import Router
 
+    from tickertape.asgi.options import AppOptions
     from tickertape.asgi.responses import Headers
     from tickertape.asgi.types import Message, Receive, Send
+    from tickertape.core import Core
     from tickertape.dialects import Dialect
     from tickertape.stream_core import StreamCore
 
@@ -90,6 +92,13 @@ class StreamHost(ABC):
             )
         if not core.started:
             await self.start()
+
+
+class ApiHost(StreamHost):
+    """A host whose core has providers and conversations too: what the routes of the API work with."""
+
+    core: Core
+    options: AppOptions
 
 
 async def dispatch(router: Router, scope: Message, receive: Receive, send: Send) -> None:

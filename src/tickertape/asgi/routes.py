@@ -24,18 +24,18 @@ from tickertape.generation import GenerationSpec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tickertape.asgi.app import App
+    from tickertape.asgi.host import ApiHost
     from tickertape.asgi.types import Message, Receive, Send
     from tickertape.dialects import Dialect
     from tickertape.streams.contract import Stream
 
-    Handler = Callable[[App, Message, Receive, Send], Awaitable[None]]
+    Handler = Callable[[ApiHost, Message, Receive, Send], Awaitable[None]]
 
 
 OPENAI_CHAT = DIALECTS["openai"]
 
 
-async def begin(app: App, ask: Ask, owner: str, continues: str | None = None) -> Stream:
+async def begin(app: ApiHost, ask: Ask, owner: str, continues: str | None = None) -> Stream:
     """Begin an answer, or find the one that the Idempotency-Key began.
 
     With ``continues`` it goes on from that stream's partial answer, which is the last of the messages. Raises
@@ -52,21 +52,21 @@ async def begin(app: App, ask: Ask, owner: str, continues: str | None = None) ->
     return await app.core.generations.begin(spec, owner=owner, key=ask.key)
 
 
-async def read_ask(app: App, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
+async def read_ask(app: ApiHost, scope: Message, receive: Receive, disconnect: str | None = None) -> Ask:
     """Read and check a question; ``disconnect`` is the route's own default policy."""
     options = app.options
     body = await read_body(scope, receive, options.max_body)
     return parse_ask(scope, body, max_messages=options.max_messages, disconnect=disconnect or options.disconnect)
 
 
-async def post_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def post_stream(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /api/openai/stream``: ask, and read the answer as a stream."""
     dialect = dialect_of(scope)
     if not await resumed(app, scope, receive, send, dialect):
         await _answer(app, await read_ask(app, scope, receive), scope, receive, send, dialect)
 
 
-async def post_completions(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def post_completions(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/chat/completions``: the same as OpenAI's, streamed or whole."""
     dialect = OPENAI_CHAT
     if await resumed(app, scope, receive, send, dialect):
@@ -81,7 +81,7 @@ async def post_completions(app: App, scope: Message, receive: Receive, send: Sen
 
 
 async def _whole_answer(
-    app: App, stream: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect
+    app: ApiHost, stream: Stream, scope: Message, receive: Receive, send: Send, dialect: Dialect
 ) -> None:
     """Wait for the end, and send the answer in one piece."""
     with reading(stream):
@@ -95,7 +95,7 @@ async def _whole_answer(
         await reply_json(send, dialect.answer(stream), headers=app.location(scope, stream.header.id, dialect))
 
 
-async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def post_streams(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/streams``: ask now, read later, by EventSource for example."""
     dialect = dialect_of(scope)
     ask = await read_ask(app, scope, receive, disconnect="continue")  # it is asked now to be read later
@@ -105,7 +105,7 @@ async def post_streams(app: App, scope: Message, receive: Receive, send: Send) -
     await reply_json(send, {"id": stream_id, "url": url}, 202, app.location(scope, stream_id, dialect))
 
 
-async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def get_stream(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``GET /v1/streams/{id}``: the stream from a cursor on; or as JSON its snapshot, or the dialect's whole answer."""
     dialect = dialect_of(scope)
     stream_id = scope["path_params"]["id"]
@@ -120,14 +120,14 @@ async def get_stream(app: App, scope: Message, receive: Receive, send: Send) -> 
         await reply_json(send, StreamTranscript(stream).snapshot())
 
 
-async def cancel_stream(app: App, scope: Message, _receive: Receive, send: Send) -> None:
+async def cancel_stream(app: ApiHost, scope: Message, _receive: Receive, send: Send) -> None:
     """``POST /v1/streams/{id}/cancel``: stop the answer; again and after its end that does nothing."""
     stream = await app.core.find(scope["path_params"]["id"], scope[OWNER])
     await stop(app, stream)
     await reply_json(send, StreamTranscript(stream).snapshot())
 
 
-async def continue_stream(app: App, scope: Message, receive: Receive, send: Send) -> None:
+async def continue_stream(app: ApiHost, scope: Message, receive: Receive, send: Send) -> None:
     """``POST /v1/streams/{id}/continue``: a new answer that continues the partial one.
 
     The body is the question as it was; the partial answer is added here. The new stream does not repeat its text.
@@ -148,7 +148,7 @@ async def continue_stream(app: App, scope: Message, receive: Receive, send: Send
     await _answer(app, ask, scope, receive, send, dialect, continues=stream.header.id)
 
 
-async def get_models(app: App, _scope: Message, _receive: Receive, send: Send) -> None:
+async def get_models(app: ApiHost, _scope: Message, _receive: Receive, send: Send) -> None:
     """``GET /v1/models``: what can be asked for, the default first."""
     models = [
         {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by, "note": model.note}
@@ -158,7 +158,7 @@ async def get_models(app: App, _scope: Message, _receive: Receive, send: Send) -
 
 
 async def _answer(
-    app: App,
+    app: ApiHost,
     ask: Ask,
     scope: Message,
     receive: Receive,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tickertape.delivery.fanout import Channel
     from tickertape.dialects.base import View
     from tickertape.streams.contract import Stream
+
+
+class SubscriberChannel(Protocol):
+    """What a subscriber knows of the channel that it is in."""
+
+    def mark(self) -> None:
+        """Have the next flush look at the stream."""
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber."""
 
 
 class Subscriber(ABC):
@@ -21,7 +30,7 @@ class Subscriber(ABC):
 
     __slots__ = ("channel", "index", "open", "place", "since", "stream", "view", "view_type")
 
-    channel: Channel
+    channel: SubscriberChannel
     view: View
 
     def __init__(self, stream: Stream, index: int, view_type: type[View]) -> None:

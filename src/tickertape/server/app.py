@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tickertape import asgi
-from tickertape.asgi.app import AppOptions
+from tickertape.asgi.options import AppOptions
 from tickertape.core import Core
 from tickertape.errors import TickertapeError
 from tickertape.server.access_log import AccessLog
