@@ -17,7 +17,15 @@ PACE = 60
 RUNNING = 30_000
 """Milliseconds: how long an answer of these tests may take on a busy machine."""
 
-NETWORK = ("ERR_CONNECTION", "ERR_INTERNET_DISCONNECTED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE", "ERR_NETWORK", "401")
+NETWORK = (
+    "ERR_CONNECTION",
+    "ERR_INTERNET_DISCONNECTED",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_INCOMPLETE",
+    "ERR_NETWORK",
+    "ERR_SOCKET_NOT_CONNECTED",
+    "401",
+)
 """What Chromium itself writes to the console when a test takes the network or the key away."""
 
 BLOCKED = "Service Worker registration blocked by Playwright"
