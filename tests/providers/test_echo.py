@@ -12,7 +12,7 @@ from tickertape.deltas import Delta, Finish, Text, Usage
 from tickertape.errors import InvalidRequest, SettingsError
 from tickertape.providers.base import ChatRequest
 from tickertape.providers.echo import BATCH, Echo
-from tickertape.util.timer_wheel import TimerWheel
+from tickertape.util.timer_wheel import TimerWheel, timer_wheel
 
 
 def asking(content: object) -> ChatRequest:
@@ -129,12 +129,18 @@ async def test_pieces_come_on_an_absolute_schedule_and_late_ones_together(monkey
     assert due == pytest.approx([1000.1, 1000.2, 1000.3, 1000.6, 1000.7])
 
 
+async def turned(seconds: float) -> None:
+    """Return once the wheel that paces the answers has called what is due within so many seconds."""
+    loop, passed = asyncio.get_running_loop(), asyncio.Event()
+    timer_wheel(loop).call(loop.time() + seconds, passed.set)
+    await passed.wait()
+
+
 async def test_a_paced_answer_pushes_nothing_while_the_sink_is_behind_and_then_what_is_overdue() -> None:
     sink = OneAtATime()
     answering = asyncio.create_task(Echo(rate=2000).answer(asking("a b c d e f g h"), sink))
     await sink.pushed.wait()
-    for _ in range(4):
-        await asyncio.sleep(0.005)  # a slot of the timer wheel
+    await turned(0.02)
     assert sink.batches == [[Text("a")]]
     sink.take_off()
     await answering
@@ -152,7 +158,7 @@ async def test_a_cancelled_answer_says_nothing_more() -> None:
     sink.take_off()
     answering.cancel()
     await asyncio.wait([answering])
-    await asyncio.sleep(0.02)  # the second piece's slot
+    await turned(0.02)  # beyond the second piece's slot
     assert not sink.batches
 
 
